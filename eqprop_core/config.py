@@ -1,0 +1,267 @@
+"""The one schema behind flags, presets, forms and run folders.
+
+`ModelConfig` says what a network is made of, `RunConfig` all of a run. Both are frozen and complete: lists
+that were not given have taken the length that the network needs, and rules across settings have been checked
+(`rules.py`) by the time one exists. Whatever is wrong is a `ConfigError` that names each flag.
+
+Adding a setting is one line here: flag, help text, bounds and section are read off the field.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from eqprop_core import catalogue, rules
+from eqprop_core.geometry import ConnectionShape
+from eqprop_core.problems import ConfigError, Problem, problems_of
+
+Section = Literal["data", "network", "dynamics", "gradient", "optimizer", "run"]
+Estimator = Literal["one-sided", "random-sign", "symmetric"]
+
+SECTIONS: tuple[Section, ...] = get_args(Section)
+
+
+def _number(value: Any) -> Any:
+    """Refuse true and false where a number is meant; TOML and JSON tell them apart."""
+    if isinstance(value, bool):
+        raise ValueError("is not a number")
+    return value
+
+
+def _one_or_list(value: Any) -> Any:
+    """Accept one value where a list is meant; split the words of a string."""
+    if isinstance(value, str):
+        return tuple(value.split())
+    return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Int = Annotated[int, BeforeValidator(_number)]
+Float = Annotated[float, BeforeValidator(_number)]
+Ints = Annotated[tuple[Annotated[Int, Field(ge=1, le=10_000_000)], ...], BeforeValidator(_one_or_list)]
+Paddings = Annotated[tuple[Annotated[Int, Field(ge=0, le=10_000)], ...], BeforeValidator(_one_or_list)]
+Floats = Annotated[tuple[Float, ...], BeforeValidator(_one_or_list)]
+Rates = Annotated[tuple[Annotated[Float, Field(ge=0)], ...], BeforeValidator(_one_or_list)]
+Shares = Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], BeforeValidator(_one_or_list)]
+Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def setting(default: Any, section: Section, help: str, *, stored: bool = True, **bounds: Any) -> Any:
+    """Declare a setting: its default, the section of the form, its help text and its bounds.
+
+    `stored=False` marks what tells a command what to do and is no part of a run's configuration.
+    """
+    extra = {"section": section, "stored": stored}
+    return Field(default=default, description=help, json_schema_extra=extra, **bounds)
+
+
+class Settings(BaseModel):
+    """Frozen settings that report everything wrong with them at once as a `ConfigError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise ConfigError(problems_of(error)) from None
+        problems = self._complete()
+        if problems:
+            raise ConfigError(problems)
+
+    def _complete(self) -> list[Problem]:
+        """Fill in what was not given and return what does not fit together."""
+        return []
+
+    def _fill(self, **values: Any) -> None:
+        """Set fields while the object is being made (it is frozen afterwards)."""
+        self.__dict__.update(values)
+
+
+class Architecture(Settings):
+    """What a network is made of; shared by `ModelConfig` and `RunConfig`."""
+
+    model: Literal["MLP", "VFMLP", "CNN", "VFCNN"] = setting(
+        "MLP", "network", "kind of network; VF: vector field, with backward weights of its own"
+    )
+    archi: Ints | None = setting(None, "network", "layer sizes of an MLP, input first [784 512 10]")
+    channels: Ints | None = setting(None, "network", "feature maps of each convolution [32 64]")
+    kernels: Ints | None = setting(None, "network", "kernel size of each convolution [5 each]")
+    strides: Ints | None = setting(None, "network", "stride of each convolution [1 each]")
+    paddings: Paddings | None = setting(None, "network", "padding of each convolution [0 each]")
+    pools: Text | None = setting(
+        None, "network", "pooling letter of each convolution: m max, a average, i none [m each]"
+    )
+    fc: Ints | None = setting(None, "network", "sizes of the dense layers after the convolutions [10]")
+    act: Literal["mysig", "sigmoid", "tanh", "hard_sigmoid", "my_hard_sig", "ctrd_hard_sig"] = setting(
+        "mysig", "network", "activation function of the neurons"
+    )
+    loss: Literal["mse", "cel"] = setting("mse", "network", "loss: squared error or cross-entropy")
+    softmax: bool = setting(
+        False, "network", "read the classes out of the last layer by a softmax outside Φ (CNN, VFCNN with cel)"
+    )
+    dropouts: Shares | None = setting(
+        None, "network", "probabilities to keep a neuron: one for the input, one for each layer [all kept]"
+    )
+    scale: Float | None = setting(
+        None, "network", "factor on the start values of the weights [torch's own start values]", gt=0, le=1e6
+    )
+
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether the network begins with convolutions."""
+        return self.model in ("CNN", "VFCNN")
+
+    @property
+    def is_vector_field(self) -> bool:
+        """Whether backward weights are parameters of their own."""
+        return self.model in ("VFMLP", "VFCNN")
+
+
+class ModelConfig(Architecture):
+    """A network: its architecture and the shape of its input, without the batch dimension."""
+
+    input_shape: Annotated[tuple[Annotated[Int, Field(ge=1, le=1_000_000)], ...], Field(min_length=1)] = setting(
+        ..., "network", "shape of one input, e.g. 1 28 28"
+    )
+
+    def _complete(self) -> list[Problem]:
+        self._fill(**rules.complete_architecture(self, self.input_shape, None))
+        return rules.architecture_problems(self, self.input_shape, None)
+
+    def connections(self) -> tuple[ConnectionShape, ...]:
+        """Shapes of the connections, the one that leaves the input first."""
+        return rules.connection_shapes(self, self.input_shape)
+
+
+class RunConfig(Architecture):
+    """All of a run: what it is trained on, the network, the dynamics, the gradient, the optimizer."""
+
+    task: Literal["digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder"] = setting(
+        "MNIST", "data", "data set; digits is built in"
+    )
+    data_dir: Text | None = setting(
+        None, "data", "folder that holds the data sets [EQPROP_DATA, or the user's data folder]"
+    )
+    data_aug: bool = setting(False, "data", "augment training images: flip, and crop after edge padding by 4")
+    train_samples: Int | None = setting(None, "data", "use only the first N training images", ge=1)
+    test_samples: Int | None = setting(None, "data", "use only the first N test images", ge=1)
+    val_split: Float = setting(0.0, "data", "share of the training images held out for validation", ge=0, lt=1)
+    image_size: Int | None = setting(
+        None, "data", "side in pixels to which an imagefolder's images are resized [32]", ge=1, le=4096
+    )
+
+    T1: Int = setting(20, "dynamics", "time steps of the free phase", ge=1, le=1_000_000)
+    T2: Int = setting(4, "dynamics", "time steps of the nudged phase", ge=1, le=1_000_000)
+
+    alg: Literal["EP", "BPTT", "CEP"] = setting(
+        "EP", "gradient", "equilibrium propagation, backpropagation through time, or continual EP"
+    )
+    betas: Floats = setting(
+        (0.0, 0.01), "gradient", "nudging strength of the free and of the nudged phase", min_length=2, max_length=2
+    )
+    random_sign: bool = setting(False, "gradient", "draw the sign of the second beta for each batch")
+    thirdphase: bool = setting(False, "gradient", "symmetric estimator: nudge by +beta and by -beta")
+    same_update: bool = setting(
+        False, "gradient", "vector field: same update for the forward and the backward weight of a pair"
+    )
+    check_thm: bool = setting(
+        False, "gradient", "compare EP with BPTT ten times an epoch while training, on five images"
+    )
+
+    optim: Literal["sgd", "adam"] = setting("sgd", "optimizer", "optimizer")
+    lrs: Rates | None = setting(None, "optimizer", "learning rate of each connection (required to train)")
+    wds: Rates | None = setting(None, "optimizer", "weight decay of each connection [none]")
+    mmt: Float = setting(0.0, "optimizer", "momentum, with sgd", ge=0, lt=1)
+    lr_decay: bool = setting(False, "optimizer", "cosine decay of the learning rates down to 1e-5")
+    decay_epochs: Int = setting(100, "optimizer", "epochs over which --lr-decay runs", ge=1, le=1_000_000)
+    epochs: Int = setting(1, "optimizer", "number of epochs; with --load-path the remaining ones", ge=1, le=1_000_000)
+    mbs: Int = setting(20, "optimizer", "images in a batch", ge=1, le=1_000_000)
+
+    todo: Literal["train", "evaluate", "gducheck"] = setting(
+        "train", "run", "what to do: train, evaluate, or gducheck (hold EP against BPTT step by step)"
+    )
+    device: Text = setting("auto", "run", "auto, cpu, mps, cuda:1, or the index of a GPU")
+    seed: Int | None = setting(None, "run", "seed of everything random [drawn and recorded]", ge=0, lt=2**63)
+    name: Text | None = setting(None, "run", "a name for the run", max_length=120)
+    results: Text | None = setting(None, "run", "folder for runs [EQPROP_RESULTS, or ./results]", stored=False)
+    save: bool | None = setting(None, "run", "keep the run in a folder; train always does", stored=False)
+    load_path: Text | None = setting(
+        None, "run", "folder of a run to resume, evaluate or check", stored=False
+    )
+    dry_run: bool = setting(False, "run", "show layers, plan and configuration, and stop", stored=False)
+
+    def _complete(self) -> list[Problem]:
+        shape, classes = catalogue_facts(self)
+        self._fill(**rules.drop_inapplicable(self))
+        self._fill(**rules.complete_architecture(self, shape, classes))
+        problems = rules.architecture_problems(self, shape, classes)
+        return problems + rules.run_problems(self, () if problems else rules.connection_shapes(self, shape))
+
+    @property
+    def estimator(self) -> Estimator:
+        """Which EP gradient estimator `--thirdphase` and `--random-sign` choose."""
+        return "symmetric" if self.thirdphase else "random-sign" if self.random_sign else "one-sided"
+
+    def model_part(self) -> ModelConfig:
+        """The network of this run."""
+        values = {name: getattr(self, name) for name in Architecture.model_fields}
+        return ModelConfig(input_shape=catalogue_facts(self)[0], **values)
+
+    def connections(self) -> tuple[ConnectionShape, ...]:
+        """Shapes of the connections, the one that leaves the input first."""
+        return rules.connection_shapes(self, catalogue_facts(self)[0])
+
+    def stored(self) -> dict[str, Any]:
+        """What `config.toml` and presets hold: plain values, without `None` and without command options."""
+        values: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is not None and facts(name)["stored"]:
+                values[name] = list(value) if isinstance(value, tuple) else value
+        return values
+
+    def changed(self, **values: Any) -> Self:
+        """A copy with other values, validated anew."""
+        now = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**now, **values})
+
+
+def facts(name: str) -> dict[str, Any]:
+    """Section and whether it is stored, of a setting of `RunConfig`."""
+    extra = RunConfig.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return dict(extra)
+
+
+def catalogue_facts(config: RunConfig) -> tuple[tuple[int, ...], int | None]:
+    """Input shape and number of classes of a run's data set; no classes for an imagefolder that is not there."""
+    found = catalogue.shape_and_classes(
+        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None), config.image_size
+    )
+    if found is None:
+        side = config.image_size or 32
+        return (3, side, side), None
+    return found
+
+
+def combine(*layers: Mapping[str, Any]) -> RunConfig:
+    """Make a `RunConfig` of several layers of raw settings, later ones winning. Raises `ConfigError`."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    return RunConfig(**merged)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises `ConfigError` that names the file, and line and column where it is malformed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError([Problem("config", str(path), "there is no such file")]) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError([Problem("config", str(path), f"cannot be read: {error}")]) from None

@@ -1,0 +1,207 @@
+"""Equilibrium propagation: gradient estimators from contrasts of settled states.
+
+Symmetric networks (Scellier & Bengio 2017; Laborieux et al. 2021, doi 10.3389/fnins.2021.633674):
+one-sided g = (1/β)·mean[∂_θΦ(s*; 0) − ∂_θΦ(s^β; β)], symmetric
+g = (1/2β)·mean[∂_θΦ(s^{−β}; −β) − ∂_θΦ(s^{+β}; +β)], where Φ holds −β·ℓ.
+Vector fields have the different-update and the same-update rule of the latter paper.
+
+Gradients are those of the mean loss, as dictionaries from parameter names to tensors; subtract them to descend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eqprop_core.config import Estimator
+from eqprop_core.networks.network import Masks, Network, State, Watch, last_seen, masked
+
+Gradients = dict[str, Tensor]
+WatchPhase = Callable[[str], Watch | None]  # from the name of a phase to what watches its steps
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The states that an estimator contrasts: `first` at `beta_first`, `second` at `beta_second`.
+
+    `free` is the state after the free phase; one-sided estimators have it as `first`.
+    """
+
+    free: State
+    first: State
+    beta_first: float
+    second: State
+    beta_second: float
+
+
+@torch.no_grad()
+def contrast(
+    net: Network,
+    x: Tensor,
+    a: State,
+    b: State,
+    *,
+    beta_a: float,
+    beta_b: float,
+    reference: State,
+    y: Tensor,
+    same_update: bool = False,
+    masks: Masks | None = None,
+) -> Gradients:
+    """mean over the batch of ∂_θΦ(a; β_a) − ∂_θΦ(b; β_b), for every parameter.
+
+    In a vector field with different updates the forward weights see the lower layer at `reference`, the
+    backward weights the upper one; with `same_update` both take the mean of the two products at a and b.
+    A softmax readout gets β_b·∂ℓ(b) − β_a·∂ℓ(a).
+    """
+    batch = len(x)
+    at_a, at_b, at_reference = (masked([x, *state], masks) for state in (a, b, reference))
+    gradients: Gradients = {}
+
+    def put(name: str, gradient: dict[str, Tensor]) -> None:
+        for part, value in gradient.items():
+            gradients[f"{name}.{part}"] = value / batch
+
+    for n, connection in enumerate(net.connections):
+        name = net.name_of(connection)
+        if not net.vector_field:
+            put(name, connection.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1]))
+            continue
+        backward = net.backward_connections[n - 1] if n > 0 else None
+        if same_update:
+            forward_part = connection.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1])
+            if backward is not None:
+                backward_part = backward.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1])
+                mean = (forward_part["weight"] + backward.turned(backward_part["weight"])) / 2
+                forward_part["weight"] = mean
+                put(net.name_of(backward), {"weight": backward.turned(mean)})
+        else:
+            lower = at_reference[n]
+            forward_part = connection.outer(lower, connection.spread(lower, at_a[n + 1] - at_b[n + 1]))
+            if backward is not None:
+                upper = at_reference[n + 1]
+                put(net.name_of(backward), backward.contrast(at_a[n], upper, at_b[n], upper))
+        put(name, forward_part)
+
+    for state, beta, sign in ((a, beta_a, -1.0), (b, beta_b, 1.0)):
+        if net.config.softmax:
+            name = f"synapses.{len(net.synapses) - 1}"
+            parts = net.readout.parameter_gradient(last_seen(state, masks), net.target(y))
+            for part, value in parts.items():
+                key = f"{name}.{part}"
+                gradients[key] = gradients.get(key, torch.zeros_like(value)) + value * (sign * beta / batch)
+    return gradients
+
+
+@torch.no_grad()
+def relax(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    *,
+    steps: tuple[int, int],
+    beta: float,
+    estimator: Estimator = "symmetric",
+    beta_free: float = 0.0,
+    masks: Masks | None = None,
+    generator: torch.Generator | None = None,
+    watch: WatchPhase | None = None,
+) -> Phases:
+    """Run the phases that an estimator needs: T1 free steps from zero, then T2 nudged ones for each sign.
+
+    `random-sign` draws the sign of β from `generator`. `watch` names each phase as it starts: `free`,
+    `nudged +β`, `nudged −β`. Raises `ValueError` for betas that the estimator cannot use.
+    """
+    check_betas(beta, beta_free, estimator)
+    drive = net.input_drive(x, masks)
+
+    def phase(name: str, start: State, count: int, strength: float) -> State:
+        return net.settle(
+            x,
+            start,
+            steps=count,
+            beta=strength,
+            y=y,
+            masks=masks,
+            input_drive=drive,
+            watch=watch(name) if watch is not None else None,
+        )
+
+    free = phase("free", net.initial_state(len(x)), steps[0], beta_free)
+    if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
+        beta = -beta
+    nudged = phase("nudged +β" if beta > 0 else "nudged −β", free, steps[1], beta)
+    if estimator != "symmetric":
+        return Phases(free, free, beta_free, nudged, beta)
+    opposite = phase("nudged −β" if beta > 0 else "nudged +β", free, steps[1], -beta)
+    return Phases(free, opposite, -beta, nudged, beta)
+
+
+def check_betas(beta: float, beta_free: float, estimator: Estimator) -> None:
+    """Raise `ValueError` for nudging strengths that an estimator cannot use."""
+    if beta == beta_free:
+        raise ValueError(f"beta is {beta} in both phases; they must differ")
+    if beta_free != 0 and estimator != "one-sided":
+        raise ValueError(f"the {estimator} estimator needs beta_free = 0, not {beta_free}")
+
+
+def gradients_of(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    phases: Phases,
+    *,
+    same_update: bool = False,
+    masks: Masks | None = None,
+) -> Gradients:
+    """EP gradients of the mean loss from settled states: their contrast over β_second − β_first."""
+    gradients = contrast(
+        net,
+        x,
+        phases.first,
+        phases.second,
+        beta_a=phases.beta_first,
+        beta_b=phases.beta_second,
+        reference=phases.free,
+        y=y,
+        same_update=same_update,
+        masks=masks,
+    )
+    difference = phases.beta_second - phases.beta_first
+    return {name: gradient / difference for name, gradient in gradients.items()}
+
+
+def ep_gradients(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    *,
+    steps: tuple[int, int],
+    beta: float,
+    estimator: Estimator = "symmetric",
+    beta_free: float = 0.0,
+    same_update: bool = False,
+    masks: Masks | None = None,
+    generator: torch.Generator | None = None,
+) -> Gradients:
+    """EP gradient of the mean loss, {parameter name: tensor of its shape}.
+
+    x [batch, ...], y [batch] class indices, `steps` = (T1, T2). `estimator` is `one-sided`, `random-sign`
+    (sign of β drawn from `generator`) or `symmetric`; `beta_free` (β₁) may differ from 0 with `one-sided`
+    only. `same_update` chooses that rule in vector fields. Raises `ValueError` for unusable betas.
+    """
+    phases = relax(
+        net,
+        x,
+        y,
+        steps=steps,
+        beta=beta,
+        estimator=estimator,
+        beta_free=beta_free,
+        masks=masks,
+        generator=generator,
+    )
+    return gradients_of(net, x, y, phases, same_update=same_update, masks=masks)

@@ -1,0 +1,180 @@
+"""The GDU check: EP updates held against BPTT gradients, time step by time step.
+
+After the free phase, at nudged step t: EP's parameter update (1/β)·mean[∂_θΦ(s_t; β) − ∂_θΦ(s_{t+1}; β)] and
+neuron update (s_{t+1} − s_t)/β; against them, going backwards from the loss, BPTT's elementary parameter
+gradients and −batch·∂loss/∂s (Ernoult et al. 2019, arXiv 1905.13633). Rows are parameters and layers of
+neurons (`neurons_0`, …, zero-based).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from eqprop_core.learning.bptt import check_steps
+from eqprop_core.learning.equilibrium import Gradients, check_betas, contrast
+from eqprop_core.networks.network import Masks, Network, State
+
+
+@dataclass(frozen=True)
+class GduResult:
+    """EP and BPTT updates [T2, ...] by row, and how far apart they are.
+
+    `ep_plus` and `ep_minus` are the one-sided updates at ±β and `ep` their mean where the check was
+    symmetric; otherwise `ep_minus` is empty and `ep` is `ep_plus`. `rmse` is the relative RMSE, `sign_error`
+    the share of (t, element) with EP·BPTT < 0, `cosine` that between all of EP and all of BPTT (NaN where one
+    of them is zero), `norm_ratio` |EP|/|BPTT|. `readout` names the rows of a softmax readout, which learns by
+    the ordinary gradient: the theorem claims nothing of them.
+    """
+
+    ep: Gradients
+    bptt: Gradients
+    ep_plus: Gradients
+    ep_minus: Gradients
+    beta: float
+    readout: tuple[str, ...] = ()
+    rmse: dict[str, float] = field(default_factory=dict)
+    sign_error: dict[str, float] = field(default_factory=dict)
+    cosine: dict[str, float] = field(default_factory=dict)
+    norm_ratio: dict[str, float] = field(default_factory=dict)
+
+
+def gdu_check(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    *,
+    steps: tuple[int, int],
+    beta: float,
+    symmetric: bool = False,
+    beta_free: float = 0.0,
+    same_update: bool = False,
+    masks: Masks | None = None,
+) -> GduResult:
+    """Compare EP with BPTT step by step on a batch x [batch, ...], y [batch]; `steps` = (T1, T2).
+
+    With `symmetric` the nudged phase is run at +β and −β and EP is the mean of the two. Raises `ValueError`
+    unless 1 ≤ T2 ≤ T1 and the betas differ. Keeps 2·T2 (symmetric: 4·T2) values for each parameter.
+    """
+    check_steps(steps)
+    check_betas(beta, beta_free, "symmetric" if symmetric else "one-sided")
+    with torch.no_grad():
+        start = net.settle(x, net.initial_state(len(x)), steps=steps[0] - steps[1], masks=masks)
+    free, bptt = _bptt_updates(net, x, y, start, steps[1], masks)
+    if beta_free != 0:
+        free = net.settle(
+            x, net.initial_state(len(x)), steps=steps[0], beta=beta_free, y=y, masks=masks
+        )
+
+    def updates(strength: float) -> Gradients:
+        return _ep_updates(net, x, y, free, steps[1], strength, beta_free, same_update, masks)
+
+    plus = updates(beta)
+    minus = updates(-beta) if symmetric else {}
+    ep = {name: (plus[name] + minus[name]) / 2 for name in plus} if symmetric else plus
+    last = f"synapses.{len(net.synapses) - 1}."
+    result = GduResult(
+        ep=ep,
+        bptt={name: bptt[name] for name in ep},
+        ep_plus=plus,
+        ep_minus=minus,
+        beta=beta,
+        readout=tuple(name for name in ep if net.config.softmax and name.startswith(last)),
+    )
+    for name, row in ep.items():
+        distances(result, name, row, bptt[name])
+    return result
+
+
+def distances(result: GduResult, name: str, ep: Tensor, bptt: Tensor) -> None:
+    """Enter how far apart EP and BPTT are in one row, both [T2, ...].
+
+    Relative RMSE: mean over elements of sqrt(Σ_t(EP−BPTT)²/T2) / (1e−10 + max of the same of EP and of BPTT).
+    """
+    ep, bptt = ep.flatten(1), bptt.flatten(1)
+
+    def rms(values: Tensor) -> Tensor:
+        return values.square().mean(0).sqrt()
+
+    relative = rms(ep - bptt) / (1e-10 + torch.maximum(rms(ep), rms(bptt)))
+    ep_norm, bptt_norm = (float(torch.linalg.vector_norm(v.double())) for v in (ep, bptt))
+    inner = float((ep.double() * bptt.double()).sum())
+    result.rmse[name] = float(relative.mean())
+    result.sign_error[name] = float((ep * bptt < 0).to(torch.float64).mean())
+    result.cosine[name] = inner / (ep_norm * bptt_norm) if ep_norm * bptt_norm > 0 else float("nan")
+    result.norm_ratio[name] = ep_norm / bptt_norm if bptt_norm > 0 else float("nan")
+
+
+@torch.no_grad()
+def _ep_updates(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    free: State,
+    count: int,
+    beta: float,
+    beta_free: float,
+    same_update: bool,
+    masks: Masks | None,
+) -> Gradients:
+    """Elementary EP updates of parameters and neurons at strength β: each [T2, ...]."""
+    rows: dict[str, list[Tensor]] = {}
+
+    def note(_: int, before: State, after: State) -> None:
+        update = contrast(
+            net,
+            x,
+            before,
+            after,
+            beta_a=beta,
+            beta_b=beta,
+            reference=before,
+            y=y,
+            same_update=same_update,
+            masks=masks,
+        )
+        for name, _parameter in net.named_parameters():
+            rows.setdefault(name, []).append(update[name] / (beta - beta_free))
+        for n, (old, new) in enumerate(zip(before, after, strict=True)):
+            rows.setdefault(f"neurons_{n}", []).append((new - old) / (beta - beta_free))
+
+    net.settle(x, free, steps=count, beta=beta, y=y, masks=masks, watch=note)
+    return {name: torch.stack(values) for name, values in rows.items()}
+
+
+def _bptt_updates(
+    net: Network, x: Tensor, y: Tensor, s: State, count: int, masks: Masks | None
+) -> tuple[State, Gradients]:
+    """The free state after `count` steps from s, and BPTT's elementary gradients going backwards from there.
+
+    Every step has leaves of its own that share the memory of the parameters, so that one backward pass tells
+    the steps apart. A softmax readout acts once, at the end: its gradient stands at t = 0.
+    """
+    parameters = dict(net.named_parameters())
+    readout = {p for p in parameters if net.config.softmax and p.startswith(f"synapses.{len(net.synapses) - 1}.")}
+    inside = [name for name in parameters if name not in readout]
+    leaves: list[dict[str, Tensor]] = []
+    states: list[State] = []
+    with torch.enable_grad():
+        for _ in range(count):
+            leaf = {name: parameters[name].detach().requires_grad_() for name in inside}
+            s = functional_call(net, leaf, (x, s, masks))
+            leaves.append(leaf)
+            states.append(s)
+        loss = net.loss(s, y, masks).mean()
+        wanted = [leaf[name] for leaf in reversed(leaves) for name in inside]
+        wanted += [layer for state in reversed(states) for layer in state]
+        wanted += [parameters[name] for name in sorted(readout)]
+        found = iter(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
+    by_step = [{name: next(found) for name in inside} for _ in range(count)]
+    neurons = [[next(found) for _ in s] for _ in range(count)]
+    rows = {name: torch.stack([step[name] for step in by_step]) for name in inside}
+    for n in range(len(s)):
+        rows[f"neurons_{n}"] = torch.stack([-len(x) * state[n] for state in neurons])
+    for name in sorted(readout):
+        gradient = next(found)
+        rows[name] = torch.cat([gradient[None], gradient.new_zeros(count - 1, *gradient.shape)])
+    return [layer.detach() for layer in s], rows

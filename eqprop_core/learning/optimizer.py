@@ -1,0 +1,76 @@
+"""Optimizers with a learning rate and a weight decay of its own for each connection, and their schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from eqprop_core.learning.equilibrium import Gradients
+from eqprop_core.networks.network import Network
+
+DECAY_FLOOR = 1e-5
+
+
+def connection_index(name: str) -> int:
+    """Number of the connection that a parameter belongs to: `B_syn.N` mirrors `synapses.N+1`."""
+    group, index = name.split(".")[:2]
+    return int(index) + (group == "B_syn")
+
+
+def build_optimizer(
+    net: Network,
+    *,
+    optim: Literal["sgd", "adam"],
+    lrs: Sequence[float],
+    wds: Sequence[float] | None = None,
+    mmt: float = 0.0,
+) -> torch.optim.Optimizer:
+    """SGD or Adam with one parameter group a connection; `lrs` and `wds` have one value each.
+
+    Backward weights are in the group of the forward weight that they mirror. Raises `ValueError` if the
+    number of values is not that of the connections.
+    """
+    count = len(net.synapses)
+    decays = list(wds) if wds is not None else [0.0] * count
+    if len(lrs) != count or len(decays) != count:
+        raise ValueError(f"{count} learning rates and weight decays are needed, got {len(lrs)} and {len(decays)}")
+    groups: list[dict[str, Any]] = [
+        {"params": [], "lr": rate, "weight_decay": decay} for rate, decay in zip(lrs, decays, strict=True)
+    ]
+    for name, parameter in net.named_parameters():
+        groups[connection_index(name)]["params"].append(parameter)
+    if optim == "adam":
+        return torch.optim.Adam(groups)
+    return torch.optim.SGD(groups, lr=lrs[0], momentum=mmt)
+
+
+def apply_gradients(net: nn.Module, optimizer: torch.optim.Optimizer, gradients: Gradients) -> None:
+    """Take one optimizer step down these gradients."""
+    for name, parameter in net.named_parameters():
+        parameter.grad = gradients[name]
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def decayed(rate: float, epoch: int, length: int) -> float:
+    """Learning rate in an epoch (from 0) of a cosine decay over `length` epochs down to 1e−5, constant then.
+
+    A rate that is below 1e−5 already stays as it is.
+    """
+    floor = min(DECAY_FLOOR, rate)
+    return floor + (rate - floor) * (1 + math.cos(math.pi * min(epoch, length) / length)) / 2
+
+
+def set_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
+    """Give each connection's group its learning rate."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def rates_of(optimizer: torch.optim.Optimizer) -> Iterator[float]:
+    """The learning rate of each connection."""
+    return (float(group["lr"]) for group in optimizer.param_groups)

@@ -1,0 +1,226 @@
+"""What joins two layers: dense maps, and convolutions followed by pooling.
+
+A connection knows its forward drive F(pre), its φ(pre, post) = ⟨F(pre), post⟩, the backward drive
+∂φ/∂pre, and the gradient of φ in its parameters. That gradient is split in two: `spread` carries the upper
+layer's state to the places from which pooling took its values, `outer` contracts the result with the lower
+layer's state over batch and places. Both are linear in the state that they are given, so that states can be
+subtracted before products are taken.
+
+A connection does not know whether it drives forward, backward (in a vector field) or both. Every tensor's
+first dimension is the batch. All functions are differentiable, so that BPTT can unroll them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from eqprop_core.geometry import ConnectionShape
+
+Gradient = dict[str, Tensor]  # "weight" and, where there is one, "bias"
+
+
+class Connection(nn.Module, ABC):
+    """Parameters `weight` and `bias` (`None` for backward weights) between layers of fixed shapes."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, shape: ConnectionShape, weight_shape: tuple[int, ...], *, bias: bool) -> None:
+        super().__init__()
+        self.shape = shape
+        self.weight = nn.Parameter(torch.empty(weight_shape))
+        if bias:
+            self.bias = nn.Parameter(torch.empty(shape.weight[0]))
+        else:
+            self.register_parameter("bias", None)
+        self.redraw(1.0)
+
+    def redraw(self, scale: float, generator: torch.Generator | None = None) -> None:
+        """Draw start values: uniform within ±scale/sqrt(fan-in), torch's default of `Linear` and `Conv2d`."""
+        bound = scale / math.sqrt(math.prod(self.weight.shape[1:]))
+        with torch.no_grad():
+            self.weight.uniform_(-bound, bound, generator=generator)
+            if self.bias is not None:
+                self.bias.uniform_(-bound, bound, generator=generator)
+
+    @abstractmethod
+    def forward_drive(self, pre: Tensor) -> Tensor:
+        """F(pre): [batch, *pre] -> [batch, *post]."""
+
+    @abstractmethod
+    def backward_drive(self, pre: Tensor, post: Tensor) -> Tensor:
+        """∂φ/∂pre at (pre, post): [batch, *pre]. `pre` matters only where max pooling chooses."""
+
+    def both_drives(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
+        """F(pre) and ∂φ/∂pre, sharing the work that they have in common."""
+        return self.forward_drive(pre), self.backward_drive(pre, post)
+
+    def phi(self, pre: Tensor, post: Tensor) -> Tensor:
+        """φ = ⟨F(pre), post⟩ of each sample: [batch]."""
+        return (self.forward_drive(pre) * post).flatten(1).sum(1)
+
+    @abstractmethod
+    def spread(self, pre: Tensor, post: Tensor) -> Tensor:
+        """`post` at the places from which F(pre) took its values; linear in `post`."""
+
+    @abstractmethod
+    def outer(self, pre: Tensor, spread: Tensor) -> Gradient:
+        """Gradient of φ in the parameters, summed over the batch; linear in each argument."""
+
+    def contrast(self, pre_a: Tensor, post_a: Tensor, pre_b: Tensor, post_b: Tensor) -> Gradient:
+        """∂φ/∂θ at (pre_a, post_a) minus that at (pre_b, post_b), summed over the batch.
+
+        With a = pre, b = spread: a⊗b − c⊗d = (a − c)⊗b + c⊗(b − d), which keeps in float32 the digits that
+        a difference of products would lose.
+        """
+        spread_a, spread_b = self.spread(pre_a, post_a), self.spread(pre_b, post_b)
+        gradient = self.outer(pre_b, spread_a - spread_b)
+        if pre_a is not pre_b:
+            gradient["weight"] += self.outer_weight(pre_a - pre_b, spread_a)
+        return gradient
+
+    @abstractmethod
+    def outer_weight(self, pre: Tensor, spread: Tensor) -> Tensor:
+        """The weight's part of `outer`."""
+
+    def turned(self, weight: Tensor) -> Tensor:
+        """A weight between this connection's layout and that of the forward weight (its own inverse)."""
+        return weight
+
+
+class Dense(Connection):
+    """F(s) = W·s + b on the flattened s.
+
+    `stored_by_lower` keeps the weight as [lower, upper] instead of [upper, lower], as the backward weights of
+    the reference's VFMLP are.
+    """
+
+    def __init__(self, shape: ConnectionShape, *, bias: bool = True, stored_by_lower: bool = False) -> None:
+        self.stored_by_lower = stored_by_lower
+        size = (shape.weight[1], shape.weight[0]) if stored_by_lower else shape.weight
+        super().__init__(shape, size, bias=bias)
+
+    @property
+    def matrix(self) -> Tensor:
+        """The weight as [upper, lower]."""
+        return self.turned(self.weight)
+
+    def turned(self, weight: Tensor) -> Tensor:
+        """[lower, upper] from [upper, lower] and back where the weight is stored by its lower layer."""
+        return weight.t() if self.stored_by_lower else weight
+
+    def forward_drive(self, pre: Tensor) -> Tensor:
+        """F(pre): [batch, upper]."""
+        return functional.linear(pre.flatten(1), self.matrix, self.bias)
+
+    def backward_drive(self, pre: Tensor, post: Tensor) -> Tensor:
+        """Wᵀ·post: [batch, *pre]."""
+        return (post @ self.matrix).view_as(pre)
+
+    def spread(self, pre: Tensor, post: Tensor) -> Tensor:
+        """`post` itself: [batch, upper]."""
+        return post
+
+    def outer_weight(self, pre: Tensor, spread: Tensor) -> Tensor:
+        """Σ spread⊗pre over the batch, stored as the weight is."""
+        lower = pre.flatten(1)
+        return lower.t() @ spread if self.stored_by_lower else spread.t() @ lower
+
+    def outer(self, pre: Tensor, spread: Tensor) -> Gradient:
+        """Gradient of φ in weight and bias, summed over the batch."""
+        gradient = {"weight": self.outer_weight(pre, spread)}
+        if self.bias is not None:
+            gradient["bias"] = spread.sum(0)
+        return gradient
+
+
+class Conv(Connection):
+    """F(s) = pool(conv(s; W, b)); 2×2 pooling with stride 2: `m` max, `a` average, `i` none."""
+
+    def __init__(self, shape: ConnectionShape, *, bias: bool = True) -> None:
+        super().__init__(shape, shape.weight, bias=bias)
+        assert shape.convolved is not None
+        # Rows and columns at the far edge that a stride > 1 never reached; the transposed convolution
+        # restores them as zeros.
+        self.unreached = tuple(
+            size + 2 * shape.padding - shape.kernel - (out - 1) * shape.stride
+            for size, out in zip(shape.pre[1:], shape.convolved[1:], strict=True)
+        )
+
+    def convolve(self, pre: Tensor) -> Tensor:
+        """conv(pre; W, b): [batch, *convolved]."""
+        return functional.conv2d(pre, self.weight, self.bias, self.shape.stride, self.shape.padding)
+
+    def transposed(self, spread: Tensor) -> Tensor:
+        """The adjoint of the convolution: [batch, *convolved] -> [batch, *pre]."""
+        return functional.conv_transpose2d(
+            spread, self.weight, None, self.shape.stride, self.shape.padding, self.unreached
+        )
+
+    def forward_drive(self, pre: Tensor) -> Tensor:
+        """F(pre): [batch, *post]."""
+        convolved = self.convolve(pre)
+        if self.shape.pool == "m":
+            return functional.max_pool2d(convolved, 2)
+        return functional.avg_pool2d(convolved, 2) if self.shape.pool == "a" else convolved
+
+    def backward_drive(self, pre: Tensor, post: Tensor) -> Tensor:
+        """∂φ/∂pre with the argmax of conv(pre) where pooling is by maximum."""
+        return self.transposed(self.spread(pre, post))
+
+    def both_drives(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
+        """F(pre) and ∂φ/∂pre with one convolution of `pre` instead of two."""
+        if self.shape.pool != "m":
+            return self.forward_drive(pre), self.backward_drive(pre, post)
+        pooled, places = functional.max_pool2d(self.convolve(pre), 2, return_indices=True)
+        return pooled, self.transposed(self._scatter(places, post))
+
+    def _scatter(self, places: Tensor, post: Tensor) -> Tensor:
+        """`post` at the flat indices `places` of an image of zeros: [batch, *convolved]."""
+        assert self.shape.convolved is not None
+        batch, maps = post.shape[:2]
+        height, width = self.shape.convolved[1:]
+        flat = post.new_zeros(batch, maps, height * width)
+        flat = flat.scatter(2, places.flatten(2), post.flatten(2))
+        return flat.view(batch, maps, height, width)
+
+    def spread(self, pre: Tensor, post: Tensor) -> Tensor:
+        """`post` where pooling took its values: at the maxima, a quarter at each of four, or as it is."""
+        assert self.shape.convolved is not None
+        if self.shape.pool == "m":
+            places = functional.max_pool2d(self.convolve(pre), 2, return_indices=True)[1]
+            return self._scatter(places, post)
+        if self.shape.pool == "a":
+            quarter = (post * 0.25).repeat_interleave(2, 2).repeat_interleave(2, 3)
+            height, width = self.shape.convolved[1:]
+            return functional.pad(quarter, (0, width - quarter.shape[3], 0, height - quarter.shape[2]))
+        return post
+
+    def outer_weight(self, pre: Tensor, spread: Tensor) -> Tensor:
+        """Correlation of `pre` with `spread`, summed over batch and places: [maps, low, kernel, kernel]."""
+        shape = self.shape
+        return nn.grad.conv2d_weight(pre, self.weight.shape, spread, shape.stride, shape.padding)  # type: ignore[no-untyped-call, no-any-return]
+
+    def outer(self, pre: Tensor, spread: Tensor) -> Gradient:
+        """Gradient of φ in weight and bias, summed over batch and places."""
+        gradient = {"weight": self.outer_weight(pre, spread)}
+        if self.bias is not None:
+            gradient["bias"] = spread.sum((0, 2, 3))
+        return gradient
+
+
+def forward_connection(shape: ConnectionShape) -> Connection:
+    """The connection that drives the upper layer (and in a symmetric network the lower one too)."""
+    return Conv(shape) if shape.kind == "conv" else Dense(shape)
+
+
+def backward_connection(shape: ConnectionShape, *, stored_by_lower: bool) -> Connection:
+    """Backward weights B of a vector field: an ordinary connection without bias."""
+    if shape.kind == "conv":
+        return Conv(shape, bias=False)
+    return Dense(shape, bias=False, stored_by_lower=stored_by_lower)

@@ -1,0 +1,266 @@
+"""A network: layers of neurons joined by connections, its Φ, one time step, and settling.
+
+MLP, VFMLP, CNN and VFCNN are this one class; they differ in the connections and in whether backward weights
+are shared. A *state* is the list s[1..L] of tensors [batch, ...]; the input x = s[0] stays apart. The network
+does not know how it is trained.
+
+Parameter names are the reference's: `synapses.N.weight`, `synapses.N.bias`, and in a vector field
+`B_syn.N.weight`, which mirrors `synapses.N+1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from eqprop_core.config import ModelConfig
+from eqprop_core.geometry import Shape
+from eqprop_core.networks.activations import ACTIVATIONS, BOUNDS, Activation, linear
+from eqprop_core.networks.connections import Connection, Dense, backward_connection, forward_connection
+from eqprop_core.networks.readout import CrossEntropy, Readout, SoftmaxReadout, SquaredError, onehot
+
+State = list[Tensor]
+Masks = list[Tensor]
+Watch = Callable[[int, State, State], None]
+
+
+class Network(nn.Module):
+    """Connections `synapses` (and `B_syn`), an activation σ and a readout, made as `config` says."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        shapes = config.connections()
+        self.synapses = nn.ModuleList(forward_connection(shape) for shape in shapes)
+        self.B_syn = nn.ModuleList(
+            backward_connection(shape, stored_by_lower=config.model == "VFMLP")
+            for shape in shapes
+            if shape.has_backward
+        )
+        connections: list[Connection] = list(self.synapses)  # type: ignore[arg-type]
+        self.readout: Readout
+        if config.softmax:
+            dense = connections.pop()
+            assert isinstance(dense, Dense)
+            self.readout = SoftmaxReadout(dense)
+        else:
+            self.readout = SquaredError() if config.loss == "mse" else CrossEntropy()
+        self._forward = connections
+        self._backward: list[Connection] = list(self.B_syn) if config.is_vector_field else connections[1:]  # type: ignore[arg-type]
+        self.activation: Activation = ACTIVATIONS[config.act]
+        self.output_activation: Activation = linear if self.readout.linear_output else self.activation
+        self.keep: tuple[float, ...] = config.dropouts or ()
+
+    # --- what it is made of ---------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections inside Φ, the one that leaves the input first (a softmax readout is not one)."""
+        return self._forward
+
+    @property
+    def backward_connections(self) -> list[Connection]:
+        """What drives each layer but the last from above: item n joins s[n+1] and s[n+2].
+
+        The forward connections themselves, or in a vector field those with the backward weights.
+        """
+        return self._backward
+
+    @property
+    def vector_field(self) -> bool:
+        """Whether the backward weights are parameters of their own."""
+        return self.config.is_vector_field
+
+    @property
+    def layer_shapes(self) -> list[Shape]:
+        """Shapes of s[1..L] without the batch dimension."""
+        return [connection.shape.post for connection in self._forward]
+
+    @property
+    def bounds(self) -> list[tuple[float, float] | None]:
+        """Range of the neurons of each layer; `None` for a linear last layer."""
+        bounds: list[tuple[float, float] | None] = [BOUNDS[self.config.act]] * len(self._forward)
+        if self.readout.linear_output:
+            bounds[-1] = None
+        return bounds
+
+    @property
+    def classes(self) -> int:
+        """Number of classes that the readout tells apart."""
+        return self.config.connections()[-1].post[0]
+
+    def name_of(self, connection: Connection) -> str:
+        """`synapses.N` or `B_syn.N`."""
+        for group in ("synapses", "B_syn"):
+            for index, candidate in enumerate(getattr(self, group)):
+                if candidate is connection:
+                    return f"{group}.{index}"
+        raise ValueError("this connection is not one of the network's")
+
+    def initial_state(self, batch: int) -> State:
+        """The zero state for a batch of that size: a list of [batch, ...] tensors."""
+        weight = self._forward[0].weight
+        return [weight.new_zeros(batch, *shape) for shape in self.layer_shapes]
+
+    def redraw(self, generator: torch.Generator | None = None) -> None:
+        """Draw new start values, times `scale` where the configuration has one."""
+        for group in (self.synapses, self.B_syn):
+            for connection in group:
+                assert isinstance(connection, Connection)
+                connection.redraw(self.config.scale or 1.0, generator)
+
+    # --- dropout --------------------------------------------------------------------------------------
+
+    def draw_masks(self, batch: int, generator: torch.Generator | None = None) -> Masks | None:
+        """Dropout masks Bernoulli(p)/p for s[0..L], drawn on the CPU; `None` where all neurons are kept."""
+        if all(p == 1 for p in self.keep):
+            return None
+        weight = self._forward[0].weight
+        shapes = [self._forward[0].shape.pre, *self.layer_shapes]
+        return [
+            (torch.rand(batch, *shape, generator=generator) < p).to(weight.device, weight.dtype) / p
+            for p, shape in zip(self.keep, shapes, strict=True)
+        ]
+
+    # --- Φ, the definition ----------------------------------------------------------------------------
+
+    def phi(
+        self, x: Tensor, s: State, *, beta: float = 0.0, y: Tensor | None = None, masks: Masks | None = None
+    ) -> Tensor:
+        """Φ = Σ φ_n(s[n−1], s[n]) − β·ℓ(s, y) of each sample, with the forward weights: [batch]."""
+        layers = masked([x, *s], masks)
+        total = sum(
+            connection.phi(layers[n], layers[n + 1]) for n, connection in enumerate(self._forward)
+        )
+        assert isinstance(total, Tensor)
+        if beta != 0:
+            total = total - beta * self.readout.loss(layers[-1], _required(y))
+        return total
+
+    # --- the dynamics, explicitly ---------------------------------------------------------------------
+
+    def input_drive(self, x: Tensor, masks: Masks | None = None) -> Tensor:
+        """F(x) of the first connection, constant while x and the parameters are: [batch, *s[1]]."""
+        return self._forward[0].forward_drive(x if masks is None else x * masks[0])
+
+    def step(
+        self,
+        s: State,
+        input_drive: Tensor,
+        *,
+        beta: float = 0.0,
+        target: Tensor | None = None,
+        masks: Masks | None = None,
+    ) -> State:
+        """One time step s ← σ(∂Φ/∂s), every right-hand side at the old state; differentiable.
+
+        `target` is onehot(y), [batch, classes], and needed where β ≠ 0. With dropout masks the drives are
+        those of s∘m, and reach the kept neurons only.
+        """
+        seen = s if masks is None else masked(s, masks[1:])
+        drives = [input_drive]
+        for n, connection in enumerate(self._forward[1:]):
+            if self.vector_field:
+                forward = connection.forward_drive(seen[n])
+                backward = self._backward[n].backward_drive(seen[n], seen[n + 1])
+            else:
+                forward, backward = connection.both_drives(seen[n], seen[n + 1])
+            drives[n] = drives[n] + backward
+            drives.append(forward)
+        if beta != 0:
+            drives[-1] = torch.add(drives[-1], self.readout.force(seen[-1], _required(target)), alpha=beta)
+        if masks is not None:
+            drives = [drive * (mask != 0) for drive, mask in zip(drives, masks[1:], strict=True)]
+        return [self.activation(drive) for drive in drives[:-1]] + [self.output_activation(drives[-1])]
+
+    def forward(self, x: Tensor, s: State, masks: Masks | None = None) -> State:
+        """One free time step from x itself; what `torch.func.functional_call` reaches."""
+        return self.step(s, self.input_drive(x, masks), masks=masks)
+
+    @torch.no_grad()
+    def settle(
+        self,
+        x: Tensor,
+        s: State,
+        *,
+        steps: int,
+        beta: float = 0.0,
+        y: Tensor | None = None,
+        masks: Masks | None = None,
+        input_drive: Tensor | None = None,
+        watch: Watch | None = None,
+    ) -> State:
+        """Relax from the state s for a number of time steps; returns the new state and leaves s as it was.
+
+        x is [batch, ...], y [batch] class indices (needed where β ≠ 0). `input_drive` spares computing it
+        where it is known. `watch(step, before, after)` is called after each step, counted from 1.
+        Raises `ValueError` if shapes do not fit.
+        """
+        self._check(x, s)
+        target = None if beta == 0 else self.target(_required(y))
+        if input_drive is None:
+            input_drive = self.input_drive(x, masks)
+        for step in range(1, steps + 1):
+            before = s
+            s = self.step(before, input_drive, beta=beta, target=target, masks=masks)
+            if watch is not None:
+                watch(step, before, s)
+        return list(s)
+
+    def target(self, y: Tensor) -> Tensor:
+        """onehot(y): [batch, classes] in the dtype of the parameters."""
+        return onehot(y, self.classes, self._forward[0].weight.dtype)
+
+    def logits(self, s: State, masks: Masks | None = None) -> Tensor:
+        """Scores of the classes at a state: [batch, classes]; the prediction is their argmax."""
+        return self.readout.logits(last_seen(s, masks))
+
+    def loss(self, s: State, y: Tensor, masks: Masks | None = None) -> Tensor:
+        """ℓ(s, y) of each sample: [batch]."""
+        return self.readout.loss(last_seen(s, masks), y)
+
+    def _check(self, x: Tensor, s: State) -> None:
+        expected = self.config.input_shape
+        if x.shape[1:] != expected and x[0].numel() != self._forward[0].shape.weight[1]:
+            raise ValueError(f"x has shape {list(x.shape)}; [batch, {', '.join(map(str, expected))}] is needed")
+        if [tuple(layer.shape[1:]) for layer in s] != [tuple(shape) for shape in self.layer_shapes]:
+            raise ValueError(
+                f"the state has shapes {[list(layer.shape) for layer in s]}; "
+                f"[batch, ...] with {[list(shape) for shape in self.layer_shapes]} are needed"
+            )
+
+
+def masked(layers: Sequence[Tensor], masks: Masks | None) -> list[Tensor]:
+    """s∘m, layer by layer."""
+    if masks is None:
+        return list(layers)
+    return [layer * mask for layer, mask in zip(layers, masks, strict=True)]
+
+
+def last_seen(s: State, masks: Masks | None) -> Tensor:
+    """The last layer as the readout sees it: s_L∘m_L."""
+    return s[-1] if masks is None else s[-1] * masks[-1]
+
+
+def _required(y: Tensor | None) -> Tensor:
+    if y is None:
+        raise ValueError("nudging (beta ≠ 0) needs the targets y")
+    return y
+
+
+def build_network(
+    config: ModelConfig,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Network:
+    """A network with start values drawn from `generator` (torch's global one if `None`).
+
+    Values are drawn on the CPU in float32, so that they do not depend on the device.
+    """
+    network = Network(config)
+    network.redraw(generator)
+    return network.to(device=device, dtype=dtype)

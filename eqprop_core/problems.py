@@ -1,0 +1,89 @@
+"""What is wrong with a configuration, in words that name the flag, the value and what would be accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+
+def flag(setting: str) -> str:
+    """The command line flag of a setting: `check_thm` -> `--check-thm`."""
+    return "--" + setting.replace("_", "-")
+
+
+def shown(value: Any) -> str:
+    """A value as one would type it on the command line, cut to a readable length."""
+    if isinstance(value, (list, tuple)):
+        text = " ".join(shown(item) for item in value)
+    elif isinstance(value, bool):
+        text = "on" if value else "off"
+    else:
+        text = str(value)
+    text = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: the setting, its value (`None` when it was not given) and what is accepted."""
+
+    setting: str
+    value: Any
+    message: str
+
+    def __str__(self) -> str:
+        value = "" if self.value is None else f" {shown(self.value)}"
+        return f"{flag(self.setting)}{value}: {self.message}"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; `problems` lists everything that was found wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _expected(error: dict[str, Any]) -> str:
+    """Say what would have been accepted, from one of pydantic's error records."""
+    context = error.get("ctx", {})
+    kind = error["type"]
+    if kind == "literal_error":
+        return f"is not one of {str(context['expected']).replace(' or ', ', ').replace(chr(39), '')}"
+    bounds = {
+        "greater_than": "must be greater than {gt}",
+        "greater_than_equal": "must be {ge} or more",
+        "less_than": "must be less than {lt}",
+        "less_than_equal": "must be {le} or less",
+        "too_short": "needs at least {min_length} values",
+        "too_long": "takes at most {max_length} values",
+        "finite_number": "must be a finite number",
+    }
+    if kind in bounds:
+        return bounds[kind].format(**context)
+    if kind.startswith("int"):
+        return "is not a whole number"
+    if kind.startswith(("float", "decimal")):
+        return "is not a number"
+    if kind.startswith("bool"):
+        return "must be true or false"
+    if kind.startswith(("tuple", "list")):
+        return "must be a list of values"
+    if kind.startswith("string"):
+        return "must be text" if kind == "string_type" else str(error["msg"])
+    if kind == "extra_forbidden":
+        return "is not a setting"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Translate pydantic's records, one `Problem` a setting, without its jargon and links."""
+    found: dict[str, Problem] = {}
+    for record in error.errors(include_url=False):
+        setting = str(record["loc"][0]) if record["loc"] else "config"
+        message = _expected(dict(record))
+        found.setdefault(setting, Problem(setting, record.get("input"), message))
+    return list(found.values())

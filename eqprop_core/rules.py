@@ -1,0 +1,210 @@
+"""Rules across settings, and the values that settings take when they are not given.
+
+Works on anything that has the settings as attributes; `config.py` declares them. Each rule yields
+`Problem`s that name the flag, the value and what would be accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import prod
+from typing import Any
+
+from eqprop_core.geometry import ConnectionShape, GeometryError, Shape, cnn_connections, mlp_connections
+from eqprop_core.problems import Problem, flag
+
+CONVOLUTION_LISTS = ("kernels", "strides", "paddings", "pools")
+CONVOLUTION_DEFAULTS = {"kernels": 5, "strides": 1, "paddings": 0}
+PARAMETER_LIMIT = 20_000_000_000
+
+# Tasks whose images look the same in a mirror, so that flipping them makes sense.
+AUGMENTED_TASKS = ("CIFAR10", "FashionMNIST", "imagefolder")
+
+
+def inapplicable(config: Any) -> dict[str, str]:
+    """Settings that this configuration does not use, each with the reason.
+
+    They are dropped when they come with a preset or a stored run, and refused when typed as a flag.
+    """
+    convolutional = config.model in ("CNN", "VFCNN")
+    unused: dict[str, str] = {}
+    if convolutional:
+        unused["archi"] = f"{config.model} takes --channels and --fc"
+    else:
+        for name in ("channels", *CONVOLUTION_LISTS, "fc"):
+            unused[name] = f"{config.model} takes --archi"
+    if config.model not in ("VFMLP", "VFCNN"):
+        unused["same_update"] = "only the vector-field models VFMLP and VFCNN have weights to pair"
+    if config.optim != "sgd":
+        unused["mmt"] = "momentum goes with --optim sgd"
+    if config.task != "imagefolder":
+        unused["image_size"] = f"goes with --task imagefolder; {config.task} has its own size"
+    return unused
+
+
+def drop_inapplicable(config: Any) -> dict[str, Any]:
+    """Values that put unused settings back to their defaults."""
+    return {name: type(config).model_fields[name].default for name in inapplicable(config)}
+
+
+def complete_architecture(config: Any, input_shape: Shape, classes: int | None) -> dict[str, Any]:
+    """Values for the lists that were not given: the length that the network needs."""
+    outputs = 10 if classes is None else classes
+    if config.model in ("MLP", "VFMLP"):
+        return {} if config.archi is not None else {"archi": (prod(input_shape), 512, outputs)}
+    channels = config.channels if config.channels is not None else (32, 64)
+    values: dict[str, Any] = {"channels": channels}
+    for name, default in CONVOLUTION_DEFAULTS.items():
+        if getattr(config, name) is None:
+            values[name] = (default,) * len(channels)
+    if config.pools is None:
+        values["pools"] = "m" * len(channels)
+    if config.fc is None:
+        values["fc"] = (outputs,)
+    return values
+
+
+def connection_shapes(config: Any, input_shape: Shape) -> tuple[ConnectionShape, ...]:
+    """Connections of a completed architecture. Raises `GeometryError` where sizes do not fit."""
+    vector_field = config.model in ("VFMLP", "VFCNN")
+    if config.model in ("MLP", "VFMLP"):
+        return mlp_connections(input_shape, config.archi, vector_field=vector_field)
+    return cnn_connections(
+        input_shape,
+        channels=config.channels,
+        kernels=config.kernels,
+        strides=config.strides,
+        paddings=config.paddings,
+        pools=config.pools,
+        fc=config.fc,
+        softmax=config.softmax,
+        vector_field=vector_field,
+    )
+
+
+def architecture_problems(config: Any, input_shape: Shape, classes: int | None) -> list[Problem]:
+    """Everything that does not fit together in a network."""
+    problems = list(_list_lengths(config))
+    if config.softmax and config.loss == "mse":
+        problems.append(Problem("softmax", None, "goes with --loss cel; with --loss mse leave it out"))
+    if config.softmax and config.model in ("MLP", "VFMLP"):
+        problems.append(Problem("softmax", None, f"{config.model} has no readout; use CNN or VFCNN"))
+    if problems:
+        return problems
+    try:
+        shapes = connection_shapes(config, input_shape)
+    except GeometryError as error:
+        return [Problem(error.setting, getattr(config, error.setting), error.message)]
+    if classes is not None:
+        last = "archi" if config.model in ("MLP", "VFMLP") else "fc"
+        if shapes[-1].post != (classes,):
+            problems.append(
+                Problem(last, getattr(config, last), f"must end with {classes}, the number of classes")
+            )
+    total = sum(shape.parameters + shape.backward_parameters for shape in shapes)
+    if total > PARAMETER_LIMIT:
+        biggest = max(shapes, key=lambda shape: shape.parameters)
+        setting = "archi" if config.archi else ("fc" if biggest.kind != "conv" else "channels")
+        problems.append(
+            Problem(
+                setting, getattr(config, setting), f"makes {total:,} parameters; {PARAMETER_LIMIT:,} at most"
+            )
+        )
+    layers = len(shapes) - config.softmax
+    if config.dropouts is not None and len(config.dropouts) != layers + 1:
+        problems.append(
+            Problem(
+                "dropouts",
+                config.dropouts,
+                f"{len(config.dropouts)} values, but {layers + 1} are needed: one for the input and one for "
+                f"each of the {layers} layers of neurons",
+            )
+        )
+    if layers < 1:
+        problems.append(Problem("channels", config.channels, "a readout needs at least one layer of neurons"))
+    return problems
+
+
+def _list_lengths(config: Any) -> Iterator[Problem]:
+    """Yield lists whose length is not that of `channels`, and unknown pooling letters."""
+    if config.model in ("MLP", "VFMLP"):
+        return
+    layers = len(config.channels)
+    for name in CONVOLUTION_LISTS:
+        value = getattr(config, name)
+        if len(value) != layers:
+            what = "letters" if name == "pools" else "values"
+            yield Problem(
+                name, value, f"{len(value)} {what} for {layers} convolutions (--channels): give {layers}"
+            )
+    if unknown := sorted(set(config.pools) - set("mai")):
+        yield Problem(
+            "pools", config.pools, f"unknown letter {', '.join(unknown)}; m max, a average, i none"
+        )
+    if not layers:
+        yield Problem("channels", None, "needs at least one convolution")
+    if not config.fc:
+        yield Problem("fc", None, "needs at least the number of classes")
+
+
+def run_problems(config: Any, shapes: Sequence[ConnectionShape]) -> list[Problem]:
+    """Everything that does not fit together in a run; `shapes` is empty where the network itself is wrong."""
+    return [*_gradient_problems(config), *_optimizer_problems(config, shapes), *_data_problems(config)]
+
+
+def _gradient_problems(config: Any) -> Iterator[Problem]:
+    first, second = config.betas
+    needs_bptt = config.alg == "BPTT" or config.todo == "gducheck" or config.check_thm
+    if config.todo != "evaluate" and needs_bptt and config.T2 > config.T1:
+        yield Problem(
+            "T2", config.T2, f"BPTT unrolls the last T2 of the T1 steps: at most {config.T1} (--T1 {config.T1})"
+        )
+    if first == second:
+        yield Problem("betas", config.betas, "the two must differ: their difference divides the contrast")
+    if config.random_sign and config.thirdphase:
+        yield Problem("random_sign", None, "either --random-sign or --thirdphase, not both")
+    if first != 0 and (config.thirdphase or config.random_sign):
+        which = "thirdphase" if config.thirdphase else "random_sign"
+        yield Problem("betas", config.betas, f"the first must be 0 with {flag(which)}")
+
+
+def _optimizer_problems(config: Any, shapes: Sequence[ConnectionShape]) -> Iterator[Problem]:
+    if config.lrs is None and config.todo == "train":
+        hint = f": {len(shapes)} values, one a connection" if shapes else ""
+        yield Problem("lrs", None, f"is required to train{hint}")
+    for name in ("lrs", "wds"):
+        value = getattr(config, name)
+        if value is not None and shapes and len(value) != len(shapes):
+            yield Problem(
+                name,
+                value,
+                f"{_count(value)}, but {len(shapes)} are needed: one for each connection "
+                f"({', '.join(_arrow(shape) for shape in shapes)})",
+            )
+    if config.alg == "CEP" and config.wds is not None and max(config.wds, default=0) >= 10:
+        yield Problem("wds", config.wds, "continual EP shrinks weights by 1 - 0.1·wd a batch: less than 10")
+    if config.alg == "CEP" and config.wds is not None and 0 in (config.lrs or ()):
+        yield Problem("lrs", config.lrs, "continual EP with --wds divides by the learning rate: more than 0")
+
+
+def _data_problems(config: Any) -> Iterator[Problem]:
+    if config.data_aug and config.task not in AUGMENTED_TASKS:
+        yield Problem(
+            "data_aug",
+            None,
+            f"would mirror {config.task}; it goes with {', '.join(AUGMENTED_TASKS)}",
+        )
+
+
+def _count(values: Sequence[Any]) -> str:
+    return f"{len(values)} value" + ("" if len(values) == 1 else "s")
+
+
+def _arrow(shape: ConnectionShape) -> str:
+    return f"{shape.kind} {'×'.join(map(str, shape.pre))}→{'×'.join(map(str, shape.post))}"
+
+
+def refused_flags(config: Any, given: Iterable[str]) -> list[Problem]:
+    """Problems for flags that were typed although this configuration does not use them."""
+    unused = inapplicable(config)
+    return [Problem(name, None, f"does not apply: {unused[name]}") for name in given if name in unused]
