@@ -12,9 +12,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
 
 from eqprop_core import catalogue, rules
 from eqprop_core.geometry import ConnectionShape
@@ -24,6 +25,7 @@ Section = Literal["data", "network", "dynamics", "gradient", "optimizer", "run"]
 Estimator = Literal["one-sided", "random-sign", "symmetric"]
 
 SECTIONS: tuple[Section, ...] = get_args(Section)
+MOST_LAYERS = 1000
 
 
 def _number(value: Any) -> Any:
@@ -42,12 +44,16 @@ def _one_or_list(value: Any) -> Any:
 
 Int = Annotated[int, BeforeValidator(_number)]
 Float = Annotated[float, BeforeValidator(_number)]
-Ints = Annotated[tuple[Annotated[Int, Field(ge=1, le=10_000_000)], ...], BeforeValidator(_one_or_list)]
-Paddings = Annotated[tuple[Annotated[Int, Field(ge=0, le=10_000)], ...], BeforeValidator(_one_or_list)]
-Floats = Annotated[tuple[Float, ...], BeforeValidator(_one_or_list)]
-Rates = Annotated[tuple[Annotated[Float, Field(ge=0)], ...], BeforeValidator(_one_or_list)]
-Shares = Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], BeforeValidator(_one_or_list)]
-Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Item = TypeVar("Item")
+Values = Annotated[tuple[Item, ...], Field(fail_fast=True), BeforeValidator(_one_or_list)]
+PerLayer = Annotated[
+    tuple[Item, ...], Field(fail_fast=True, max_length=MOST_LAYERS), BeforeValidator(_one_or_list)
+]
+Ints = PerLayer[Annotated[Int, Field(ge=1, le=10_000_000)]]
+Paddings = PerLayer[Annotated[Int, Field(ge=0, le=10_000)]]
+Rates = PerLayer[Annotated[Float, Field(ge=0, le=1e6)]]
+Shares = PerLayer[Annotated[Float, Field(gt=0, le=1)]]
+Text = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
 
 
 def setting(default: Any, section: Section, help: str, *, stored: bool = True, **bounds: Any) -> Any:
@@ -55,7 +61,7 @@ def setting(default: Any, section: Section, help: str, *, stored: bool = True, *
 
     `stored=False` marks what tells a command what to do and is no part of a run's configuration.
     """
-    extra = {"section": section, "stored": stored}
+    extra: JsonDict = {"section": section, "stored": stored}
     return Field(default=default, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -64,7 +70,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    def __init__(self, **data: Any) -> None:
+    def __init__(self, /, **data: Any) -> None:
         try:
             super().__init__(**data)
         except ValidationError as error:
@@ -102,7 +108,9 @@ class Architecture(Settings):
     )
     loss: Literal["mse", "cel"] = setting("mse", "network", "loss: squared error or cross-entropy")
     softmax: bool = setting(
-        False, "network", "read the classes out of the last layer by a softmax outside Φ (CNN, VFCNN with cel)"
+        False,
+        "network",
+        "read the classes out of the last layer by a softmax outside Φ (CNN, VFCNN with cel)",
     )
     dropouts: Shares | None = setting(
         None, "network", "probabilities to keep a neuron: one for the input, one for each layer [all kept]"
@@ -125,8 +133,8 @@ class Architecture(Settings):
 class ModelConfig(Architecture):
     """A network: its architecture and the shape of its input, without the batch dimension."""
 
-    input_shape: Annotated[tuple[Annotated[Int, Field(ge=1, le=1_000_000)], ...], Field(min_length=1)] = setting(
-        ..., "network", "shape of one input, e.g. 1 28 28"
+    input_shape: Values[Annotated[Int, Field(ge=1, le=1_000_000)]] = setting(
+        ..., "network", "shape of one input, e.g. 1 28 28", min_length=1, max_length=8
     )
 
     def _complete(self) -> list[Problem]:
@@ -150,7 +158,9 @@ class RunConfig(Architecture):
     data_aug: bool = setting(False, "data", "augment training images: flip, and crop after edge padding by 4")
     train_samples: Int | None = setting(None, "data", "use only the first N training images", ge=1)
     test_samples: Int | None = setting(None, "data", "use only the first N test images", ge=1)
-    val_split: Float = setting(0.0, "data", "share of the training images held out for validation", ge=0, lt=1)
+    val_split: Float = setting(
+        0.0, "data", "share of the training images held out for validation", ge=0, lt=1
+    )
     image_size: Int | None = setting(
         None, "data", "side in pixels to which an imagefolder's images are resized [32]", ge=1, le=4096
     )
@@ -161,8 +171,12 @@ class RunConfig(Architecture):
     alg: Literal["EP", "BPTT", "CEP"] = setting(
         "EP", "gradient", "equilibrium propagation, backpropagation through time, or continual EP"
     )
-    betas: Floats = setting(
-        (0.0, 0.01), "gradient", "nudging strength of the free and of the nudged phase", min_length=2, max_length=2
+    betas: Values[Annotated[Float, Field(ge=-1e6, le=1e6)]] = setting(
+        (0.0, 0.01),
+        "gradient",
+        "nudging strength of the free and of the nudged phase",
+        min_length=2,
+        max_length=2,
     )
     random_sign: bool = setting(False, "gradient", "draw the sign of the second beta for each batch")
     thirdphase: bool = setting(False, "gradient", "symmetric estimator: nudge by +beta and by -beta")
@@ -179,7 +193,9 @@ class RunConfig(Architecture):
     mmt: Float = setting(0.0, "optimizer", "momentum, with sgd", ge=0, lt=1)
     lr_decay: bool = setting(False, "optimizer", "cosine decay of the learning rates down to 1e-5")
     decay_epochs: Int = setting(100, "optimizer", "epochs over which --lr-decay runs", ge=1, le=1_000_000)
-    epochs: Int = setting(1, "optimizer", "number of epochs; with --load-path the remaining ones", ge=1, le=1_000_000)
+    epochs: Int = setting(
+        1, "optimizer", "number of epochs; with --load-path the remaining ones", ge=1, le=1_000_000
+    )
     mbs: Int = setting(20, "optimizer", "images in a batch", ge=1, le=1_000_000)
 
     todo: Literal["train", "evaluate", "gducheck"] = setting(
@@ -188,10 +204,15 @@ class RunConfig(Architecture):
     device: Text = setting("auto", "run", "auto, cpu, mps, cuda:1, or the index of a GPU")
     seed: Int | None = setting(None, "run", "seed of everything random [drawn and recorded]", ge=0, lt=2**63)
     name: Text | None = setting(None, "run", "a name for the run", max_length=120)
-    results: Text | None = setting(None, "run", "folder for runs [EQPROP_RESULTS, or ./results]", stored=False)
+    results: Text | None = setting(
+        None, "run", "folder for runs [EQPROP_RESULTS, or ./results]", stored=False
+    )
     save: bool | None = setting(None, "run", "keep the run in a folder; train always does", stored=False)
     load_path: Text | None = setting(
         None, "run", "folder of a run to resume, evaluate or check", stored=False
+    )
+    all_elements: bool = setting(
+        False, "run", "keep the arrays of a GDU check whole, not a sample of large layers", stored=False
     )
     dry_run: bool = setting(False, "run", "show layers, plan and configuration, and stop", stored=False)
 
@@ -239,10 +260,9 @@ def facts(name: str) -> dict[str, Any]:
 
 
 def catalogue_facts(config: RunConfig) -> tuple[tuple[int, ...], int | None]:
-    """Input shape and number of classes of a run's data set; no classes for an imagefolder that is not there."""
-    found = catalogue.shape_and_classes(
-        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None), config.image_size
-    )
+    """Input shape and number of classes of a run's data set; no classes where an imagefolder is missing."""
+    root = Path(config.data_dir) if config.data_dir else None
+    found = catalogue.shape_and_classes(config.task, root, config.image_size)
     if found is None:
         side = config.image_size or 32
         return (3, side, side), None
@@ -258,7 +278,7 @@ def combine(*layers: Mapping[str, Any]) -> RunConfig:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file. Raises `ConfigError` that names the file, and line and column where it is malformed."""
+    """Read a TOML file. Raises `ConfigError` naming the file, and line and column where it is malformed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

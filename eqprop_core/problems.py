@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +16,35 @@ def flag(setting: str) -> str:
 
 def shown(value: Any) -> str:
     """A value as one would type it on the command line, cut to a readable length."""
+    return _line(_typed(value), 60) or "(empty)"
+
+
+def _typed(value: Any, depth: int = 3) -> str:
+    """A value in words, of bounded length whatever it is."""
     if isinstance(value, (list, tuple)):
-        text = " ".join(shown(item) for item in value)
-    elif isinstance(value, bool):
-        text = "on" if value else "off"
-    else:
-        text = str(value)
-    text = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
-    return text if len(text) <= 60 else text[:57] + "…"
+        return " ".join(_typed(item, depth - 1) for item in value[:60]) if depth else "…"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"(a number of {int(value.bit_length() * 0.30103) + 1} digits)"
+    if isinstance(value, (str, int, float)):
+        return str(value)[:400]
+    return "(a table)" if isinstance(value, Mapping) else f"({type(value).__name__})"
+
+
+def _line(text: str, limit: int) -> str:
+    """The text on one printable line of at most `limit` characters."""
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode("ascii")
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the setting, its value (`None` when it was not given) and what is accepted."""
+    """One thing that is wrong: the setting, its value (`None` when it was not given) and what is accepted.
+
+    As text it is one printable line of fewer than 500 characters, whatever was given.
+    """
 
     setting: str
     value: Any
@@ -36,7 +52,7 @@ class Problem:
 
     def __str__(self) -> str:
         value = "" if self.value is None else f" {shown(self.value)}"
-        return f"{flag(self.setting)}{value}: {self.message}"
+        return f"{_line(flag(self.setting), 60)}{value}: {_line(self.message, 360)}"
 
 
 class ConfigError(ValueError):
@@ -60,6 +76,8 @@ def _expected(error: dict[str, Any]) -> str:
         "less_than_equal": "must be {le} or less",
         "too_short": "needs at least {min_length} values",
         "too_long": "takes at most {max_length} values",
+        "string_too_short": "must not be empty",
+        "string_too_long": "takes at most {max_length} characters",
         "finite_number": "must be a finite number",
     }
     if kind in bounds:
@@ -72,8 +90,12 @@ def _expected(error: dict[str, Any]) -> str:
         return "must be true or false"
     if kind.startswith(("tuple", "list")):
         return "must be a list of values"
+    if kind == "string_pattern_mismatch":
+        return "must not contain control characters"
     if kind.startswith("string"):
-        return "must be text" if kind == "string_type" else str(error["msg"])
+        return "must be text"
+    if kind == "missing":
+        return "is required"
     if kind == "extra_forbidden":
         return "is not a setting"
     return str(error["msg"]).removeprefix("Value error, ")
@@ -85,5 +107,6 @@ def problems_of(error: ValidationError) -> list[Problem]:
     for record in error.errors(include_url=False):
         setting = str(record["loc"][0]) if record["loc"] else "config"
         message = _expected(dict(record))
-        found.setdefault(setting, Problem(setting, record.get("input"), message))
+        value = None if record["type"] == "missing" else record.get("input")
+        found.setdefault(setting, Problem(setting, value, message))
     return list(found.values())

@@ -16,6 +16,7 @@ from eqprop_core.problems import Problem, flag
 CONVOLUTION_LISTS = ("kernels", "strides", "paddings", "pools")
 CONVOLUTION_DEFAULTS = {"kernels": 5, "strides": 1, "paddings": 0}
 PARAMETER_LIMIT = 20_000_000_000
+SMALLEST_NUDGE = 1e-12
 
 # Tasks whose images look the same in a mirror, so that flipping them makes sense.
 AUGMENTED_TASKS = ("CIFAR10", "FashionMNIST", "imagefolder")
@@ -48,12 +49,14 @@ def drop_inapplicable(config: Any) -> dict[str, Any]:
 
 
 def complete_architecture(config: Any, input_shape: Shape, classes: int | None) -> dict[str, Any]:
-    """Values for the lists that were not given: the length that the network needs."""
+    """Values for the lists that were not given, of the length that the network needs, and `None` for those
+    of the other kind of network."""
     outputs = 10 if classes is None else classes
     if config.model in ("MLP", "VFMLP"):
-        return {} if config.archi is not None else {"archi": (prod(input_shape), 512, outputs)}
+        archi = config.archi if config.archi is not None else (prod(input_shape), 512, outputs)
+        return {**dict.fromkeys(("channels", *CONVOLUTION_LISTS, "fc")), "archi": archi}
     channels = config.channels if config.channels is not None else (32, 64)
-    values: dict[str, Any] = {"channels": channels}
+    values: dict[str, Any] = {"archi": None, "channels": channels}
     for name, default in CONVOLUTION_DEFAULTS.items():
         if getattr(config, name) is None:
             values[name] = (default,) * len(channels)
@@ -120,8 +123,6 @@ def architecture_problems(config: Any, input_shape: Shape, classes: int | None) 
                 f"each of the {layers} layers of neurons",
             )
         )
-    if layers < 1:
-        problems.append(Problem("channels", config.channels, "a readout needs at least one layer of neurons"))
     return problems
 
 
@@ -138,9 +139,7 @@ def _list_lengths(config: Any) -> Iterator[Problem]:
                 name, value, f"{len(value)} {what} for {layers} convolutions (--channels): give {layers}"
             )
     if unknown := sorted(set(config.pools) - set("mai")):
-        yield Problem(
-            "pools", config.pools, f"unknown letter {', '.join(unknown)}; m max, a average, i none"
-        )
+        yield Problem("pools", config.pools, f"unknown letter {', '.join(unknown)}; m max, a average, i none")
     if not layers:
         yield Problem("channels", None, "needs at least one convolution")
     if not config.fc:
@@ -157,10 +156,13 @@ def _gradient_problems(config: Any) -> Iterator[Problem]:
     needs_bptt = config.alg == "BPTT" or config.todo == "gducheck" or config.check_thm
     if config.todo != "evaluate" and needs_bptt and config.T2 > config.T1:
         yield Problem(
-            "T2", config.T2, f"BPTT unrolls the last T2 of the T1 steps: at most {config.T1} (--T1 {config.T1})"
+            "T2",
+            config.T2,
+            f"BPTT unrolls the last T2 of the T1 steps: at most {config.T1} (--T1 {config.T1})",
         )
-    if first == second:
-        yield Problem("betas", config.betas, "the two must differ: their difference divides the contrast")
+    if abs(second - first) < SMALLEST_NUDGE:
+        needed = f"the two must differ by {SMALLEST_NUDGE:g} or more: their difference divides the contrast"
+        yield Problem("betas", config.betas, needed)
     if config.random_sign and config.thirdphase:
         yield Problem("random_sign", None, "either --random-sign or --thirdphase, not both")
     if first != 0 and (config.thirdphase or config.random_sign):

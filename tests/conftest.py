@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent))
 
 

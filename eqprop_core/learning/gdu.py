@@ -65,9 +65,7 @@ def gdu_check(
         start = net.settle(x, net.initial_state(len(x)), steps=steps[0] - steps[1], masks=masks)
     free, bptt = _bptt_updates(net, x, y, start, steps[1], masks)
     if beta_free != 0:
-        free = net.settle(
-            x, net.initial_state(len(x)), steps=steps[0], beta=beta_free, y=y, masks=masks
-        )
+        free = net.settle(x, net.initial_state(len(x)), steps=steps[0], beta=beta_free, y=y, masks=masks)
 
     def updates(strength: float) -> Gradients:
         return _ep_updates(net, x, y, free, steps[1], strength, beta_free, same_update, masks)
@@ -154,7 +152,9 @@ def _bptt_updates(
     the steps apart. A softmax readout acts once, at the end: its gradient stands at t = 0.
     """
     parameters = dict(net.named_parameters())
-    readout = {p for p in parameters if net.config.softmax and p.startswith(f"synapses.{len(net.synapses) - 1}.")}
+    readout = {
+        p for p in parameters if net.config.softmax and p.startswith(f"synapses.{len(net.synapses) - 1}.")
+    }
     inside = [name for name in parameters if name not in readout]
     leaves: list[dict[str, Tensor]] = []
     states: list[State] = []

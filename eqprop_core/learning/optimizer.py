@@ -37,7 +37,9 @@ def build_optimizer(
     count = len(net.synapses)
     decays = list(wds) if wds is not None else [0.0] * count
     if len(lrs) != count or len(decays) != count:
-        raise ValueError(f"{count} learning rates and weight decays are needed, got {len(lrs)} and {len(decays)}")
+        raise ValueError(
+            f"{count} learning rates and weight decays are needed, got {len(lrs)} and {len(decays)}"
+        )
     groups: list[dict[str, Any]] = [
         {"params": [], "lr": rate, "weight_decay": decay} for rate, decay in zip(lrs, decays, strict=True)
     ]
@@ -49,9 +51,9 @@ def build_optimizer(
 
 
 def apply_gradients(net: nn.Module, optimizer: torch.optim.Optimizer, gradients: Gradients) -> None:
-    """Take one optimizer step down these gradients."""
+    """Take one optimizer step down these gradients; parameters without one stay as they are."""
     for name, parameter in net.named_parameters():
-        parameter.grad = gradients[name]
+        parameter.grad = gradients.get(name)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 

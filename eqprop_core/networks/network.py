@@ -131,9 +131,7 @@ class Network(nn.Module):
     ) -> Tensor:
         """Φ = Σ φ_n(s[n−1], s[n]) − β·ℓ(s, y) of each sample, with the forward weights: [batch]."""
         layers = masked([x, *s], masks)
-        total = sum(
-            connection.phi(layers[n], layers[n + 1]) for n, connection in enumerate(self._forward)
-        )
+        total = sum(connection.phi(layers[n], layers[n + 1]) for n, connection in enumerate(self._forward))
         assert isinstance(total, Tensor)
         if beta != 0:
             total = total - beta * self.readout.loss(layers[-1], _required(y))
@@ -224,7 +222,9 @@ class Network(nn.Module):
     def _check(self, x: Tensor, s: State) -> None:
         expected = self.config.input_shape
         if x.shape[1:] != expected and x[0].numel() != self._forward[0].shape.weight[1]:
-            raise ValueError(f"x has shape {list(x.shape)}; [batch, {', '.join(map(str, expected))}] is needed")
+            raise ValueError(
+                f"x has shape {list(x.shape)}; [batch, {', '.join(map(str, expected))}] is needed"
+            )
         if [tuple(layer.shape[1:]) for layer in s] != [tuple(shape) for shape in self.layer_shapes]:
             raise ValueError(
                 f"the state has shapes {[list(layer.shape) for layer in s]}; "

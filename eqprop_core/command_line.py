@@ -1,0 +1,33 @@
+"""The command line that means the same as a configuration."""
+
+from __future__ import annotations
+
+import shlex
+
+from eqprop_core.config import Architecture, RunConfig
+from eqprop_core.problems import flag
+
+
+def command_line(config: RunConfig, *, todo: bool = False) -> str:
+    """The flags that make `config`, quoted for a shell: what differs from the defaults, in order of settings.
+
+    They follow `eqprop train`, `eqprop evaluate` or `eqprop gducheck`, which say `todo` already; with `todo`
+    it is among the flags, as `eqprop reference` takes it. Lists are separated by spaces; those that the
+    configuration completed are given too. With `--load-path` the network is the stored one, so that no flag but
+    `--dropouts` describes it.
+    """
+    stored = set(Architecture.model_fields) - {"dropouts"} if config.load_path else set()
+    words: list[str] = []
+    for name, field in RunConfig.model_fields.items():
+        value = getattr(config, name)
+        if value is None or value == field.default or name in stored or (name == "todo" and not todo):
+            continue
+        if isinstance(value, bool):
+            words.append(flag(name) if value else flag(f"no_{name}"))
+        elif isinstance(value, tuple):
+            words += [flag(name), *map(str, value)]
+        elif str(value).startswith("-"):  # a name or a folder that would be read as a flag
+            words.append(f"{flag(name)}={value}")
+        else:
+            words += [flag(name), str(value)]
+    return shlex.join(words)

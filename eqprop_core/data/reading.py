@@ -1,0 +1,184 @@
+"""Files to tensors, one function a layout. Each checks what it reads and raises DataError naming the file.
+
+Nothing here downloads, and nothing is unpickled before its checksum is right.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from eqprop_core.catalogue import (
+    CIFAR10_PYTHON_FILES,
+    CIFAR10_PYTHON_FOLDER,
+    DataError,
+    DatasetInfo,
+    FileSpec,
+    Split,
+    count_records,
+    image_files,
+    locate,
+    split_sizes,
+)
+
+Pairs = tuple[Tensor, Tensor]  # images uint8 [N, C, H, W], labels int64 [N]
+
+DIGITS = Path(__file__).with_name("digits.npz")
+DIGITS_TEST_STEP = 5  # every fifth image tests
+
+
+def read_digits() -> tuple[Pairs, Pairs]:
+    """Training and test images of the shipped digits: 1,438 and 359 (every fifth) of [1, 8, 8], 0..16."""
+    try:
+        with np.load(DIGITS, allow_pickle=False) as arrays:
+            images = torch.from_numpy(arrays["images"]).unsqueeze(1)
+            labels = torch.from_numpy(arrays["labels"]).long()
+    except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+        raise DataError(f"{DIGITS} is damaged ({error}): install eqprop again") from error
+    test = torch.arange(len(labels)) % DIGITS_TEST_STEP == DIGITS_TEST_STEP - 1
+    return (images[~test], labels[~test]), (images[test], labels[test])
+
+
+def read_idx(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:
+    """Training and test images of an MNIST-like data set whose files are all there."""
+    split_sizes(root, info)
+    train_images, train_labels, test_images, test_labels = (
+        read_records(root, spec, info) for spec in info.files
+    )
+    return (
+        (train_images.unsqueeze(1), train_labels.long()),
+        (test_images.unsqueeze(1), test_labels.long()),
+    )
+
+
+def read_cifar10_binary(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:
+    """Training and test images of CIFAR-10 from its binary version, whose files are all there."""
+
+    def split(name: Split) -> Pairs:
+        parts = [read_records(root, spec, info) for spec in info.files if spec.split == name]
+        records = torch.cat(parts)
+        return records[:, 1:].reshape(-1, *info.shape), records[:, 0].long()
+
+    return split("train"), split("test")
+
+
+def read_cifar10_python(root: Path) -> tuple[Pairs, Pairs] | None:
+    """Training and test images of CIFAR-10 from torchvision's layout; None unless all checksums are right."""
+    if damaged_cifar10_pickles(root):
+        return None
+    from torchvision.datasets import CIFAR10
+
+    def split(train: bool) -> Pairs:
+        part = CIFAR10(str(root), train=train, download=False)  # compares the checksums once more
+        images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
+        return images, torch.tensor(part.targets)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy finds the old pickles deprecated
+        return split(train=True), split(train=False)
+
+
+def damaged_cifar10_pickles(root: Path) -> list[Path]:
+    """Files of torchvision's CIFAR-10 layout that are missing or lack the MD5 that torchvision expects."""
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
+
+    md5s = dict([*CIFAR10.train_list, *CIFAR10.test_list])
+    md5s[CIFAR10.meta["filename"]] = CIFAR10.meta["md5"]
+    paths = [root / CIFAR10_PYTHON_FOLDER / name for name in CIFAR10_PYTHON_FILES]
+    return [path for path in paths if not check_integrity(path, md5s[path.name])]
+
+
+def read_records(root: Path, spec: FileSpec, info: DatasetInfo) -> Tensor:
+    """All records of one file, uint8 [records, *spec.record_shape], with labels in the range of `info`.
+
+    Labels are the records of a file of single bytes, or the first byte of a record of one dimension.
+    """
+    path = locate(root, spec)
+    if path is None:
+        raise DataError(f"{root / spec.path} is missing")
+    count = count_records(path, spec)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = bytearray(file.read())
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    expected = spec.header_bytes + count * spec.record_bytes
+    if len(content) != expected:
+        raise DataError(f"{path} is damaged: it holds {len(content):,} bytes, expected {expected:,}")
+    records = torch.frombuffer(content, dtype=torch.uint8, offset=spec.header_bytes)
+    records = records.view(count, *spec.record_shape)
+    if len(spec.record_shape) < 2:
+        largest = int((records if records.ndim == 1 else records[:, 0]).max())
+        if largest >= len(info.classes):
+            raise DataError(
+                f"{path} is damaged: it has a label {largest}, expected 0 to {len(info.classes) - 1}"
+            )
+    return records
+
+
+def read_image_folder(
+    info: DatasetInfo, root: Path, train_samples: int, test_samples: int
+) -> tuple[Pairs, Pairs]:
+    """The first images of both splits of an image folder, brought to `info.shape`."""
+    return (
+        _read_images(listed_images(root, "train")[:train_samples], info.shape[1]),
+        _read_images(listed_images(root, "test")[:test_samples], info.shape[1]),
+    )
+
+
+def listed_images(root: Path, split: Split) -> list[tuple[Path, int]]:
+    """Images of an image folder with their labels: the first of every class, then the second of every class …
+
+    Within a class they are sorted by name. So the first N images hold the classes in equal parts.
+    """
+    classes = [
+        [(path, label) for path in paths] for label, paths in enumerate(image_files(root, split).values())
+    ]
+    return [image for row in zip_longest(*classes) for image in row if image is not None]
+
+
+def read_image(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """One image as uint8 [3, size, size]: RGB, shorter side scaled to `size`, the centre kept.
+
+    Bilinear with antialiasing. Alpha is dropped, and a rotation noted in EXIF is not applied, both as in
+    torchvision's ImageFolder. Raises DataError for a file that is no image of 8 bits a channel.
+    """
+    try:
+        with path.open("rb") as file, Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(f"{path} has pixels of mode {image.mode}; expected 8 bits a channel")
+            square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
+    except DataError:
+        raise
+    except Exception as error:  # PIL's readers raise nearly anything on a broken file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} cannot be read as an image: {reason}") from error
+    return np.asarray(square).transpose(2, 0, 1)
+
+
+def _read_images(listed: list[tuple[Path, int]], size: int) -> Pairs:
+    pixels = np.empty((len(listed), 3, size, size), dtype=np.uint8)
+
+    def read_one(place: int) -> None:
+        pixels[place] = read_image(listed[place][0], size)
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as readers:
+        warnings.simplefilter("ignore")  # PIL's remarks on size, transparency and metadata
+        try:
+            for _ in readers.map(read_one, range(len(listed))):
+                pass
+        except BaseException:
+            readers.shutdown(cancel_futures=True)
+            raise
+    return torch.from_numpy(pixels), torch.tensor([label for _, label in listed], dtype=torch.int64)

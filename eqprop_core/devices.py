@@ -1,0 +1,253 @@
+"""Which CPUs and GPUs there are, how busy they are, and which one a run uses.
+
+GPUs are found through NVML or, without it, `nvidia-smi`, so that looking needs neither torch nor a CUDA
+context. Their indices follow the PCI order that monitoring tools show, after `CUDA_VISIBLE_DEVICES`; a
+process that computes agrees with them if it sets `CUDA_DEVICE_ORDER=PCI_BUS_ID` before CUDA starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from eqprop_core.problems import ConfigError, Problem
+
+SMI_FIELDS = ("pci.bus_id", "uuid", "name", "memory.total", "memory.used", "utilization.gpu")
+SMI_SECONDS = 2.0
+ACCEPTED = "accepted are auto, cpu, mps, cuda:1, or the index of a GPU"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place where a run could compute. What could not be found out is `None`.
+
+    `key` is `cpu`, `mps` or `cuda:N`; memory is in bytes; `load` is a share, 0 to 1.
+    """
+
+    key: str
+    name: str
+    cores: int | None = None
+    memory_total: int | None = None
+    memory_used: int | None = None
+    load: float | None = None
+    uuid: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class _Gpu:
+    """A GPU before it has an index: where it sits on the PCI bus, and the rest."""
+
+    bus: str
+    device: Device
+
+
+# --- which one a run uses -----------------------------------------------------------------------------
+
+
+def choose_device(wanted: str, gpu_count: int, mps: bool = False) -> tuple[str, str | None]:
+    """The torch device that a `--device` means, and a warning or `None`.
+
+    `wanted` is `auto`, `cpu`, `mps`, `cuda`, `cuda:N` or `N`. A GPU where there are none means the CPU, with
+    a warning. Raises `ConfigError` for a GPU that is not among those there are, and for anything else.
+    """
+    if wanted == "auto":
+        return ("cuda:0" if gpu_count else "mps" if mps else "cpu"), None
+    if wanted == "cpu":
+        return "cpu", None
+    if wanted == "mps":
+        if mps:
+            return "mps", None
+        raise ConfigError([Problem("device", wanted, "there is no Apple GPU that torch can use here")])
+    found = re.fullmatch(r"(?:cuda:)?([0-9]{1,6})", wanted)
+    if found is None and wanted != "cuda":
+        raise ConfigError([Problem("device", wanted, f"is not a device; {ACCEPTED}")])
+    if gpu_count == 0:
+        return "cpu", f"--device {wanted}: no GPU here, using the CPU"
+    index = int(found[1]) if found else 0
+    if index >= gpu_count:
+        there = ", ".join(f"cuda:{n}" for n in range(gpu_count))
+        raise ConfigError([Problem("device", wanted, f"there is no such GPU; there are {there}")])
+    return f"cuda:{index}", None
+
+
+# --- which there are ----------------------------------------------------------------------------------
+
+
+def list_devices() -> list[Device]:
+    """The CPU, then NVIDIA GPUs by index, then Apple's GPU. Raises nothing and takes some seconds at most."""
+    gpus = _visible(_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    devices = [_cpu(), *(replace(gpu, key=f"cuda:{index}") for index, gpu in enumerate(gpus))]
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        devices.append(Device("mps", "Apple GPU", note="shares the memory of the computer"))
+    return devices
+
+
+def _maybe(ask: Callable[[], T | None]) -> T | None:
+    """The answer, or `None` where the driver or the system has none, in whatever way it says so."""
+    try:
+        return ask()
+    except Exception:
+        return None
+
+
+def _cpu() -> Device:
+    memory = _maybe(psutil.virtual_memory)
+    count = os.cpu_count() or 1
+    average = _maybe(os.getloadavg)
+    return Device(
+        key="cpu",
+        name=_maybe(_cpu_name) or platform.processor() or platform.machine() or "CPU",
+        cores=_maybe(_cores),
+        memory_total=memory.total if memory else None,
+        memory_used=memory.total - memory.available if memory else None,
+        load=min(1.0, average[0] / count) if average else None,
+        note="load of the last minute" if average else None,
+    )
+
+
+def _cpu_name() -> str | None:
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return " ".join(found[1].split()) if found else None
+
+
+def _cores() -> int | None:
+    """Cores that this process may use: those it may be scheduled on, within the quota of its container."""
+    allowed = _maybe(lambda: len(os.sched_getaffinity(0))) or os.cpu_count()
+    quota = _maybe(lambda: Path("/sys/fs/cgroup/cpu.max").read_text().split())
+    if allowed and quota and quota[0] != "max":
+        return max(1, min(allowed, -(-int(quota[0]) // int(quota[1]))))
+    return allowed
+
+
+# --- GPUs ---------------------------------------------------------------------------------------------
+
+
+def _gpus() -> list[_Gpu]:
+    """All NVIDIA GPUs in PCI order, whether visible to CUDA or not."""
+    found = _maybe(_ask_nvml)
+    if found is None:
+        found = _maybe(_ask_smi) or []
+    return sorted(found, key=lambda gpu: gpu.bus)
+
+
+def _visible(gpus: Sequence[_Gpu], allowed: str | None) -> list[Device]:
+    """The GPUs that `CUDA_VISIBLE_DEVICES` lets CUDA see, in its order.
+
+    As CUDA reads it: indices or the beginnings of UUIDs; the first entry that names no GPU ends the list, and
+    an entry that comes twice empties it. `None` is no restriction.
+    """
+    devices = [gpu.device for gpu in gpus]
+    if allowed is None:
+        return devices
+    chosen: list[Device] = []
+    for entry in (part.strip() for part in allowed.split(",")):
+        if re.fullmatch("[0-9]{1,6}", entry):
+            named = devices[int(entry) : int(entry) + 1]
+        elif entry.startswith("MIG-") and devices:
+            named = [Device("", "part of an NVIDIA GPU (MIG)", uuid=entry)]
+        else:
+            named = [
+                gpu for gpu in devices if entry.startswith("GPU-") and (gpu.uuid or "").startswith(entry)
+            ]
+        if len(named) != 1:
+            break
+        if any(named[0] is other for other in chosen):
+            return []
+        chosen += named
+    return chosen
+
+
+def _ask_nvml() -> list[_Gpu]:
+    """GPUs as NVML has them; raises whatever is wrong with it, as when it is not installed."""
+    nvml: Any = importlib.import_module("pynvml")
+    nvml.nvmlInit()
+    try:
+        found = []
+        for index in range(nvml.nvmlDeviceGetCount()):
+            handle = _maybe(lambda index=index: nvml.nvmlDeviceGetHandleByIndex(index))  # type: ignore[misc]
+            found.append(_nvml_gpu(nvml, handle, index))
+        return found
+    finally:
+        with contextlib.suppress(Exception):
+            nvml.nvmlShutdown()
+
+
+def _nvml_gpu(nvml: Any, handle: Any, index: int) -> _Gpu:
+    memory = _maybe(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+    load = _maybe(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
+    bus = _maybe(lambda: _text(nvml.nvmlDeviceGetPciInfo(handle).busId))
+    return _Gpu(
+        bus=_bus_order(bus, index),
+        device=Device(
+            key="",
+            name=_maybe(lambda: _text(nvml.nvmlDeviceGetName(handle))) or "NVIDIA GPU",
+            memory_total=_maybe(lambda: int(memory.total)),  # type: ignore[union-attr]
+            memory_used=_maybe(lambda: int(memory.used)),  # type: ignore[union-attr]
+            load=load,
+            uuid=_maybe(lambda: _text(nvml.nvmlDeviceGetUUID(handle))),
+        ),
+    )
+
+
+def _text(value: str | bytes) -> str:
+    """NVML's text, which older bindings give as bytes."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _ask_smi() -> list[_Gpu]:
+    """GPUs as `nvidia-smi` lists them; none where it is not there, raises where it fails."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
+    return list(_smi_gpus(answer.stdout))
+
+
+def _smi_gpus(table: str) -> Iterator[_Gpu]:
+    """GPUs of a table with `SMI_FIELDS` as columns; memory is in MiB, what is not known in brackets."""
+    for index, row in enumerate(csv.reader(table.splitlines(), skipinitialspace=True)):
+        if len(row) != len(SMI_FIELDS):
+            continue
+        bus, uuid, name, total, used, load = (
+            None if cell.strip().startswith("[") else cell.strip() for cell in row
+        )
+
+        def number(cell: str | None, unit: float) -> float | None:
+            return None if cell is None else _maybe(lambda: float(cell) * unit)
+
+        memory = [number(cell, 2**20) for cell in (total, used)]
+        yield _Gpu(
+            bus=_bus_order(bus, index),
+            device=Device(
+                key="",
+                name=name or "NVIDIA GPU",
+                memory_total=None if memory[0] is None else int(memory[0]),
+                memory_used=None if memory[1] is None else int(memory[1]),
+                load=number(load, 0.01),
+                uuid=uuid,
+            ),
+        )
+
+
+def _bus_order(bus: str | None, index: int) -> str:
+    """What sorts like PCI addresses `domain:bus:device.function`; those unknown go last, as they came."""
+    if bus is None:
+        return f"~{index:06}"
+    domain, _, rest = bus.upper().partition(":")
+    return f"{domain.rjust(8, '0')}:{rest}"

@@ -1,0 +1,236 @@
+"""The events of a run: typed facts, one JSON object a line in `events.jsonl`.
+
+Frozen and validated. A `Record` is an event with its place in the run: format version, sequence number, and
+the time of day in seconds. Accuracies are per cent, losses means over images, times seconds. Values that are
+not finite are written as null.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+FORMAT_VERSION = 1
+
+
+class Event(BaseModel):
+    """One fact that a run writes down while it happens; `kind` names the class on file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", protected_namespaces=())
+    kind: ClassVar[str]
+
+
+class RunStarted(Event):
+    """What is about to be done, on what."""
+
+    kind = "run_started"
+    todo: str
+    epochs: int
+    batches: int
+    train_images: int
+    test_images: int
+    parameters: int
+    device: str
+
+
+class RunResumed(Event):
+    """The run goes on from a checkpoint; readers drop events after `from_seq`."""
+
+    kind = "run_resumed"
+    from_seq: int
+    epoch: int
+    batch: int
+
+
+class EpochStarted(Event):
+    """Epoch (from 1) with its learning rates, one a connection."""
+
+    kind = "epoch_started"
+    epoch: int
+    batches: int
+    rates: list[float]
+
+
+class BatchFinished(Event):
+    """Running accuracy and loss of the epoch so far, after batch (from 1)."""
+
+    kind = "batch"
+    epoch: int
+    batch: int
+    batches: int
+    accuracy: float
+    loss: float | None
+    samples_per_s: float
+
+
+class PhaseProgress(Event):
+    """Where a long batch is: the phase's name and time step."""
+
+    kind = "phase"
+    epoch: int
+    batch: int
+    phase: str
+    step: int
+    steps: int
+
+
+class LayerActivity(BaseModel):
+    """Histogram of one layer's neurons; shares at the bounds are None for a linear layer."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    edges: list[float]
+    counts: list[int]
+    at_low: float | None
+    at_high: float | None
+
+
+class Activity(Event):
+    """Neural activity at the free state of a batch."""
+
+    kind = "activity"
+    epoch: int
+    batch: int
+    layers: list[LayerActivity]
+
+
+class Settling(Event):
+    """Largest change of the state at each time step of each phase of a batch."""
+
+    kind = "settling"
+    epoch: int
+    batch: int
+    phases: dict[str, list[float | None]]
+
+
+class GduRow(BaseModel):
+    """How far EP is from BPTT in one parameter or layer of neurons; see `GduResult`."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
+    name: str
+    rmse: float | None
+    sign_error: float | None
+    cosine: float | None
+    norm_ratio: float | None
+    readout: bool = False
+
+
+class GduCurve(BaseModel):
+    """Updates of one element over the time steps; `plus` and `minus` are empty where not symmetric."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
+    name: str
+    element: int
+    ep: list[float | None]
+    bptt: list[float | None]
+    plus: list[float | None]
+    minus: list[float | None]
+
+
+class Gdu(Event):
+    """A GDU check of the current weights."""
+
+    kind = "gdu"
+    epoch: int
+    batch: int
+    beta: float
+    images: int
+    rows: list[GduRow]
+    curves: list[GduCurve]
+
+
+class Angles(Event):
+    """Vector field: angle in degrees between the forward and the backward weights of each pair."""
+
+    kind = "angles"
+    epoch: int
+    angles: dict[str, float | None]
+
+
+class EpochFinished(Event):
+    """Accuracies after an epoch; `train_accuracy` is the running one, over the batches as they were trained."""
+
+    kind = "epoch_finished"
+    epoch: int
+    train_accuracy: float
+    validation_accuracy: float | None
+    test_accuracy: float
+    loss: float | None
+    test_loss: float | None
+    rates: list[float]
+    seconds: float
+    best: bool
+
+
+class Evaluated(Event):
+    """Accuracy and loss of one part of the data (`train`, `validation`, `test`), not augmented."""
+
+    kind = "evaluated"
+    part: str
+    images: int
+    accuracy: float
+    loss: float | None
+
+
+class CheckpointSaved(Event):
+    """A complete state was written."""
+
+    kind = "checkpoint_saved"
+    file: str
+    epoch: int
+    batch: int
+
+
+class Warned(Event):
+    """Something a person should know; the run goes on."""
+
+    kind = "warning"
+    message: str
+
+
+class RunFinished(Event):
+    """The run is complete."""
+
+    kind = "run_finished"
+    best_accuracy: float | None
+    last_accuracy: float | None
+    seconds: float
+
+
+class RunFailed(Event):
+    """The run ended early; `message` says why and what to try."""
+
+    kind = "run_failed"
+    message: str
+
+
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}
+
+
+@dataclass(frozen=True)
+class Record:
+    """An event at its place in a run: sequence number and seconds since 1970."""
+
+    seq: int
+    time: float
+    event: Event
+
+
+def encode(record: Record) -> str:
+    """One line of `events.jsonl`, without the line feed."""
+    head = json.dumps({"v": FORMAT_VERSION, "seq": record.seq, "t": record.time, "kind": record.event.kind})
+    body = record.event.model_dump_json()
+    return head[:-1] + ("," + body[1:] if body != "{}" else "}")
+
+
+def decode(line: str | bytes) -> Record | None:
+    """The record on a line, or None for a torn line, an unknown kind or fields that do not fit."""
+    try:
+        fields = json.loads(line)
+        event = KINDS[fields.pop("kind")].model_validate(fields)
+        return Record(int(fields["seq"]), float(fields["t"]), event)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
+        return None

@@ -1,0 +1,320 @@
+"""The epoch loop: trains a network as a `RunConfig` says, and yields events.
+
+Knows nothing of folders, processes or terminals. Order, augmentation, dropout masks and random signs are
+functions of (seed, epoch, batch), so that a trainer restored from `state()` goes on exactly as if it had not
+been stopped. What is sampled by the batch (activity, settling, GDU checks) is sampled at fixed batches;
+only progress events depend on the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqprop_core.config import RunConfig
+from eqprop_core.data.batches import batches, normalize
+from eqprop_core.data.datasets import Dataset, Images
+from eqprop_core.data.randomness import generator
+from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, Settling
+from eqprop_core.learning import observations
+from eqprop_core.learning.algorithms import ALGORITHMS
+from eqprop_core.learning.gdu import GduResult, gdu_check
+from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
+from eqprop_core.networks.network import Network, State, Watch
+
+OBSERVED_BATCHES = 4  # of each epoch: activity and settling
+CHECKED_BATCHES = 10  # of each epoch, with --check-thm
+CHECKED_IMAGES = 5
+EVENTS_PER_SECOND = 10.0
+EVALUATION_VALUES = 2**25  # values of the largest layer in one batch of an evaluation, about 128 MiB
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to try."""
+
+
+class Trainer:
+    """Trains `net` on `dataset`; both are on one device already.
+
+    `epoch` and `batch` are the position, both from 0: what comes next. `histories` holds one value an epoch
+    for `train`, `validation`, `test` (accuracies in per cent) and `loss`.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        net: Network,
+        dataset: Dataset,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        assert config.lrs is not None and config.seed is not None
+        self.config = config
+        self.net = net
+        self.dataset = dataset
+        self.clock = clock
+        self.seed = config.seed
+        self.rates = config.lrs
+        self.optimizer = build_optimizer(
+            net, optim=config.optim, lrs=config.lrs, wds=config.wds, mmt=config.mmt
+        )
+        self.epochs = config.epochs
+        self.epoch = 0
+        self.batch = 0
+        self.running = Running(self.device)
+        self.histories: dict[str, list[float | None]] = {
+            "train": [],
+            "validation": [],
+            "test": [],
+            "loss": [],
+        }
+        self.best_accuracy: float | None = None
+        self.last_gdu: GduResult | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.net.parameters()).device
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of batches in an epoch, a smaller last one included."""
+        return -(-len(self.dataset.train) // self.config.mbs)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs to go on exactly from here; tensors, numbers, lists and text only."""
+        return {
+            "model_state_dict": self.net.state_dict(),
+            "optimizer_state_dict": self.optimizer.state_dict(),
+            "position": {"epoch": self.epoch, "batch": self.batch},
+            "running": self.running.state(),
+            "histories": {name: list(values) for name, values in self.histories.items()},
+            "best_accuracy": self.best_accuracy,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.net.load_state_dict(state["model_state_dict"])
+        self.optimizer.load_state_dict(state["optimizer_state_dict"])
+        self.epoch = state["position"]["epoch"]
+        self.batch = state["position"]["batch"]
+        self.running = Running(self.device, **state["running"])
+        self.histories = {name: list(state["histories"][name]) for name in self.histories}
+        self.best_accuracy = state["best_accuracy"]
+
+    def run(self) -> Iterator[Event]:
+        """Train from the present position to the last epoch. Raises `TrainingError`.
+
+        After `EpochFinished` the position is that of the next epoch, and `state()` may be saved.
+        """
+        while self.epoch < self.epochs:
+            yield from self._epoch()
+
+    def _epoch(self) -> Iterator[Event]:
+        started = self.clock()
+        if self.batch == 0:
+            self.running = Running(self.device)
+        if self.config.lr_decay:
+            rates = [decayed(rate, self.epoch, self.config.decay_epochs) for rate in self.rates]
+            set_rates(self.optimizer, rates)
+        count = self.batches_per_epoch
+        yield EpochStarted(epoch=self.epoch + 1, batches=count, rates=list(rates_of(self.optimizer)))
+        yield from self._train(count)
+        loss = self._finite_loss()
+        validation = self._accuracy(self.dataset.validation)
+        test = self._accuracy(self.dataset.test)
+        assert test is not None
+        judged = (validation or test)[0]
+        best = self.best_accuracy is None or judged > self.best_accuracy
+        if best:
+            self.best_accuracy = judged
+        for name, value in (
+            ("train", self.running.accuracy()),
+            ("validation", validation[0] if validation else None),
+            ("test", test[0]),
+            ("loss", loss),
+        ):
+            self.histories[name].append(value)
+        finished = EpochFinished(
+            epoch=self.epoch + 1,
+            train_accuracy=self.running.accuracy(),
+            validation_accuracy=validation[0] if validation else None,
+            test_accuracy=test[0],
+            loss=loss,
+            test_loss=observations.finite(test[1]),
+            rates=list(rates_of(self.optimizer)),
+            seconds=self.clock() - started,
+            best=best,
+        )
+        if self.net.vector_field:
+            yield observations.angles(self.net, epoch=self.epoch + 1)
+        self.epoch, self.batch = self.epoch + 1, 0
+        yield finished
+
+    def _train(self, count: int) -> Iterator[Event]:
+        """The batches of an epoch that are left."""
+        observed = spaced(count, OBSERVED_BATCHES)
+        checked = spaced(count, CHECKED_BATCHES) if self.config.check_thm else set()
+        said, images_said = self.clock(), self.running.images
+        for item in batches(
+            self.dataset.train,
+            self.dataset.info,
+            batch_size=self.config.mbs,
+            seed=self.seed,
+            epoch=self.epoch,
+            shuffle=True,
+            augment=self.config.data_aug,
+            dtype=next(self.net.parameters()).dtype,
+            start=self.batch,
+        ):
+            if item.index in checked:
+                yield self._check(item.x[:CHECKED_IMAGES], item.y[:CHECKED_IMAGES], item.index)
+            yield from self._train_batch(item.index, item.x, item.y, item.index in observed)
+            self.batch = item.index + 1
+            now = self.clock()
+            if now - said >= 1 / EVENTS_PER_SECOND or self.batch == count:
+                speed = (self.running.images - images_said) / max(now - said, 1e-9)
+                said, images_said = now, self.running.images
+                yield BatchFinished(
+                    epoch=self.epoch + 1,
+                    batch=self.batch,
+                    batches=count,
+                    accuracy=self.running.accuracy(),
+                    loss=self._finite_loss(),
+                    samples_per_s=speed,
+                )
+
+    def _train_batch(self, index: int, x: Tensor, y: Tensor, observed: bool) -> Iterator[Event]:
+        masks = self.net.draw_masks(len(x), generator(self.seed, "dropout", self.epoch, index))
+        changes: dict[str, list[Tensor]] = {}
+        free: list[State] = []
+
+        def on_free(s: State) -> None:
+            self.running.add(self.net.logits(s, masks), self.net.loss(s, y, masks), y)
+            if observed:
+                free.append(s)
+
+        def watch(phase: str) -> Watch:
+            found = changes.setdefault(phase, [])
+            return lambda _, before, after: found.append(observations.largest_change(before, after).detach())
+
+        ALGORITHMS[self.config.alg](
+            self.net,
+            self.optimizer,
+            x,
+            y,
+            self.config,
+            masks=masks,
+            generator=generator(self.seed, "sign", self.epoch, index),
+            on_free=torch.no_grad()(on_free),
+            watch=watch if observed else None,
+        )
+        if observed:
+            yield observations.activity(self.net, free[0], epoch=self.epoch + 1, batch=index + 1)
+            phases = {
+                name: [observations.finite(value) for value in torch.stack(values).tolist()]
+                for name, values in changes.items()
+                if values
+            }
+            yield Settling(epoch=self.epoch + 1, batch=index + 1, phases=phases)
+
+    def _check(self, x: Tensor, y: Tensor, index: int) -> Event:
+        config = self.config
+        self.last_gdu = gdu_check(
+            self.net,
+            x,
+            y,
+            steps=(config.T1, config.T2),
+            beta=config.betas[1],
+            beta_free=config.betas[0],
+            symmetric=config.thirdphase,
+            same_update=config.same_update,
+            masks=self.net.draw_masks(len(x), generator(self.seed, "dropout", self.epoch, index)),
+        )
+        return observations.gdu_event(self.last_gdu, epoch=self.epoch + 1, batch=index + 1, images=len(x))
+
+    def _finite_loss(self) -> float:
+        loss = self.running.loss()
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            culprit = next(
+                (name for name, p in self.net.named_parameters() if not bool(torch.isfinite(p).all())), None
+            )
+            where = f"{culprit} is no longer finite" if culprit else "the weights are still finite"
+            raise TrainingError(
+                f"the loss is {loss} in epoch {self.epoch + 1}, batch {self.batch}; {where}. "
+                f"Smaller learning rates (--lrs) or a bounded activation (--act) usually help"
+            )
+        return loss
+
+    def _accuracy(self, images: Images | None) -> tuple[float, float] | None:
+        if images is None:
+            return None
+        result = Running(self.device)
+        for _ in evaluation(self.net, images, self.dataset, steps=self.config.T1, into=result):
+            pass
+        return result.accuracy(), result.loss()
+
+
+class Running:
+    """Accuracy and loss over the images seen so far; summed on the device, read when asked for."""
+
+    def __init__(self, device: torch.device, *, images: int = 0, correct: int = 0, loss: float = 0.0) -> None:
+        self.images = images
+        self._correct = torch.tensor(correct, device=device, dtype=torch.int64)
+        # A float64 sum would be wished for; not every device has it.
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        self._loss = torch.tensor(loss, device=device, dtype=exact)
+
+    def add(self, logits: Tensor, losses: Tensor, y: Tensor) -> None:
+        """Count a batch: logits [batch, classes], losses [batch], y [batch]."""
+        self.images += len(y)
+        self._correct += (logits.argmax(1) == y).sum()
+        self._loss += losses.sum()
+
+    def accuracy(self) -> float:
+        """Per cent of images whose prediction is right."""
+        return 100 * int(self._correct) / max(1, self.images)
+
+    def loss(self) -> float:
+        """Mean loss of an image."""
+        return float(self._loss) / max(1, self.images)
+
+    def state(self) -> dict[str, Any]:
+        """Arguments that make this again."""
+        return {"images": self.images, "correct": int(self._correct), "loss": float(self._loss)}
+
+
+def evaluation(
+    net: Network,
+    images: Images,
+    dataset: Dataset,
+    *,
+    steps: int,
+    into: Running,
+    batch_size: int | None = None,
+) -> Iterator[int]:
+    """Evaluate by free phases of `steps` steps, adding to `into`; yields the number of images done so far."""
+    size = batch_size or evaluation_batch(net)
+    dtype = next(net.parameters()).dtype
+    with torch.no_grad():
+        for start in range(0, len(images), size):
+            x = normalize(images.images[start : start + size], dataset.info, dtype)
+            y = images.labels[start : start + size]
+            s = net.settle(x, net.initial_state(len(x)), steps=steps)
+            into.add(net.logits(s), net.loss(s, y), y)
+            yield start + len(x)
+
+
+def evaluation_batch(net: Network) -> int:
+    """Images that are settled at once: as many as keep the largest layer within about 128 MiB, 1000 at most."""
+    largest = max(torch.Size(shape.convolved or shape.post).numel() for shape in net.config.connections())
+    return max(1, min(1000, EVALUATION_VALUES // largest))
+
+
+def spaced(count: int, wanted: int) -> set[int]:
+    """Up to `wanted` batch numbers from 0, evenly spaced over `count`, the first among them."""
+    return {count * k // wanted for k in range(wanted)} if count else set()

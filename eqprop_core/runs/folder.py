@@ -1,0 +1,234 @@
+"""A run as a folder: where it is, what is in it, and writing its files so that none is ever half there.
+
+Knows nothing of torch. Layout: results/<alg>/<loss>/<yyyy-mm-dd>/<hh-mm-ss>, with a suffix -2, -3 … if taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import platformdirs
+import tomli_w
+
+from eqprop_core.config import RunConfig, facts, read_toml
+from eqprop_core.problems import ConfigError, Problem, flag, shown
+
+CONFIG = "config.toml"
+META = "meta.json"
+STATE = "state.json"
+EVENTS = "events.jsonl"
+HYPERPARAMETERS = "hyperparameters.txt"
+CONSOLE = "console.log"
+CHECKPOINT = "checkpoint.tar"
+CHECKPOINT_BEFORE = "checkpoint.prev.tar"
+BEST_MODEL = "model.pt"
+FINAL_MODEL = "final_model.pt"
+FINAL_CHECKPOINT = "final_checkpoint.tar"
+CHECKS = "checks"
+GDU = "gdu"
+ACCURACY_FIGURE = "train-test_acc.png"
+ACTIVITY_FIGURE = "neural_activity.png"
+
+
+class RunError(RuntimeError):
+    """A folder that is not a run, or a run that cannot be used; the message says which and what to do."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that appears whole or not at all: temporary file beside it, sync, rename."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder last through a power cut, where the system can."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def results_root(config: RunConfig) -> Path:
+    """Where runs are kept: --results, else EQPROP_RESULTS, else ./results."""
+    return Path(config.results or os.environ.get("EQPROP_RESULTS") or "results").expanduser()
+
+
+class RunFolder:
+    """One run's folder at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        config: RunConfig,
+        *,
+        command: Sequence[str],
+        preset: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        now: datetime | None = None,
+    ) -> RunFolder:
+        """Make the folder of a new run with its configuration and `meta.json`. Raises `RunError`.
+
+        `extra` goes into `meta.json`: versions of libraries, device, threads.
+        """
+        now = now or datetime.now()
+        day = root / config.alg / config.loss / now.strftime("%Y-%m-%d")
+        try:
+            path = _new_folder(day, now.strftime("%H-%M-%S"))
+            folder = cls(path)
+            write_text(path / CONFIG, tomli_w.dumps(config.stored()))
+            write_text(path / HYPERPARAMETERS, hyperparameters(config, command))
+            meta = {
+                "id": secrets.token_hex(4),
+                "name": config.name or preset or path.name,
+                "preset": preset,
+                "created": now.astimezone().isoformat(timespec="seconds"),
+                "command": list(command),
+                "host": socket.gethostname(),
+                "python": platform.python_version(),
+                **(extra or {}),
+            }
+            write_text(path / META, json.dumps(meta, indent=2) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"--results {root}: cannot make a run there: {error.strerror or error}; "
+                f"choose a folder that can be written"
+            ) from None
+        remember_root(root)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run at a path. Raises `RunError` if there is no run."""
+        path = path.expanduser()
+        if path.is_file() and path.name in (CHECKPOINT, BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT):
+            path = path.parent
+        if not path.is_dir():
+            raise RunError(f"--load-path {path}: there is no such folder; give the folder of a run")
+        if not any((path / name).exists() for name in (CONFIG, CHECKPOINT, BEST_MODEL)):
+            raise RunError(
+                f"--load-path {path}: holds no run; a run has {CONFIG} and {CHECKPOINT} or {BEST_MODEL}"
+            )
+        return cls(path)
+
+    def config(self) -> dict[str, Any] | None:
+        """The stored settings, or None where there is no `config.toml`. Raises `ConfigError`."""
+        path = self.path / CONFIG
+        if not path.exists():
+            return None
+        settings = read_toml(path)
+        unknown = [key for key in settings if key not in RunConfig.model_fields or not facts(key)["stored"]]
+        if unknown:
+            raise ConfigError([Problem(key, settings[key], f"is not a setting ({path})") for key in unknown])
+        return settings
+
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        """Replace `state.json`."""
+        write_text(
+            self.path / STATE, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), **state}) + "\n"
+        )
+
+    def append_hyperparameters(self, text: str) -> None:
+        """Add a paragraph to `hyperparameters.txt`, as an evaluation does."""
+        with (self.path / HYPERPARAMETERS).open("a", encoding="utf-8") as file:
+            file.write(text.rstrip("\n") + "\n")
+
+    def new_check(self, now: datetime | None = None) -> Path:
+        """Make a folder `checks/<time>` for a check or an evaluation. Raises `RunError`."""
+        name = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
+        try:
+            return _new_folder(self.path / CHECKS, name)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """Make a folder, with a suffix -2, -3 … where the name is taken."""
+    parent.mkdir(parents=True, exist_ok=True)
+    count = 1
+    while True:
+        path = parent / (name if count == 1 else f"{name}-{count}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            count += 1
+        else:
+            return path
+
+
+def hyperparameters(config: RunConfig, command: Sequence[str]) -> str:
+    """The command line and every setting in words, a line each."""
+    lines = ["command line", "  " + " ".join(command or sys.argv), "", "settings"]
+    for name, value in config.stored().items():
+        help = RunConfig.model_fields[name].description
+        lines.append(f"  {flag(name):<18} {shown(value):<28} {help}")
+    layers = [
+        f"  {shape.title:<18} {_sizes(shape.post):<16} {shape.parameters:,}" for shape in config.connections()
+    ]
+    return "\n".join([*lines, "", "connections: kind, shape of the upper layer, parameters", *layers, ""])
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def remember_root(root: Path) -> None:
+    """Note a results folder in the user's state, so that its runs are found from any directory."""
+    path = roots_file()
+    try:
+        known = known_roots()
+        if root.resolve() not in known:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps([str(item) for item in [*known, root.resolve()]]) + "\n")
+    except OSError:
+        pass  # a home that cannot be written only costs this convenience
+
+
+def roots_file() -> Path:
+    """Where the results folders that were used are noted."""
+    return platformdirs.user_state_path("eqprop") / "results-folders.json"
+
+
+def known_roots() -> list[Path]:
+    """Results folders that were used and still exist."""
+    try:
+        listed = json.loads(roots_file().read_text(encoding="utf-8"))
+        return [Path(item) for item in listed if isinstance(item, str) and Path(item).is_dir()]
+    except (OSError, ValueError, TypeError):
+        return []

@@ -1,0 +1,72 @@
+"""Writing and reading `events.jsonl`: append-only, one JSON object a line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from eqprop_core.events import Event, Record, decode, encode
+
+LINE_LIMIT = 4 * 2**20  # bytes; a longer line is not ours and is skipped
+
+
+class EventLog:
+    """Appends events to a file, one write a line. Raises `OSError` where that fails."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self.clock = clock
+        self.seq = last_seq(path)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        if _is_torn(path):
+            os.write(self._descriptor, b"\n")
+
+    def write(self, event: Event) -> Record:
+        """Append an event; it has reached the operating system when this returns."""
+        record = Record(self.seq + 1, self.clock(), event)
+        os.write(self._descriptor, encode(record).encode("utf-8") + b"\n")
+        self.seq = record.seq
+        return record
+
+    def sync(self) -> None:
+        """Wait until everything is on disk."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Sync and close."""
+        self.sync()
+        os.close(self._descriptor)
+
+
+def read_events(path: Path) -> Iterator[Record]:
+    """The records of a file; torn or unknown lines are skipped, a file that is not there has none."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        while line := file.readline(LINE_LIMIT):
+            if len(line) == LINE_LIMIT and not line.endswith(b"\n"):
+                while (rest := file.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
+                    pass
+                continue
+            record = decode(line)
+            if record is not None:
+                yield record
+
+
+def last_seq(path: Path) -> int:
+    """Sequence number of the last record of a file, 0 where there is none."""
+    return max((record.seq for record in read_events(path)), default=0)
+
+
+def _is_torn(path: Path) -> bool:
+    """Whether the file ends in the middle of a line."""
+    size = path.stat().st_size
+    if size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(size - 1)
+        return file.read(1) != b"\n"

@@ -1,0 +1,92 @@
+"""What a command has to do: flags, a preset and a stored run made into one configuration.
+
+A flag wins over a preset or a stored run, and those over the defaults. With `--load-path` the stored
+architecture is used; a flag that contradicts it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from eqprop_core.config import Architecture, RunConfig, combine, facts
+from eqprop_core.presets import Preset
+from eqprop_core.problems import ConfigError, Problem, flag, shown
+from eqprop_core.rules import refused_flags
+from eqprop_core.runs.folder import RunFolder
+
+Todo = Literal["train", "evaluate", "gducheck"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One thing to do: the whole configuration, the run it starts from, and where it came from.
+
+    `more_epochs` is `--epochs` where a training is resumed: how many to add.
+    """
+
+    config: RunConfig
+    stored: RunFolder | None = None
+    preset: Preset | None = None
+    command: tuple[str, ...] = ()
+    more_epochs: int | None = None
+
+
+def make_plan(
+    todo: Todo, flags: Mapping[str, Any], preset: Preset | None = None, command: tuple[str, ...] = ()
+) -> Plan:
+    """Combine typed flags (raw values by setting) with a preset and the run of `--load-path`.
+
+    Raises `ConfigError` for settings that are wrong, and `RunError` for a folder that is no run.
+    """
+    if flags.get("todo", todo) != todo:
+        raise ConfigError([Problem("todo", flags["todo"], f"contradicts the command, which is {todo}")])
+    layers: list[Mapping[str, Any]] = []
+    stored: RunFolder | None = None
+    settings: Mapping[str, Any] | None = None
+    if "load_path" in flags:
+        stored = RunFolder.open(Path(str(flags["load_path"])))
+        settings = stored.config()
+    preset_settings = dict(preset.config) if preset else {}
+    if settings is not None:
+        layers.append(settings)
+        preset_settings = {
+            name: value for name, value in preset_settings.items() if name not in Architecture.model_fields
+        }
+    layers += [preset_settings, flags, {"todo": todo}]
+    config = combine(*layers)
+    if settings is not None:
+        _refuse_contradictions(combine({**settings, "todo": "evaluate"}), config, flags)
+    if refused := refused_flags(config, flags):
+        raise ConfigError(refused)
+    more = config.epochs if stored is not None and todo == "train" and "epochs" in flags else None
+    if more is not None and settings is not None:
+        config = config.changed(epochs=settings.get("epochs", 1))
+    return Plan(config, stored, preset, command, more)
+
+
+def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for typed flags that ask for another network than the stored one."""
+    problems = [
+        Problem(
+            name,
+            getattr(config, name),
+            f"contradicts the stored run, whose network has {flag(name)} {shown(getattr(stored, name))}",
+        )
+        for name in Architecture.model_fields
+        if name in flags and name != "dropouts" and getattr(stored, name) != getattr(config, name)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def differences(before: Mapping[str, Any], config: RunConfig) -> list[str]:
+    """Settings of `config` that are not what was stored, as flags with both values; commands' own left out."""
+    now = config.stored()
+    return [
+        f"{flag(name)} {shown(before.get(name, 'default'))} → {shown(now.get(name, 'default'))}"
+        for name in RunConfig.model_fields
+        if facts(name)["stored"] and name not in ("todo", "epochs") and before.get(name) != now.get(name)
+    ]

@@ -1,0 +1,143 @@
+"""What the pictures of a run share: colours, panels, labels, legends, and how they reach the disk.
+
+Uses matplotlib's objects directly and none of its global state (no pyplot, no settings that outlive a call).
+Knows nothing of what is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from math import isfinite
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+# Okabe & Ito's colours, which the colour-blind tell apart, without those too light for thin lines.
+BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
+INK, GREY, FAINT = "#333333", "#999999", "#DDDDDD"
+
+FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture looks the same everywhere
+WORDS: dict[str, Any] = {"color": INK, "fontfamily": FONT}
+DPI = 130
+
+
+def panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of that many inches, and its panels from left to right, then down."""
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+    axes = [figure.add_subplot(rows, columns, index + 1) for index in range(rows * columns)]
+    for ax in axes:
+        ax.set_facecolor("white")
+        ax.set_axisbelow(True)
+        ax.grid(True, color=FAINT, linewidth=0.5)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set_color(INK)
+        ax.tick_params(labelsize=8.5, colors=INK, labelfontfamily=FONT)
+        ax.yaxis.get_offset_text().set(fontsize=8.5, **WORDS)
+    return figure, axes
+
+
+def entitle(figure: Figure, title: str) -> None:
+    """Write a title above all panels, if there is one."""
+    if title:
+        text = drawable(title, figure.get_figwidth())
+        figure.suptitle(text, fontsize=10.5, fontweight="bold", parse_math=False, **WORDS)
+
+
+def label(ax: Axes, *, x: str = "", y: str = "", title: str = "", remark: str = "") -> None:
+    """Label a panel: its axes, a bold title above it on the left, and a small remark on the right."""
+    ax.set_xlabel(x, fontsize=9.5, **WORDS)
+    ax.set_ylabel(y, fontsize=9.5, **WORDS)
+    if title:
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        text = drawable(title, figure.get_figwidth())
+        ax.set_title(text, loc="left", fontsize=10, fontweight="bold", parse_math=False, **WORDS)
+    if remark:
+        ax.set_title(remark, loc="right", fontsize=8, parse_math=False, **WORDS)
+
+
+def note(ax: Axes, text: str) -> None:
+    """Say in the middle of a panel why it is empty."""
+    ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, fontsize=9, **WORDS)
+
+
+def legend(
+    figure: Figure, handles: Sequence[Any], labels: Sequence[str], *, title: str | None = None
+) -> None:
+    """A legend below the panels, where it covers nothing, in as many rows as its texts need."""
+    if not handles:
+        return
+    letters = 15 * figure.get_figwidth()  # about as many fit side by side, a line sample taking eight
+    rows = max(1, -(-sum(8 + len(text) for text in labels) // int(letters)))
+    found = figure.legend(
+        handles,
+        [drawable(text) for text in labels],
+        loc="outside lower center",
+        ncols=-(-len(handles) // rows),
+        frameon=False,
+        handlelength=2.8,
+        columnspacing=1.6,
+        borderaxespad=0.1,
+        labelcolor=INK,
+        prop={"family": FONT, "size": 8.5},
+        title=title,
+        title_fontproperties={"family": FONT, "size": 8},
+    )
+    found.get_title().set_color(INK)
+
+
+def within_reach(values: Any) -> NDArray[np.float64]:
+    """The values as floats, with NaN for those that no axis can show: not finite, or beyond 1e100."""
+    found = np.asarray(values, dtype=np.float64)
+    return np.where(np.abs(found) < 1e100, found, np.nan)
+
+
+def number(value: float) -> str:
+    """Three digits; a dash for what is not finite."""
+    return f"{value:.3g}" if isfinite(value) else "–"
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """Code points that the font can draw."""
+    path = font_manager.findfont(font_manager.FontProperties(family=FONT))
+    return frozenset(font_manager.get_font(path).get_charmap())
+
+
+def drawable(text: str, width: float = 8.0) -> str:
+    """The text on one line of that many inches, with a question mark for each character the font lacks."""
+    line = "".join(c if ord(c) in _characters() else "?" for c in " ".join(text.split()))
+    limit = int(11 * width)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=DPI)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the place of `path` once all of it is written, and not before.
+
+    It lies in the same folder, which is made if need be, and is removed if writing fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

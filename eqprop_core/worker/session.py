@@ -1,0 +1,266 @@
+"""What a piece of work writes while it runs: events, state, checkpoints, models, figures, console log.
+
+A session without a path writes nothing and only numbers the records. Events and figures that cannot be
+written are a warning; the work goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from torch import Tensor
+
+from eqprop_core.config import RunConfig
+from eqprop_core.events import (
+    Activity,
+    CheckpointSaved,
+    EpochFinished,
+    Evaluated,
+    Event,
+    Gdu,
+    Record,
+    RunFailed,
+    RunFinished,
+    Warned,
+)
+from eqprop_core.learning.gdu import GduResult
+from eqprop_core.learning.trainer import Trainer
+from eqprop_core.runs import folder as names
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.log import EventLog
+from eqprop_core.worker import checkpoint
+from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, save_gdu
+
+FIGURE_SHARE = 0.02  # of the time, while training
+
+
+class Session:
+    """Writes into `path` (None: nowhere); `folder` is the run that it belongs to, `epochs` how many are planned."""
+
+    def __init__(
+        self, path: Path | None, *, folder: RunFolder | None, config: RunConfig, epochs: int = 0
+    ) -> None:
+        self.path = path
+        self.folder = folder
+        self.config = config
+        self.epochs = epochs
+        self._begun = time.monotonic()
+        self._drawing = 0.0
+        self._activity: Activity | None = None
+        self._gdu: GduResult | None = None
+        self._seq = 0
+        self._summary: dict[str, Any] = {}
+        self._log: EventLog | None = None
+        self._console: TextIO | None = None
+        # An evaluation or a check inside a run leaves the run's own state alone.
+        self._owns_state = path is not None and folder is not None and path == folder.path
+        if path is not None:
+            self._log = EventLog(path / names.EVENTS)
+            self._console = (path / names.CONSOLE).open("a", encoding="utf-8", buffering=1)
+
+    @property
+    def seconds(self) -> float:
+        """Time since the session began."""
+        return time.monotonic() - self._begun
+
+    def __enter__(self) -> Self:
+        self._state("running")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._state("finished")
+        elif issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
+            self._state("stopped")
+        else:
+            self.emit(RunFailed(message=str(error) or kind.__name__))
+            self._state("failed")
+        if self._log is not None:
+            try:
+                self._log.close()
+            except OSError:
+                pass  # what could be written has been; the disk is full or gone
+        if self._console is not None:
+            self._console.close()
+
+    def emit(self, event: Event) -> Record:
+        """Write an event down and return it with its place in the run."""
+        if isinstance(event, Activity):
+            self._activity = event
+        record = Record(self._seq + 1, time.time(), event)
+        if self._log is not None:
+            try:
+                record = self._log.write(event)
+            except OSError as error:
+                self._note(f"warning: an event could not be written: {error.strerror or error}")
+        self._seq = record.seq
+        if line := _in_words(event):
+            self._note(line)
+        return record
+
+    def progress(self, part: str, done: int, total: int) -> None:
+        """Evaluation has come so far; only the console log hears of it."""
+        if done == total:
+            self._note(f"{part}: {total} images evaluated")
+
+    def after(self, event: Event, trainer: Trainer) -> Iterator[Record]:
+        """Save and draw what an event of training asks for."""
+        if self.path is None:
+            return
+        if isinstance(event, Gdu):
+            self._gdu = trainer.last_gdu
+        if isinstance(event, EpochFinished):
+            if self._log is not None:
+                self._log.sync()
+            yield from self._save(trainer, names.CHECKPOINT)
+            if event.best:
+                yield from self._save_model(trainer, names.BEST_MODEL)
+            self._state("running", trainer, event)
+            if self._drawing <= FIGURE_SHARE * self.seconds:
+                yield from self._draw(trainer)
+
+    def finish(self, trainer: Trainer) -> Iterator[Record]:
+        """Save the final files, draw every figure, and end the run."""
+        if self.path is not None:
+            yield from self._save_model(trainer, names.FINAL_MODEL)
+            yield from self._save(trainer, names.FINAL_CHECKPOINT)
+            yield from self._draw(trainer)
+            if self._gdu is not None:
+                yield from self.save_gdu(self._gdu)
+        last = trainer.histories["test"][-1] if trainer.histories["test"] else None
+        yield self.emit(
+            RunFinished(best_accuracy=trainer.best_accuracy, last_accuracy=last, seconds=self.seconds)
+        )
+
+    def save_gdu(self, result: GduResult) -> Iterator[Record]:
+        """Write the arrays and figures of a GDU check into `gdu/`."""
+        if self.path is None:
+            return
+        assert self.config.seed is not None
+        try:
+            save_gdu(
+                self.path / names.GDU,
+                _arrays(result),
+                seed=self.config.seed,
+                all_elements=self.config.all_elements,
+            )
+        except OSError as error:
+            yield self._warn("the figures and arrays of the GDU check", error)
+
+    def _save(self, trainer: Trainer, name: str) -> Iterator[Record]:
+        assert self.path is not None
+        path = self.path / name
+        content: dict[str, Any] = {
+            **trainer.state(),
+            "model": trainer.net.config.model_dump(mode="json"),
+            "config": self.config.stored(),
+            "seq": self._seq,
+        }
+        try:
+            if name == names.CHECKPOINT and path.exists():
+                # A second name for the file that is about to be replaced: at no moment is there none.
+                before = self.path / names.CHECKPOINT_BEFORE
+                temporary = before.with_name("." + before.name)
+                temporary.unlink(missing_ok=True)
+                temporary.hardlink_to(path)
+                temporary.replace(before)
+            checkpoint.save(path, content)
+        except OSError as error:
+            yield self._warn(name, error)
+        else:
+            yield self.emit(CheckpointSaved(file=name, epoch=trainer.epoch, batch=trainer.batch))
+
+    def _save_model(self, trainer: Trainer, name: str) -> Iterator[Record]:
+        assert self.path is not None
+        try:
+            checkpoint.save_model(self.path / name, trainer.net)
+        except OSError as error:
+            yield self._warn(name, error)
+
+    def _draw(self, trainer: Trainer) -> Iterator[Record]:
+        assert self.path is not None
+        begun = time.monotonic()
+        title = f"{self.config.model} · {self.config.task} · {self.config.alg} · {self.config.loss}"
+        try:
+            draw_accuracy(self.path / names.ACCURACY_FIGURE, trainer.histories, title=title)
+            if self._activity is not None:
+                where = f"{title} · epoch {self._activity.epoch}"
+                draw_activity(self.path / names.ACTIVITY_FIGURE, self._activity.layers, title=where)
+        except OSError as error:
+            yield self._warn("a figure", error)
+        self._drawing += time.monotonic() - begun
+
+    def _warn(self, what: str, error: OSError) -> Record:
+        return self.emit(Warned(message=f"{what} could not be written: {error.strerror or error}"))
+
+    def _state(
+        self, state: str, trainer: Trainer | None = None, finished: EpochFinished | None = None
+    ) -> None:
+        if not self._owns_state or self.folder is None:
+            return
+        if finished is not None and trainer is not None:
+            self._summary = {
+                "epoch": finished.epoch,
+                "best": trainer.best_accuracy,
+                "last": finished.test_accuracy,
+                "seconds_an_epoch": finished.seconds,
+            }
+        try:
+            self.folder.write_state(
+                {"state": state, "time": time.time(), "epochs": self.epochs, **self._summary}
+            )
+        except OSError as error:
+            self._note(f"warning: {names.STATE} could not be written: {error.strerror or error}")
+
+    def _note(self, line: str) -> None:
+        if self._console is not None:
+            try:
+                self._console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            except OSError:
+                pass  # the console log is a convenience; nothing is lost that the events do not have
+
+
+def _arrays(result: GduResult) -> GduArrays:
+    def numpy(rows: dict[str, Tensor]) -> dict[str, Any]:
+        return {name: values.detach().cpu().numpy() for name, values in rows.items()}
+
+    return GduArrays(
+        ep=numpy(result.ep),
+        bptt=numpy(result.bptt),
+        ep_plus=numpy(result.ep_plus) if result.ep_minus else {},
+        ep_minus=numpy(result.ep_minus),
+        beta=result.beta,
+        symmetric=bool(result.ep_minus),
+        rmse=result.rmse,
+        sign_error=result.sign_error,
+        cosine=result.cosine,
+        norm_ratio=result.norm_ratio,
+        readout=result.readout,
+    )
+
+
+def _in_words(event: Event) -> str:
+    """A line for the console log; empty for events that are too frequent or too long for it."""
+    if isinstance(event, EpochFinished):
+        held_out = (
+            f", validation {event.validation_accuracy:.2f} %" if event.validation_accuracy is not None else ""
+        )
+        return (
+            f"epoch {event.epoch}: train {event.train_accuracy:.2f} %{held_out}, "
+            f"test {event.test_accuracy:.2f} %, loss {event.loss:.4g}, {event.seconds:.1f} s"
+        )
+    if isinstance(event, Evaluated):
+        return f"{event.part}: {event.accuracy:.2f} % of {event.images} images"
+    if isinstance(event, Warned):
+        return f"warning: {event.message}"
+    if isinstance(event, RunFailed):
+        return f"failed: {event.message}"
+    if isinstance(event, RunFinished):
+        return f"finished after {event.seconds:.1f} s"
+    return ""

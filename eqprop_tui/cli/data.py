@@ -1,0 +1,90 @@
+"""`eqprop data`: which data sets are here, fetching them, checking them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eqprop_core import catalogue
+from eqprop_core.problems import ConfigError, Problem
+from eqprop_tui.cli import report
+
+app = typer.Typer(help="Show, fetch and check data sets.", no_args_is_help=True)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", help=r"folder that holds the data sets \[EQPROP_DATA, or the user's data folder]"
+    ),
+]
+Task = Annotated[str, typer.Argument(metavar="TASK", help=", ".join(catalogue.TASKS))]
+
+
+def _known(task: str) -> str:
+    if task not in catalogue.TASKS:
+        raise ConfigError([Problem("task", task, f"is not one of {', '.join(catalogue.TASKS)}")])
+    return task
+
+
+@app.command("list")
+def list_data(
+    data_dir: DataDir = None, as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False
+) -> None:
+    """List the data sets, and whether their files are here."""
+    root = catalogue.data_root(data_dir)
+    states = {task: catalogue.status(task, root) for task in catalogue.TASKS}
+    if as_json:
+        shown = {task: {**asdict(state), "root": str(root)} for task, state in states.items()}
+        report.put_json({task: {k: _plain(v) for k, v in state.items()} for task, state in shown.items()})
+        return
+    table = report.plain_table()
+    for name in ("task", "state"):
+        table.add_column(name)
+    for name in ("training", "test"):
+        table.add_column(name, justify="right")
+    table.add_column("note")
+    for task, state in states.items():
+        table.add_row(task, state.state, _count(state.train_size), _count(state.test_size), state.note or "")
+    out = report.console()
+    out.print(f"in {root}", markup=False, soft_wrap=True)
+    out.print(table)
+
+
+@app.command("get")
+def get_data(task: Task, data_dir: DataDir = None) -> None:
+    """Fetch a data set, with a progress bar."""
+    from eqprop_core.data.datasets import fetch
+
+    root = catalogue.data_root(data_dir)
+    fetch(_known(task), root)
+    report.say(f"{task} is in {root}" if task != "digits" else "digits is built in")
+
+
+@app.command("check")
+def check_data(task: Task, data_dir: DataDir = None) -> None:
+    """Verify the files of a data set: sizes, labels, checksums."""
+    from eqprop_core.data.datasets import verify
+
+    root = catalogue.data_root(data_dir)
+    problems = verify(_known(task), root)
+    for problem in problems:
+        report.say(f"error: {problem}")
+    if problems:
+        raise typer.Exit(1)
+    state = catalogue.status(task, root)
+    print(
+        f"{task}: {state.state}, {_count(state.train_size)} training and {_count(state.test_size)} test images"
+    )
+
+
+def _count(size: int | None) -> str:
+    return "–" if size is None else f"{size:,}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,85 @@
+"""The `eqprop` command: its subcommands, and errors as one clear message with an exit code.
+
+0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from eqprop_core import __version__
+from eqprop_core.catalogue import DataError
+from eqprop_core.problems import ConfigError
+from eqprop_core.runs.folder import RunError
+from eqprop_tui.cli import data, demo, devices, presets, report, work
+from eqprop_tui.cli.flags import ListCommand
+
+
+class ErrorsInWords(TyperGroup):
+    """Turns what a person did wrong into a message on standard error and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; wrong configuration exits with 2, what cannot be done with 1."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                report.say(f"error: {problem}")
+            raise typer.Exit(2) from None
+        except (RunError, DataError) as error:
+            report.say(f"error: {error}")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=ErrorsInWords,
+    help="Train, check and watch equilibrium propagation networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"eqprop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def eqprop(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Train, check and watch equilibrium propagation networks."""
+
+
+app.command()(demo.demo)
+app.command(cls=ListCommand)(work.train)
+app.command(cls=ListCommand)(work.evaluate)
+app.command(cls=ListCommand)(work.gducheck)
+app.command(cls=ListCommand)(work.reference)
+app.add_typer(presets.app, name="presets")
+app.add_typer(data.app, name="data")
+app.command()(devices.devices)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app(prog_name="eqprop")
+    except BrokenPipeError:
+        # The reader has gone (`| head`); that is no error, and flushing at exit must not make it one.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

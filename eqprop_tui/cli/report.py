@@ -1,0 +1,147 @@
+"""What commands print: tables to standard output, progress and diagnostics to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from eqprop_core.config import RunConfig
+from eqprop_core.events import GduRow
+from eqprop_core.geometry import ConnectionShape
+from eqprop_core.problems import flag, shown
+
+PLAIN_WIDTH = 120  # columns where the output is not a terminal
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console for standard output or error; tables are not squeezed when they go to a file."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else PLAIN_WIDTH,
+        highlight=False,
+        soft_wrap=not stream.isatty(),
+    )
+
+
+def say(text: str) -> None:
+    """A diagnostic line."""
+    console(stderr=True).print(text, markup=False)
+
+
+def put_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def plain_table(title: str | None = None) -> Table:
+    """A table without frames, as all of them are."""
+    return Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
+
+
+def layer_table(config: RunConfig) -> Table:
+    """Connections with the shape of their upper layer, parameters, learning rate, weight decay."""
+    shapes = config.connections()
+    table = plain_table()
+    table.add_column("layer")
+    for name in ("shape", "parameters", "backward", "lr", "wd"):
+        if name != "backward" or config.is_vector_field:
+            table.add_column(name, justify="right")
+    first = "×".join(map(str, shapes[0].pre))
+    table.add_row("input", first, *[""] * (len(table.columns) - 2))
+    for index, shape in enumerate(shapes):
+        cells = [shape.title, "×".join(map(str, shape.post)), f"{shape.parameters:,}"]
+        if config.is_vector_field:
+            cells.append(f"{shape.backward_parameters:,}" if shape.has_backward else "–")
+        cells += [_of(config.lrs, index), _of(config.wds, index)]
+        table.add_row(*cells)
+    table.add_row(
+        "total", "", f"{total_parameters(shapes):,}", *[""] * (len(table.columns) - 3), style="bold"
+    )
+    return table
+
+
+def total_parameters(shapes: Sequence[ConnectionShape]) -> int:
+    """Forward and backward parameters of all connections."""
+    return sum(shape.parameters + shape.backward_parameters for shape in shapes)
+
+
+def _of(values: Sequence[float] | None, index: int) -> str:
+    return "–" if values is None else f"{values[index]:g}"
+
+
+def dry_run(config: RunConfig, *, more_epochs: int | None = None) -> None:
+    """Print layer table, plan and resolved configuration."""
+    out = console()
+    out.print(layer_table(config))
+    out.print()
+    out.print(plan_in_words(config, more_epochs), markup=False)
+    out.print()
+    table = plain_table()
+    table.add_column("setting")
+    table.add_column("value")
+    for name, value in config.stored().items():
+        table.add_row(flag(name), shown(value))
+    out.print(table)
+
+
+def plan_in_words(config: RunConfig, more_epochs: int | None = None) -> str:
+    """What the run would do, in a sentence or two."""
+    gradient = {
+        "EP": f"EP, {config.estimator} estimator, betas {shown(config.betas)}",
+        "CEP": f"continual EP, {config.estimator} estimator, betas {shown(config.betas)}",
+        "BPTT": f"BPTT through the last {config.T2} of {config.T1} time steps",
+    }[config.alg]
+    phases = "" if config.alg == "BPTT" else f"; T1 {config.T1} free and T2 {config.T2} nudged time steps"
+    if config.todo == "evaluate":
+        return f"evaluate on {config.task}: T1 {config.T1} time steps"
+    if config.todo == "gducheck":
+        sides = "+β and −β" if config.thirdphase else "β"
+        return (
+            f"gducheck on {config.task}: EP at {sides} = {config.betas[1]:g} against BPTT, "
+            f"T1 {config.T1}, T2 {config.T2}"
+        )
+    epochs = f"{more_epochs} more epochs" if more_epochs else f"{config.epochs} epochs"
+    return (
+        f"train on {config.task}: {gradient}{phases}; {epochs} in batches of {config.mbs} with {config.optim}"
+    )
+
+
+def gdu_table(rows: Sequence[GduRow]) -> Table:
+    """Distances of EP from BPTT by parameter and layer of neurons; a readout's rows stand apart."""
+    table = plain_table()
+    table.add_column("parameter")
+    for name in ("RMSE", "sign error", "cosine", "|EP|/|BPTT|"):
+        table.add_column(name, justify="right")
+    for row in (row for row in rows if not row.readout):
+        table.add_row(*_gdu_cells(row))
+    if readout := [row for row in rows if row.readout]:
+        table.add_section()
+        for row in readout:
+            table.add_row(*_gdu_cells(row), style="dim")
+    return table
+
+
+def _gdu_cells(row: GduRow) -> list[str]:
+    colour = (
+        ""
+        if row.rmse is None or row.readout
+        else "green"
+        if row.rmse < 0.1
+        else "yellow"
+        if row.rmse < 0.5
+        else "red"
+    )
+    rmse = "n/a" if row.rmse is None else f"{row.rmse:.4f}"
+    return [
+        row.name + (" (readout)" if row.readout else ""),
+        f"[{colour}]{rmse}[/]" if colour else rmse,
+        "n/a" if row.sign_error is None else f"{100 * row.sign_error:.1f} %",
+        "n/a" if row.cosine is None else f"{row.cosine:.4f}",
+        "n/a" if row.norm_ratio is None else f"{row.norm_ratio:.3f}",
+    ]

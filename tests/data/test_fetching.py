@@ -1,0 +1,266 @@
+"""Downloads, from a server on this machine: whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import socket
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torchvision.datasets
+import torchvision.datasets.utils
+from small_files import cifar10_files, idx_files
+
+from eqprop_core import catalogue
+from eqprop_core.catalogue import DataError, status
+from eqprop_core.data import fetching
+from eqprop_core.data.datasets import fetch, load_dataset
+
+MNIST_FILES = {f"{name}.gz": gzip.compress(content) for name, content in idx_files(30, 10).items()}
+ARCHIVE = "cifar-10-binary.tar.gz"
+
+
+def packed_cifar10() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in {**cifar10_files(4), "batches.meta.txt": b"airplane\n"}.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+class Server:
+    """Serves `files` by name; of those in `cut` it sends only half, as if the connection broke."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = dict(MNIST_FILES) | {ARCHIVE: packed_cifar10()}
+        self.cut: set[str] = set()
+        self.asked: list[str] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path.lstrip("/")
+                outer.asked.append(name)
+                content = outer.files.get(name)
+                if content is None:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[: len(content) // 2] if name in outer.cut else content)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def point_at(url: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have MNIST and CIFAR-10 come from `url`, with the checksums of `files`."""
+    md5s = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", [(name, md5s[name]) for name in MNIST_FILES])
+    info = catalogue.describe("CIFAR10")
+    specs = tuple(replace(spec, url=url + ARCHIVE, url_md5=md5s[ARCHIVE]) for spec in info.files)
+    monkeypatch.setitem(catalogue._INFOS, "CIFAR10", replace(info, files=specs))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server()
+    point_at(server.url, server.files, monkeypatch)
+    yield server
+    server.close()
+
+
+FIRST_FILE = {"MNIST": "train-images-idx3-ubyte.gz", "CIFAR10": ARCHIVE}
+LAST_FILE = {"MNIST": "t10k-labels-idx1-ubyte.gz", "CIFAR10": ARCHIVE}
+TASKS = ["MNIST", "CIFAR10"]
+
+
+def everything_in(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file() or path.name.startswith("."))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_data_set_that_is_absent_is_downloaded_and_read(server, tmp_path, task, capsys):
+    root = tmp_path / "not" / "there"
+    data = load_dataset(task, root=root)
+    assert (len(data.train), len(data.test)) == ((30, 10) if task == "MNIST" else (20, 4))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Downloading" in shown.err
+    assert everything_in(root) == sorted(root / spec.path for spec in data.info.files)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_is_there_is_not_downloaded_again(server, tmp_path, task):
+    fetch(task, tmp_path, progress=False)
+    asked = len(server.asked)
+    fetch(task, tmp_path, progress=False)
+    load_dataset(task, root=tmp_path, progress=False)
+    assert len(server.asked) == asked
+
+
+def test_progress_can_be_left_out(server, tmp_path, capfd):
+    fetch("MNIST", tmp_path, progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_missing_file_is_added_and_the_others_are_left_alone(server, tmp_path, task):
+    fetch(task, tmp_path, progress=False)
+    first, *others = (tmp_path / spec.path for spec in catalogue.describe(task).files)
+    first.unlink()
+    before = [path.stat().st_mtime_ns for path in others]
+    fetch(task, tmp_path, progress=False)
+    assert first.is_file()
+    assert [path.stat().st_mtime_ns for path in others] == before
+
+
+@pytest.mark.parametrize("fault", ["cut", "changed", "not found"])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(server, tmp_path, task, fault):
+    name = LAST_FILE[task]
+    if fault == "cut":
+        server.cut.add(name)
+    elif fault == "changed":
+        server.files[name] = server.files[name][:-1] + b"\xff"
+    else:
+        del server.files[name]
+    with pytest.raises(DataError) as caught:
+        load_dataset(task, root=tmp_path, progress=False)
+    assert f"{task} could not be downloaded" in str(caught.value)
+    for spec in catalogue.describe(task).files:
+        assert str(tmp_path / spec.path) in str(caught.value)
+    assert everything_in(tmp_path) == []
+    assert status(task, tmp_path).state == "absent"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_an_interrupted_download_leaves_nothing(server, tmp_path, task, monkeypatch):
+    original = torchvision.datasets.utils._urlretrieve
+
+    def interrupted(url: str, filename: str) -> None:
+        if not url.endswith(LAST_FILE[task]):
+            original(url, filename)
+            return
+        Path(filename).write_bytes(server.files[LAST_FILE[task]][:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(task, tmp_path, progress=False)
+    assert everything_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_killed_installation_is_completed_by_the_next(server, tmp_path, task, monkeypatch):
+    moved = []
+    original = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return original(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(task, tmp_path, progress=False)
+    assert status(task, tmp_path).state == "absent"
+    assert everything_in(tmp_path) == sorted(moved)
+    fetch(task, tmp_path, progress=False)
+    assert status(task, tmp_path).state == "subset"
+
+
+def test_a_damaged_file_is_reported_and_kept(server, tmp_path):
+    fetch("CIFAR10", tmp_path, progress=False)
+    path = tmp_path / "cifar-10-batches-bin" / "data_batch_4.bin"
+    path.write_bytes(b"mine")
+    for ask in (fetch, lambda task, root: load_dataset(task, root=root)):
+        with pytest.raises(DataError, match=r"data_batch_4.bin is damaged: 4 bytes, expected 30,730,000"):
+            ask("CIFAR10", tmp_path)
+    assert path.read_bytes() == b"mine"
+
+
+def test_pickles_with_wrong_checksums_are_passed_over_for_a_download(server, tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in catalogue.CIFAR10_PYTHON_FILES:
+        (folder / name).write_bytes(b"not the published file")
+    assert len(load_dataset("CIFAR10", root=tmp_path, progress=False).train) == 20
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address at which nobody answers."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+    point_at(url, {**MNIST_FILES, ARCHIVE: b""}, monkeypatch)
+    return url
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_a_network_the_files_their_places_and_sources_are_named(offline, tmp_path, task):
+    with pytest.raises(DataError) as caught:
+        load_dataset(task, root=tmp_path, progress=False)
+    message = str(caught.value)
+    assert "refused" in message
+    for spec in catalogue.describe(task).files:
+        assert str(tmp_path / spec.path) in message
+        assert spec.url in message
+    assert "--data-dir or EQPROP_DATA" in message
+    assert everything_in(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written_is_a_data_error(server, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="could not be downloaded"):
+        fetch("MNIST", tmp_path / "file", progress=False)
+
+
+def test_remains_of_a_download_killed_long_ago_are_removed_and_newer_ones_left(server, tmp_path, monkeypatch):
+    old, new = tmp_path / ".download-old", tmp_path / ".download-new"
+    for folder in (old, new):
+        folder.mkdir()
+    moment = old.stat().st_mtime + fetching.FORGOTTEN_SECONDS
+    monkeypatch.setattr(fetching.time, "time", lambda: moment + 100)
+    os.utime(new, (moment, moment))
+    fetch("MNIST", tmp_path, progress=False)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_the_patience_with_other_connections_is_left_as_it_was(server, tmp_path):
+    before = socket.getdefaulttimeout()
+    fetch("MNIST", tmp_path, progress=False)
+    assert socket.getdefaulttimeout() == before
+
+
+def test_nothing_is_fetched_for_digits_and_image_folders(tmp_path, image_folder):
+    fetch("digits", tmp_path)
+    fetch("imagefolder", image_folder)
+    with pytest.raises(DataError, match="train/<class>/"):
+        fetch("imagefolder", tmp_path / "elsewhere")
