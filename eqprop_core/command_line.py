@@ -13,7 +13,7 @@ def command_line(config: RunConfig, *, todo: bool = False) -> str:
 
     They follow `eqprop train`, `eqprop evaluate` or `eqprop gducheck`, which say `todo` already; with `todo`
     it is among the flags, as `eqprop reference` takes it. Lists are separated by spaces; those that the
-    configuration completed are given too. With `--load-path` the network is the stored one, so that no flag but
+    configuration completed are given too. With `--load-path` the network is the stored one, and no flag but
     `--dropouts` describes it.
     """
     stored = set(Architecture.model_fields) - {"dropouts"} if config.load_path else set()

@@ -128,10 +128,14 @@ def _cpu_name() -> str | None:
 def _cores() -> int | None:
     """Cores that this process may use: those it may be scheduled on, within the quota of its container."""
     allowed = _maybe(lambda: len(os.sched_getaffinity(0))) or os.cpu_count()
-    quota = _maybe(lambda: Path("/sys/fs/cgroup/cpu.max").read_text().split())
-    if allowed and quota and quota[0] != "max":
-        return max(1, min(allowed, -(-int(quota[0]) // int(quota[1]))))
-    return allowed
+    quota = _maybe(_quota)
+    return min(allowed, quota) if allowed and quota else allowed
+
+
+def _quota() -> int | None:
+    """Cores' worth of time that a Linux control group grants, rounded up; `None` for no limit."""
+    granted, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    return None if granted == "max" else max(1, -(-int(granted) // int(period)))
 
 
 # --- GPUs ---------------------------------------------------------------------------------------------

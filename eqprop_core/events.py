@@ -78,14 +78,17 @@ class PhaseProgress(Event):
 
 
 class LayerActivity(BaseModel):
-    """Histogram of one layer's neurons; shares at the bounds are None for a linear layer."""
+    """Histogram of one layer's neurons: `counts` [bins] between `edges` [bins + 1].
+
+    `at_low` and `at_high` are the shares (0 to 1) of neurons stuck at either bound, None for a linear layer.
+    """
 
     model_config = ConfigDict(frozen=True)
     name: str
     edges: list[float]
     counts: list[int]
-    at_low: float | None
-    at_high: float | None
+    at_low: float | None = None
+    at_high: float | None = None
 
 
 class Activity(Event):
@@ -151,7 +154,7 @@ class Angles(Event):
 
 
 class EpochFinished(Event):
-    """Accuracies after an epoch; `train_accuracy` is the running one, over the batches as they were trained."""
+    """Accuracies after an epoch; `train_accuracy` is the running one, over batches as they were trained."""
 
     kind = "epoch_finished"
     epoch: int

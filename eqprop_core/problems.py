@@ -63,9 +63,14 @@ class ConfigError(ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def _plain(bound: Any) -> Any:
+    """A bound without the `.0` that a whole number need not have."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+
+
 def _expected(error: dict[str, Any]) -> str:
     """Say what would have been accepted, from one of pydantic's error records."""
-    context = error.get("ctx", {})
+    context = {name: _plain(bound) for name, bound in error.get("ctx", {}).items()}
     kind = error["type"]
     if kind == "literal_error":
         return f"is not one of {str(context['expected']).replace(' or ', ', ').replace(chr(39), '')}"

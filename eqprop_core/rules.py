@@ -119,7 +119,7 @@ def architecture_problems(config: Any, input_shape: Shape, classes: int | None) 
             Problem(
                 "dropouts",
                 config.dropouts,
-                f"{len(config.dropouts)} values, but {layers + 1} are needed: one for the input and one for "
+                f"{_count(config.dropouts)}, but {layers + 1} are needed: one for the input and one for "
                 f"each of the {layers} layers of neurons",
             )
         )
@@ -134,10 +134,9 @@ def _list_lengths(config: Any) -> Iterator[Problem]:
     for name in CONVOLUTION_LISTS:
         value = getattr(config, name)
         if len(value) != layers:
-            what = "letters" if name == "pools" else "values"
-            yield Problem(
-                name, value, f"{len(value)} {what} for {layers} convolutions (--channels): give {layers}"
-            )
+            found = _count(value, "letter" if name == "pools" else "value")
+            wanted = f"{layers} convolution{'' if layers == 1 else 's'} (--channels): give {layers}"
+            yield Problem(name, value, f"{found} for {wanted}")
     if unknown := sorted(set(config.pools) - set("mai")):
         yield Problem("pools", config.pools, f"unknown letter {', '.join(unknown)}; m max, a average, i none")
     if not layers:
@@ -198,8 +197,8 @@ def _data_problems(config: Any) -> Iterator[Problem]:
         )
 
 
-def _count(values: Sequence[Any]) -> str:
-    return f"{len(values)} value" + ("" if len(values) == 1 else "s")
+def _count(values: Sequence[Any], what: str = "value") -> str:
+    return f"{len(values)} {what}" + ("" if len(values) == 1 else "s")
 
 
 def _arrow(shape: ConnectionShape) -> str:

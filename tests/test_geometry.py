@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -122,7 +123,7 @@ def convolutional(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=500, deadline=None, derandomize=True)
 @given(convolutional(), st.booleans())
 def test_shapes_and_counts_are_torchs(network: dict[str, Any], softmax: bool) -> None:
     try:
@@ -151,7 +152,7 @@ def test_shapes_and_counts_are_torchs(network: dict[str, Any], softmax: bool) ->
     assert shapes, "torch accepts what the arithmetic refuses"
     assert shapes[len(modules) - 1].post == s.shape[1:]
     sizes = [s.numel(), *network["fc"]]
-    modules += [nn.Linear(low, high) for low, high in zip(sizes, sizes[1:], strict=False)]
+    modules += [nn.Linear(low, high) for low, high in pairwise(sizes)]
     assert [shape.weight for shape in shapes] == [module.weight.shape for module in modules]
     assert [shape.parameters for shape in shapes] == [
         sum(parameter.numel() for parameter in module.parameters()) for module in modules

@@ -24,7 +24,12 @@ def test_every_floor_imports_from_those_below_it_only() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["train", "--help"], ["presets", "list"], ["train", "--preset", "digits-mlp-ep", "--dry-run"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["presets", "list"],
+        ["train", "--preset", "digits-mlp-ep", "--dry-run"],
+    ],
     ids=" ".join,
 )
 def test_commands_that_need_no_torch_do_not_load_it(arguments: list[str]) -> None:

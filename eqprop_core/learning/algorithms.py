@@ -17,7 +17,7 @@ from eqprop_core.networks.network import Masks, Network, State
 
 
 class Algorithm(Protocol):
-    """Trains `net` on x [batch, ...], y [batch]; calls `on_free` with the free state before weights change."""
+    """Trains `net` on x [batch, ...], y [batch]; `on_free` gets the free state before weights change."""
 
     def __call__(
         self,
@@ -31,7 +31,8 @@ class Algorithm(Protocol):
         generator: torch.Generator,
         on_free: Callable[[State], None],
         watch: WatchPhase | None,
-    ) -> None: ...
+    ) -> None:
+        """Train on one batch."""
 
 
 def train_ep(

@@ -1,4 +1,4 @@
-"""Continual EP: weights change at every time step of the nudged phase (Ernoult et al. 2020, arXiv 2005.04168).
+"""Continual EP: weights change at every nudged time step (Ernoult et al. 2020, arXiv 2005.04168).
 
 At each step the optimizer takes the elementary update (1/β)·mean[∂_θΦ(s_t) − ∂_θΦ(s_{t+1})]. At a vanishing
 learning rate their sum is the one-sided EP gradient in symmetric networks.

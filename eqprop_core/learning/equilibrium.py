@@ -5,7 +5,7 @@ one-sided g = (1/β)·mean[∂_θΦ(s*; 0) − ∂_θΦ(s^β; β)], symmetric
 g = (1/2β)·mean[∂_θΦ(s^{−β}; −β) − ∂_θΦ(s^{+β}; +β)], where Φ holds −β·ℓ.
 Vector fields have the different-update and the same-update rule of the latter paper.
 
-Gradients are those of the mean loss, as dictionaries from parameter names to tensors; subtract them to descend.
+Gradients are those of the mean loss, dictionaries from parameter names to tensors; subtract them to descend.
 """
 
 from __future__ import annotations

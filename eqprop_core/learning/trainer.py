@@ -21,7 +21,7 @@ from eqprop_core.data.datasets import Dataset, Images
 from eqprop_core.data.randomness import generator
 from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, Settling
 from eqprop_core.learning import observations
-from eqprop_core.learning.algorithms import ALGORITHMS
+from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
 from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
 from eqprop_core.networks.network import Network, State, Watch
@@ -41,7 +41,8 @@ class Trainer:
     """Trains `net` on `dataset`; both are on one device already.
 
     `epoch` and `batch` are the position, both from 0: what comes next. `histories` holds one value an epoch
-    for `train`, `validation`, `test` (accuracies in per cent) and `loss`.
+    for `train`, `validation`, `test` (accuracies in per cent) and `loss`. `algorithm` is the one that the
+    configuration names unless given.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Trainer:
         net: Network,
         dataset: Dataset,
         *,
+        algorithm: Algorithm | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert config.lrs is not None and config.seed is not None
         self.config = config
         self.net = net
         self.dataset = dataset
+        self.algorithm = algorithm or ALGORITHMS[config.alg]
         self.clock = clock
         self.seed = config.seed
         self.rates = config.lrs
@@ -86,7 +89,7 @@ class Trainer:
         return -(-len(self.dataset.train) // self.config.mbs)
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs to go on exactly from here; tensors, numbers, lists and text only."""
+        """All that `restore` needs to go on exactly from here; tensors, numbers, lists and text only."""
         return {
             "model_state_dict": self.net.state_dict(),
             "optimizer_state_dict": self.optimizer.state_dict(),
@@ -202,7 +205,7 @@ class Trainer:
             found = changes.setdefault(phase, [])
             return lambda _, before, after: found.append(observations.largest_change(before, after).detach())
 
-        ALGORITHMS[self.config.alg](
+        self.algorithm(
             self.net,
             self.optimizer,
             x,
@@ -310,7 +313,7 @@ def evaluation(
 
 
 def evaluation_batch(net: Network) -> int:
-    """Images that are settled at once: as many as keep the largest layer within about 128 MiB, 1000 at most."""
+    """Images settled at once: as many as keep the largest layer within about 128 MiB, 1000 at most."""
     largest = max(torch.Size(shape.convolved or shape.post).numel() for shape in net.config.connections())
     return max(1, min(1000, EVALUATION_VALUES // largest))
 

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from eqprop_core.geometry import ConnectionShape
 
@@ -204,7 +205,10 @@ class Conv(Connection):
     def outer_weight(self, pre: Tensor, spread: Tensor) -> Tensor:
         """Correlation of `pre` with `spread`, summed over batch and places: [maps, low, kernel, kernel]."""
         shape = self.shape
-        return nn.grad.conv2d_weight(pre, self.weight.shape, spread, shape.stride, shape.padding)  # type: ignore[no-untyped-call, no-any-return]
+        weight: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
+            pre, self.weight.shape, spread, shape.stride, shape.padding
+        )
+        return weight
 
     def outer(self, pre: Tensor, spread: Tensor) -> Gradient:
         """Gradient of φ in weight and bias, summed over batch and places."""

@@ -17,7 +17,7 @@ from eqprop_core.networks.connections import Dense, Gradient
 
 
 class Readout(ABC):
-    """Loss ℓ(s_L, y), its force on s_L, and the prediction; `linear_output` leaves σ out of the last layer."""
+    """Loss ℓ(s_L, y), its force on s_L, the prediction; `linear_output` leaves σ out of the last layer."""
 
     linear_output = False
 

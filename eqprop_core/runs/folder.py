@@ -11,9 +11,8 @@ import platform
 import secrets
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +20,7 @@ from typing import IO, Any
 import platformdirs
 import tomli_w
 
+from eqprop_core import __version__
 from eqprop_core.config import RunConfig, facts, read_toml
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 
@@ -47,32 +47,32 @@ class RunError(RuntimeError):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that appears whole or not at all: temporary file beside it, sync, rename."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Write a file that appears whole or not at all: temporary file beside it, sync, rename.
+
+    The temporary name is always the same, so that what a killed process left behind is taken over.
+    """
+    unfinished = path.with_name(f".{path.name}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with unfinished.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        unfinished.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:
     """Make renames in a folder last through a power cut, where the system can."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -121,6 +121,7 @@ class RunFolder:
                 "created": now.astimezone().isoformat(timespec="seconds"),
                 "command": list(command),
                 "host": socket.gethostname(),
+                "eqprop": __version__,
                 "python": platform.python_version(),
                 **(extra or {}),
             }

@@ -46,10 +46,10 @@ def make_plan(
     layers: list[Mapping[str, Any]] = []
     stored: RunFolder | None = None
     settings: Mapping[str, Any] | None = None
-    if "load_path" in flags:
-        stored = RunFolder.open(Path(str(flags["load_path"])))
-        settings = stored.config()
     preset_settings = dict(preset.config) if preset else {}
+    if load_path := flags.get("load_path", preset_settings.get("load_path")):
+        stored = RunFolder.open(Path(str(load_path)))
+        settings = stored.config()
     if settings is not None:
         layers.append(settings)
         preset_settings = {
@@ -83,7 +83,7 @@ def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[
 
 
 def differences(before: Mapping[str, Any], config: RunConfig) -> list[str]:
-    """Settings of `config` that are not what was stored, as flags with both values; commands' own left out."""
+    """Settings of `config` that are not what was stored, as flags with both values."""
     now = config.stored()
     return [
         f"{flag(name)} {shown(before.get(name, 'default'))} → {shown(now.get(name, 'default'))}"

@@ -6,12 +6,11 @@ Knows nothing of what is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from math import isfinite
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import font_manager
@@ -19,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
+
+from eqprop_core.runs.folder import replacing
 
 # Okabe & Ito's colours, which the colour-blind tell apart, without those too light for thin lines.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
@@ -125,19 +126,3 @@ def write(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG."""
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=DPI)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to that takes the place of `path` once all of it is written, and not before.
-
-    It lies in the same folder, which is made if need be, and is removed if writing fails.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

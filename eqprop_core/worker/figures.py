@@ -20,6 +20,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from eqprop_core.events import LayerActivity
+from eqprop_core.runs.folder import replacing
 from eqprop_core.worker.drawing import (
     BLUE,
     COLOURS,
@@ -35,7 +37,6 @@ from eqprop_core.worker.drawing import (
     note,
     number,
     panels,
-    replacing,
     within_reach,
     write,
 )
@@ -50,21 +51,6 @@ ACCURACIES: dict[str, dict[str, Any]] = {
     "validation": {"color": GREEN, "marker": "s"},
     "test": {"color": VERMILION, "marker": "D"},
 }
-
-
-@dataclass(frozen=True)
-class ActivityLayer:
-    """Histogram of one layer's neurons: `counts` [bins] between `edges` [bins + 1].
-
-    `at_low` and `at_high` are the shares (0 to 1) of neurons stuck at the lower and at the upper bound of
-    the activation, `None` where the layer has no bound.
-    """
-
-    name: str
-    edges: Sequence[float]
-    counts: Sequence[int]
-    at_low: float | None = None
-    at_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +109,7 @@ def draw_accuracy(
     write(figure, path)
 
 
-def draw_activity(path: Path, layers: Sequence[ActivityLayer], *, title: str = "") -> None:
+def draw_activity(path: Path, layers: Sequence[LayerActivity], *, title: str = "") -> None:
     """Draw one histogram a layer as a PNG: share of the layer's neurons by activity, on a common scale.
 
     The scale is logarithmic where a few bins (neurons stuck at a bound, as a rule) would hide the others.
@@ -176,13 +162,14 @@ def draw_gdu_row(
     rmse: float,
     sign_error: float,
     cosine: float,
+    readout: bool = False,
 ) -> None:
     """Draw EP (dashed) and BPTT (solid) over the time steps, [T2, elements], as a PNG.
 
     The first five elements at most, each with its colour. `cumulative` draws running sums: the gradient
     estimate as it accumulates, which is what one wants to see of parameters; of neurons it is the update of
     each step. Where the check was `symmetric`, `ep_plus` and `ep_minus` are the one-sided updates at +β and
-    −β, dotted. `sign_error` is a share, 0 to 1.
+    −β, dotted. `sign_error` is a share, 0 to 1; `readout` says that the row is a softmax readout's.
     """
     figure, (ax,) = panels(6.4, 4.2)
     steps = len(bptt)
@@ -214,7 +201,8 @@ def draw_gdu_row(
     what = "sum of the updates up to step t" if cumulative else "update of step t"
     label(ax, x="time step t of the nudged phase", y=what, title=name, remark=remark)
     handles = [Line2D([], [], color=INK, **style) for _, style in kinds.values()]
-    legend(figure, handles, list(kinds), title="each colour is one element")
+    apart = "; a softmax readout, of which the theorem claims nothing" if readout else ""
+    legend(figure, handles, list(kinds), title=f"each colour is one element{apart}")
     write(figure, path)
 
 
@@ -305,6 +293,7 @@ def save_gdu(
             rmse=numbers["rmse"],
             sign_error=numbers["sign_error"],
             cosine=numbers["cosine"],
+            readout=name in result.readout,
         )
         written += [folder / f"{name}.npz", folder / f"{name}.png"]
     rows = [(name, result.rmse.get(name, nan), result.sign_error.get(name, nan)) for name in result.ep]
@@ -321,14 +310,14 @@ def _count_along(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
 
 
-def _stuck(layer: ActivityLayer) -> str:
+def _stuck(layer: LayerActivity) -> str:
     """How many of a layer's neurons are stuck at a bound, in words."""
     shares = {"low": layer.at_low, "high": layer.at_high}
     parts = [f"{bound} {number(100 * share)} %" for bound, share in shares.items() if share is not None]
     return "stuck " + ", ".join(parts) if parts else ""
 
 
-def _shares(layer: ActivityLayer) -> Array:
+def _shares(layer: LayerActivity) -> Array:
     """Share of a layer's neurons in each bin, in per cent: [bins]; zeros where the edges can't be drawn."""
     counts = np.asarray(layer.counts, dtype=float)
     if not (np.diff(within_reach(layer.edges)) > 0).all():

@@ -69,6 +69,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), progress: bool = True)
         config = config.changed(seed=secrets.randbelow(2**31))
     assert config.seed is not None
     warnings: list[str] = []
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order that `eqprop devices` shows
     chosen, warning = choose_device(
         config.device, torch.cuda.device_count(), torch.backends.mps.is_available()
     )
@@ -110,9 +111,7 @@ def choose_threads(net: Network, batch: int) -> None:
     OMP_NUM_THREADS, where set, is left alone.
     """
     inner = net.config.connections()[1:]
-    products = sum(
-        2 * batch * prod(shape.weight) * prod((shape.convolved or (1,))[1:]) for shape in inner
-    )
+    products = sum(2 * batch * prod(shape.weight) * prod((shape.convolved or (1,))[1:]) for shape in inner)
     if products < PRODUCTS_WORTH_SHARING and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
 

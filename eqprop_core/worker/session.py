@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -39,7 +40,7 @@ FIGURE_SHARE = 0.02  # of the time, while training
 
 
 class Session:
-    """Writes into `path` (None: nowhere); `folder` is the run that it belongs to, `epochs` how many are planned."""
+    """Writes into `path` (None: nowhere) of the run `folder`; `epochs` is how many are planned."""
 
     def __init__(
         self, path: Path | None, *, folder: RunFolder | None, config: RunConfig, epochs: int = 0
@@ -82,10 +83,8 @@ class Session:
             self.emit(RunFailed(message=str(error) or kind.__name__))
             self._state("failed")
         if self._log is not None:
-            try:
+            with suppress(OSError):  # what could be written has been; the disk is full or gone
                 self._log.close()
-            except OSError:
-                pass  # what could be written has been; the disk is full or gone
         if self._console is not None:
             self._console.close()
 
@@ -220,10 +219,8 @@ class Session:
 
     def _note(self, line: str) -> None:
         if self._console is not None:
-            try:
+            with suppress(OSError):  # nothing is lost that the events do not have
                 self._console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-            except OSError:
-                pass  # the console log is a convenience; nothing is lost that the events do not have
 
 
 def _arrays(result: GduResult) -> GduArrays:

@@ -75,9 +75,8 @@ def check_data(task: Task, data_dir: DataDir = None) -> None:
     if problems:
         raise typer.Exit(1)
     state = catalogue.status(task, root)
-    print(
-        f"{task}: {state.state}, {_count(state.train_size)} training and {_count(state.test_size)} test images"
-    )
+    sizes = f"{_count(state.train_size)} training and {_count(state.test_size)} test images"
+    print(f"{task}: {state.state}, {sizes}")
 
 
 def _count(size: int | None) -> str:

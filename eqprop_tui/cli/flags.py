@@ -1,4 +1,4 @@
-"""Flags generated from `RunConfig`, and command lines whose lists are separated by spaces, as the reference's.
+"""Flags generated from `RunConfig`, and command lines whose lists are separated by spaces.
 
 `--lrs 0.25 0.15`, `--betas 0.0 -0.5` and `--lrs=0.25 0.15` all mean a list; a later flag replaces an earlier
 one. All values are handed on as they were typed: `RunConfig` alone says what is valid.
@@ -10,7 +10,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand
@@ -33,7 +33,7 @@ def _plain(annotation: Any) -> Any:
     """The type behind Annotated and Optional."""
     if get_origin(annotation) is Annotated:
         return _plain(get_args(annotation)[0])
-    if get_origin(annotation) is types.UnionType:
+    if get_origin(annotation) in (Union, types.UnionType):
         return _plain(next(item for item in get_args(annotation) if item is not type(None)))
     return annotation
 

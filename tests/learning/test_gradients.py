@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -72,9 +74,7 @@ def test_ep_tends_to_bptt_as_beta_vanishes(name: str) -> None:
 def test_the_symmetric_estimator_is_the_mean_of_the_two_one_sided_ones(name: str) -> None:
     net = make(name)
     x, y = batch()
-    sides = [
-        ep_gradients(net, x, y, steps=(50, 20), beta=b, estimator="one-sided") for b in (0.3, -0.3)
-    ]
+    sides = [ep_gradients(net, x, y, steps=(50, 20), beta=b, estimator="one-sided") for b in (0.3, -0.3)]
     both = ep_gradients(net, x, y, steps=(50, 20), beta=0.3, estimator="symmetric")
     for parameter, value in both.items():
         torch.testing.assert_close(value, (sides[0][parameter] + sides[1][parameter]) / 2)
@@ -87,7 +87,9 @@ def test_random_sign_is_one_of_the_two_one_sided_estimates() -> None:
     seen = set()
     for seed in range(8):
         generator = torch.Generator().manual_seed(seed)
-        found = ep_gradients(net, x, y, steps=(50, 20), beta=0.3, estimator="random-sign", generator=generator)
+        found = ep_gradients(
+            net, x, y, steps=(50, 20), beta=0.3, estimator="random-sign", generator=generator
+        )
         matches = [all(torch.equal(found[k], side[k]) for k in found) for side in sides]
         assert matches.count(True) == 1
         seen.add(matches.index(True))
@@ -102,7 +104,9 @@ def test_ep_gradients_are_the_derivative_of_the_contrast_of_phi() -> None:
         free = net.settle(x, net.initial_state(len(x)), steps=40, masks=masks)
         plus = net.settle(x, free, steps=15, beta=0.4, y=y, masks=masks)
         minus = net.settle(x, free, steps=15, beta=-0.4, y=y, masks=masks)
-        contrast = net.phi(x, minus, beta=-0.4, y=y, masks=masks) - net.phi(x, plus, beta=0.4, y=y, masks=masks)
+        contrast = net.phi(x, minus, beta=-0.4, y=y, masks=masks) - net.phi(
+            x, plus, beta=0.4, y=y, masks=masks
+        )
         parameters = dict(net.named_parameters())
         expected = torch.autograd.grad(contrast.mean() / 0.8, list(parameters.values()))
         found = ep_gradients(net, x, y, steps=(40, 15), beta=0.4, masks=masks)
@@ -195,7 +199,9 @@ def test_gdu_updates_add_up_to_the_gradients_in_symmetric_networks(name: str) ->
     for parameter in exact:
         torch.testing.assert_close(result.bptt[parameter].sum(0), exact[parameter])
         if parameter not in result.readout:
-            torch.testing.assert_close(result.ep[parameter].sum(0), one_sided[parameter], rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(
+                result.ep[parameter].sum(0), one_sided[parameter], rtol=1e-6, atol=1e-9
+            )
     assert bool(result.readout) == net.config.softmax
 
 
@@ -253,5 +259,5 @@ def test_learning_rates_decay_as_a_cosine_and_stay_at_the_floor() -> None:
     assert rates[0] == 0.25
     assert rates[50] == pytest.approx((0.25 + 1e-5) / 2)
     assert rates[100:] == [pytest.approx(1e-5)] * 30
-    assert all(a >= b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates))
     assert decayed(5e-6, 70, 100) == 5e-6

@@ -36,7 +36,9 @@ CASES = [
 ]
 
 
-def make(network: str, readout: str, *, act: str = "tanh", vector_field: bool = False, **more: object) -> Network:
+def make(
+    network: str, readout: str, *, act: str = "tanh", vector_field: bool = False, **more: object
+) -> Network:
     values = {**NETWORKS[network], **READOUTS[readout], **more}
     if vector_field:
         values["model"] = "VF" + str(values["model"])
@@ -100,7 +102,7 @@ def test_with_tied_weights_a_vector_field_is_the_symmetric_network(model: str) -
             if backward.shape.kind == "conv":
                 pytest.skip("a backward convolution has no bias, so that its maxima are others")
             backward.weight.copy_(backward.turned(field.connections[n + 1].weight))
-    x, y, s = random_batch(field)
+    x, _, s = random_batch(field)
     for a, b in zip(field.settle(x, s, steps=5), symmetric.settle(x, s, steps=5), strict=True):
         torch.testing.assert_close(a, b)
 
@@ -156,7 +158,7 @@ def test_a_linear_network_settles_to_its_analytic_fixed_point(monkeypatch: pytes
     with torch.no_grad():
         for parameter in net.parameters():
             parameter *= 0.5
-    x, _, s = random_batch(net)
+    x, _, _ = random_batch(net)
     sizes = [9, 7, 5]
     total = sum(sizes)
     coupling, drive = torch.zeros(total, total, dtype=DOUBLE), torch.zeros(3, total, dtype=DOUBLE)
@@ -185,7 +187,9 @@ def test_dropout_steps_are_the_derivative_of_phi_at_the_masked_state_times_p() -
         drives = torch.autograd.grad(net.phi(x, s, beta=0.3, y=y, masks=masks).sum(), s)
         drives = [drive * p for drive, p in zip(drives, keep[1:], strict=True)]
         expected = [net.activation(drive) for drive in drives[:-1]] + [net.output_activation(drives[-1])]
-        for layer, wanted in zip(net.settle(x, s, steps=1, beta=0.3, y=y, masks=masks), expected, strict=True):
+        for layer, wanted in zip(
+            net.settle(x, s, steps=1, beta=0.3, y=y, masks=masks), expected, strict=True
+        ):
             torch.testing.assert_close(layer, wanted, rtol=1e-12, atol=1e-12)
 
 

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from eqprop_core.events import LayerActivity
 from eqprop_core.worker.figures import (
-    ActivityLayer,
     GduArrays,
     draw_accuracy,
     draw_activity,
@@ -46,10 +46,16 @@ def painted(path: Path, colour: tuple[int, int, int]) -> int:
     return int((pixels(path) == colour).all(axis=2).sum())
 
 
-def layer(name: str = "layer 1", *, stuck: int = 0, bins: int = 50) -> ActivityLayer:
+def layer(name: str = "layer 1", *, stuck: int = 0, bins: int = 50) -> LayerActivity:
     counts = np.random.default_rng(1).integers(1, 50, bins)
     counts[0] += stuck
-    return ActivityLayer(name, np.linspace(0, 1, bins + 1).tolist(), counts.tolist(), 0.25, 0.0)
+    return LayerActivity(
+        name=name,
+        edges=np.linspace(0, 1, bins + 1).tolist(),
+        counts=counts.tolist(),
+        at_low=0.25,
+        at_high=0.0,
+    )
 
 
 def arrays(
@@ -128,14 +134,16 @@ def test_any_title_can_be_drawn(tmp_path: Path, title: str) -> None:
 # --- activity -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layers", [1, 2, 4, 6, 9])
+@pytest.mark.parametrize("layers", [1, 2, 4, 6])
 def test_activity_has_a_panel_for_each_layer(tmp_path: Path, layers: int) -> None:
     draw_activity(
         tmp_path / "activity.png", [layer(f"layer {n + 1}") for n in range(layers)], title="free state"
     )
     blank = tmp_path / "blank.png"
     draw_activity(
-        blank, [ActivityLayer(f"layer {n + 1}", [0, 1], [0]) for n in range(layers)], title="free state"
+        blank,
+        [LayerActivity(name=f"layer {n + 1}", edges=[0, 1], counts=[0]) for n in range(layers)],
+        title="free state",
     )
     assert pixels(tmp_path / "activity.png").shape == pixels(blank).shape
     assert painted(tmp_path / "activity.png", BLUE) > 5000 * layers > painted(blank, BLUE) == 0
@@ -150,14 +158,14 @@ def test_stuck_neurons_do_not_hide_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "odd",
     [
-        ActivityLayer("nan", [nan, nan, nan], [0, 0], nan, None),
-        ActivityLayer("inf", [-inf, 0, inf], [3, 4], 0.0, 0.0),
-        ActivityLayer("no width", [0, 0, 0], [3, 4]),
-        ActivityLayer("huge", [-1e300, 0, 1e300], [3, 4]),
+        LayerActivity(name="nan", edges=[nan, nan, nan], counts=[0, 0], at_low=nan),
+        LayerActivity(name="inf", edges=[-inf, 0, inf], counts=[3, 4], at_low=0.0, at_high=0.0),
+        LayerActivity(name="no width", edges=[0, 0, 0], counts=[3, 4]),
+        LayerActivity(name="huge", edges=[-1e300, 0, 1e300], counts=[3, 4]),
     ],
     ids=lambda odd: odd.name,
 )
-def test_activity_without_a_range_is_said_not_fatal(tmp_path: Path, odd: ActivityLayer) -> None:
+def test_activity_without_a_range_is_said_not_fatal(tmp_path: Path, odd: LayerActivity) -> None:
     draw_activity(tmp_path / "activity.png", [layer(), odd])
     assert painted(tmp_path / "activity.png", BLUE) > 5000
 
@@ -284,19 +292,18 @@ def test_the_seed_decides_what_is_sampled_and_drawn(tmp_path: Path) -> None:
 def test_drawn_elements_are_among_those_with_the_largest_updates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quiet = np.zeros((3, 400), np.float32)
-    quiet[:, ::8] = 1  # an eighth of the elements moves
+    ep, bptt = np.zeros((2, 3, 400), np.float32)
+    ep[:, :50] = bptt[:, -50:] = 1  # a quarter of the elements moves, in EP or in BPTT
     drawn: list[np.ndarray] = []
-    monkeypatch.setattr(
-        "eqprop_core.worker.figures.draw_gdu_row", lambda *_, **given: drawn.append(given["bptt"])
-    )
-    save_gdu(tmp_path, GduArrays({"w": quiet[:, ::-1]}, {"w": quiet}, {}, {}, 0.1, False), seed=1, limit=4000)
-    (bptt,) = drawn
-    assert bptt.shape == (3, 5)
-    movers = np.flatnonzero(quiet[0] + quiet[0, ::-1])
-    assert len(movers) == 100  # a quarter: all that are drawn are movers, of EP or of BPTT
-    columns = [tuple(column) for column in bptt.T]
-    assert set(columns) <= {(0, 0, 0), (1, 1, 1)} and (1, 1, 1) in columns
+
+    def note(*_: Any, **given: Any) -> None:
+        drawn.append(np.maximum(given["ep"], given["bptt"]))
+
+    monkeypatch.setattr("eqprop_core.worker.figures.draw_gdu_row", note)
+    for seed in range(5):
+        save_gdu(tmp_path, GduArrays({"w": ep}, {"w": bptt}, {}, {}, 0.1, False), seed=seed)
+    for values in drawn:
+        np.testing.assert_array_equal(values, np.ones((3, 5)))
 
 
 @pytest.mark.parametrize("value", [0.0, nan, inf])

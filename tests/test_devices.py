@@ -1,0 +1,284 @@
+"""Devices: what is listed where NVML, `nvidia-smi` or neither answers, and what `--device` chooses."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from eqprop_core import devices
+from eqprop_core.devices import choose_device, list_devices
+from eqprop_core.problems import ConfigError
+
+GIB = 2**30
+
+
+class StubNvml:
+    """A `pynvml` with these GPUs; what a GPU does not have is an error, as on old or shared ones."""
+
+    def __init__(self, *gpus: dict[str, Any], broken: bool = False) -> None:
+        self.gpus, self.broken, self.closed = gpus, broken, False
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self.broken:
+            raise RuntimeError("Driver/library version mismatch")
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.closed = True
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:  # noqa: N802
+        return self.gpus[index]
+
+    def __getattr__(self, call: str) -> Any:
+        def answer(gpu: dict[str, Any]) -> Any:
+            if call not in gpu:
+                raise RuntimeError("Not Supported")
+            return gpu[call]
+
+        return answer
+
+
+def gpu(bus: str, uuid: str, **more: Any) -> dict[str, Any]:
+    return {
+        "nvmlDeviceGetName": f"NVIDIA {uuid}",
+        "nvmlDeviceGetUUID": uuid,
+        "nvmlDeviceGetPciInfo": SimpleNamespace(busId=bus),
+        "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=80 * GIB, used=8 * GIB),
+        "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=25),
+        **more,
+    }
+
+
+TWO = (gpu("00000000:5E:00.0", "GPU-bbbb"), gpu("00000000:3B:00.0", "GPU-aaaa"))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Make a machine: `machine(nvml=stub, smi="a shell script")`; without them it has no GPU."""
+
+    def make(nvml: StubNvml | None = None, smi: str | None = None, visible: str | None = None) -> None:
+        monkeypatch.setitem(sys.modules, "pynvml", nvml)
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        if smi is not None:
+            program = folder / "nvidia-smi"
+            program.write_text(f"#!/bin/sh\n{smi}\n")
+            program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin" if smi is not None else str(folder))
+        if visible is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    return make
+
+
+def gpus() -> list[devices.Device]:
+    return [device for device in list_devices() if device.key.startswith("cuda")]
+
+
+# --- the CPU ------------------------------------------------------------------------------------------
+
+
+def test_the_cpu_is_always_there(machine: Any) -> None:
+    machine()
+    cpu = list_devices()[0]
+    assert cpu.key == "cpu" and cpu.name and cpu.cores and cpu.cores >= 1
+    assert cpu.memory_total and cpu.memory_used and 0 < cpu.memory_used <= cpu.memory_total
+    assert cpu.load is not None and 0 <= cpu.load <= 1
+
+
+def test_what_the_system_does_not_tell_is_unknown(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> Any:
+        raise OSError
+
+    machine()
+    monkeypatch.setattr(devices.psutil, "virtual_memory", fail)
+    monkeypatch.setattr(devices.os, "getloadavg", fail)
+    monkeypatch.setattr(devices.os, "sched_getaffinity", fail, raising=False)
+    monkeypatch.setattr(devices.Path, "read_text", fail)
+    cpu = list_devices()[0]
+    assert cpu.name and (cpu.memory_total, cpu.memory_used, cpu.load, cpu.note) == (None,) * 4
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 8), ("250000 100000", 3), ("1000 100000", 1), ("nonsense", 8)]
+)
+def test_cores_are_those_of_the_container(quota: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(devices.Path, "read_text", lambda _: quota)
+    assert devices._cores() == cores
+
+
+def test_apples_gpu_is_mentioned(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine()
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert [device.key for device in list_devices()] == ["cpu", "mps"]
+
+
+# --- NVIDIA GPUs --------------------------------------------------------------------------------------
+
+
+def test_nvml_gives_gpus_in_pci_order(machine: Any) -> None:
+    nvml = StubNvml(*TWO)
+    machine(nvml)
+    assert gpus() == [
+        devices.Device(f"cuda:{n}", f"NVIDIA {uuid}", None, 80 * GIB, 8 * GIB, 0.25, uuid)
+        for n, uuid in enumerate(["GPU-aaaa", "GPU-bbbb"])
+    ]
+    assert nvml.closed
+
+
+def test_what_nvml_does_not_tell_is_unknown(machine: Any) -> None:
+    old = gpu("", "", nvmlDeviceGetName=b"Tesla", nvmlDeviceGetUUID=b"GPU-cccc")
+    for call in ("nvmlDeviceGetPciInfo", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetUtilizationRates"):
+        del old[call]
+    machine(StubNvml(old, {}, *TWO))
+    found = gpus()
+    assert [device.name for device in found] == ["NVIDIA GPU-aaaa", "NVIDIA GPU-bbbb", "Tesla", "NVIDIA GPU"]
+    assert found[2] == devices.Device("cuda:2", "Tesla", uuid="GPU-cccc")
+    assert found[3] == devices.Device("cuda:3", "NVIDIA GPU")
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, ["aaaa", "bbbb"]),
+        ("1", ["bbbb"]),
+        ("1,0", ["bbbb", "aaaa"]),
+        (" 1 , 0 ", ["bbbb", "aaaa"]),
+        ("0,5,1", ["aaaa"]),  # the first that is not there ends the list
+        ("0,-1,1", ["aaaa"]),
+        ("-1", []),
+        ("", []),
+        ("none", []),
+        ("1,1", []),
+        ("GPU-bb", ["bbbb"]),
+        ("GPU-bbbb,GPU-aaaa", ["bbbb", "aaaa"]),
+        ("GPU-", []),  # ambiguous
+        ("GPU-zzzz,GPU-aaaa", []),
+        ("MIG-3f", ["MIG-3f"]),
+        ("9" * 5000, []),
+    ],
+)
+def test_cuda_visible_devices_is_respected(visible: str | None, expected: list[str], machine: Any) -> None:
+    machine(StubNvml(*TWO), visible=visible)
+    found = gpus()
+    assert [(device.uuid or "").removeprefix("GPU-") for device in found] == expected
+    assert [device.key for device in found] == [f"cuda:{n}" for n in range(len(expected))]
+
+
+SMI = """
+test "$1" = "--query-gpu=pci.bus_id,uuid,name,memory.total,memory.used,utilization.gpu" || exit 2
+test "$2" = "--format=csv,noheader,nounits" || exit 2
+cat <<END
+00000000:5E:00.0, GPU-bbbb, NVIDIA B, 81920, [N/A], [Not Supported]
+00000000:3B:00.0, GPU-aaaa, NVIDIA A, 81920, 8192, 25
+a line of something else
+END
+"""
+
+
+@pytest.mark.parametrize("nvml", [None, StubNvml(broken=True)])
+def test_nvidia_smi_answers_where_nvml_does_not(nvml: StubNvml | None, machine: Any) -> None:
+    machine(nvml, smi=SMI)
+    assert gpus() == [
+        devices.Device("cuda:0", "NVIDIA A", None, 80 * GIB, 8 * GIB, 0.25, "GPU-aaaa"),
+        devices.Device("cuda:1", "NVIDIA B", None, 80 * GIB, None, None, "GPU-bbbb"),
+    ]
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo NVIDIA-SMI has failed", "printf '\\377'", "true"])
+def test_a_failing_nvidia_smi_means_no_gpu(script: str, machine: Any) -> None:
+    machine(smi=script)
+    assert gpus() == []
+
+
+def test_a_hanging_nvidia_smi_means_no_gpu(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(command: list[str], *, timeout: float, **_: Any) -> Any:
+        assert timeout == 2.0
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    machine(smi=SMI)
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert gpus() == []
+
+
+def test_no_torch_is_needed_to_look() -> None:
+    program = "import sys; from eqprop_core.devices import list_devices; list_devices(); print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert "torch" not in answer.stdout.split()
+
+
+# --- --device -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpu_count", "mps", "chosen"),
+    [
+        ("auto", 0, False, "cpu"),
+        ("auto", 2, False, "cuda:0"),
+        ("auto", 0, True, "mps"),
+        ("auto", 1, True, "cuda:0"),
+        ("cpu", 2, True, "cpu"),
+        ("mps", 0, True, "mps"),
+        ("cuda", 2, False, "cuda:0"),
+        ("cuda:1", 2, False, "cuda:1"),
+        ("1", 2, False, "cuda:1"),
+        ("0", 1, False, "cuda:0"),
+    ],
+)
+def test_a_device_that_is_there_is_chosen(wanted: str, gpu_count: int, mps: bool, chosen: str) -> None:
+    assert choose_device(wanted, gpu_count, mps) == (chosen, None)
+
+
+@pytest.mark.parametrize("wanted", ["0", "3", "cuda", "cuda:7"])
+def test_a_gpu_where_there_is_none_means_the_cpu_with_a_warning(wanted: str) -> None:
+    assert choose_device(wanted, 0) == ("cpu", f"--device {wanted}: no GPU here, using the CPU")
+
+
+@pytest.mark.parametrize("wanted", ["2", "cuda:2", "999999"])
+def test_a_gpu_that_is_not_among_those_there_is_refused(wanted: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^--device {wanted}: there is no such GPU; there are cuda:0, cuda:1$"
+    ):
+        choose_device(wanted, 2)
+
+
+def test_mps_where_there_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--device mps: there is no Apple GPU"):
+        choose_device("mps", 1)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "",
+        " ",
+        "-1",
+        "cuda:-1",
+        "cuda:x",
+        "cuda:",
+        "gpu",
+        "CPU",
+        "1.0",
+        "cuda:1 ",
+        "²",
+        "٣",
+        "1\n",
+        "9" * 5000,
+    ],
+)
+@pytest.mark.parametrize("gpu_count", [0, 2])
+def test_anything_else_is_refused_with_what_is_accepted(wanted: str, gpu_count: int) -> None:
+    with pytest.raises(ConfigError, match="accepted are auto, cpu, mps, cuda:1, or the index of a GPU"):
+        choose_device(wanted, gpu_count)
