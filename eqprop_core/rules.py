@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import Any
 
+from eqprop_core.catalogue import augmented_tasks
 from eqprop_core.geometry import ConnectionShape, GeometryError, Shape, cnn_connections, mlp_connections
 from eqprop_core.problems import Problem, flag
 
@@ -17,9 +18,6 @@ CONVOLUTION_LISTS = ("kernels", "strides", "paddings", "pools")
 CONVOLUTION_DEFAULTS = {"kernels": 5, "strides": 1, "paddings": 0}
 PARAMETER_LIMIT = 20_000_000_000
 SMALLEST_NUDGE = 1e-12
-
-# Tasks whose images look the same in a mirror, so that flipping them makes sense.
-AUGMENTED_TASKS = ("CIFAR10", "FashionMNIST", "imagefolder")
 
 
 def inapplicable(config: Any) -> dict[str, str]:
@@ -189,11 +187,11 @@ def _optimizer_problems(config: Any, shapes: Sequence[ConnectionShape]) -> Itera
 
 
 def _data_problems(config: Any) -> Iterator[Problem]:
-    if config.data_aug and config.task not in AUGMENTED_TASKS:
+    if config.data_aug and config.task not in augmented_tasks():
         yield Problem(
             "data_aug",
             None,
-            f"would mirror {config.task}; it goes with {', '.join(AUGMENTED_TASKS)}",
+            f"would mirror {config.task}; it goes with {', '.join(augmented_tasks())}",
         )
 
 

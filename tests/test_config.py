@@ -169,7 +169,7 @@ RULES: list[tuple[dict[str, Any], str]] = [
     ({**MLP, "alg": "CEP", "wds": [10, 0]}, "--wds 10.0 0.0: continual EP shrinks weights by 1 -"),
     ({"alg": "CEP", "lrs": [0.1, 0], "wds": [0.1, 0]}, "--lrs 0.1 0.0: continual EP with --wds divides"),
     # the data
-    ({**MLP, "data_aug": True}, "--data-aug: would mirror MNIST; it goes with CIFAR10, FashionMNIST, "),
+    ({**MLP, "data_aug": True}, "--data-aug: would mirror MNIST; it goes with FashionMNIST, CIFAR10, "),
     ({**MLP, "data_aug": True, "task": "digits"}, "--data-aug: would mirror digits"),
 ]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eqprop_core.catalogue import DatasetInfo
 from eqprop_core.data.datasets import Images
 from eqprop_core.data.randomness import generator
+from eqprop_core.published import DatasetInfo
 
 PADDING = 4  # pixels by which an augmented image may be shifted, in each direction
 

@@ -21,9 +21,6 @@ from torch import Tensor
 from eqprop_core.catalogue import (
     CIFAR10_PYTHON_FOLDER,
     DataError,
-    DatasetInfo,
-    FileSpec,
-    Split,
     data_root,
     describe,
     locate,
@@ -33,6 +30,7 @@ from eqprop_core.data import reading
 from eqprop_core.data.fetching import cifar10_pickles_used, fetch, where_to_put
 from eqprop_core.data.randomness import generator
 from eqprop_core.data.reading import Pairs
+from eqprop_core.published import DatasetInfo, FileSpec, Split
 
 __all__ = ["Dataset", "Images", "fetch", "load_dataset", "verify"]
 

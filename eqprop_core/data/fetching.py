@@ -24,7 +24,6 @@ from pathlib import Path
 from eqprop_core.catalogue import (
     DATA_VARIABLE,
     DataError,
-    DatasetInfo,
     cifar10_layout,
     data_root,
     describe,
@@ -32,6 +31,7 @@ from eqprop_core.catalogue import (
     status,
 )
 from eqprop_core.data.reading import damaged_cifar10_pickles
+from eqprop_core.published import DatasetInfo
 
 STALLED_SECONDS = 60.0  # a connection silent for so long is given up
 FORGOTTEN_SECONDS = 24 * 3600.0  # a download this old was killed

@@ -22,14 +22,12 @@ from eqprop_core.catalogue import (
     CIFAR10_PYTHON_FILES,
     CIFAR10_PYTHON_FOLDER,
     DataError,
-    DatasetInfo,
-    FileSpec,
-    Split,
     count_records,
     image_files,
     locate,
     split_sizes,
 )
+from eqprop_core.published import DatasetInfo, FileSpec, Split
 
 Pairs = tuple[Tensor, Tensor]  # images uint8 [N, C, H, W], labels int64 [N]
 

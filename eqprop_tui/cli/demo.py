@@ -17,18 +17,9 @@ def demo() -> None:
     trained = carry_out(make_plan("train", {}, preset, ("eqprop", "train", "--preset", PRESET)))
     assert trained is not None and trained.path is not None
     report.say("2  GDU check of the trained network: EP updates against BPTT gradients, step by step")
-    flags = {"load_path": str(trained.path), "save": True, "betas": "0 0.01", "thirdphase": True}
-    command = (
-        "eqprop",
-        "gducheck",
-        "--load-path",
-        flags["load_path"],
-        "--save",
-        "--thirdphase",
-        "--betas",
-        "0",
-        "0.01",
-    )
+    run = str(trained.path)
+    flags = {"load_path": run, "save": True, "betas": "0 0.01", "thirdphase": True}
+    command = ("eqprop", "gducheck", "--load-path", run, "--save", "--thirdphase", "--betas", "0", "0.01")
     carry_out(make_plan("gducheck", flags, None, command))
     report.say("RMSE and sign error near 0 and cosine near 1: EP follows the gradient. Next:")
     report.say(f"  eqprop evaluate --load-path {trained.path}")

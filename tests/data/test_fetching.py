@@ -82,7 +82,7 @@ def point_at(url: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", [(name, md5s[name]) for name in MNIST_FILES])
     info = catalogue.describe("CIFAR10")
     specs = tuple(replace(spec, url=url + ARCHIVE, url_md5=md5s[ARCHIVE]) for spec in info.files)
-    monkeypatch.setitem(catalogue._INFOS, "CIFAR10", replace(info, files=specs))
+    monkeypatch.setitem(catalogue.PUBLISHED, "CIFAR10", replace(info, files=specs))
 
 
 @pytest.fixture
