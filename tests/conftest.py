@@ -3,15 +3,61 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner, Result
 
 torch.set_num_threads(1)
 sys.path.insert(0, str(Path(__file__).parent))
+
+from small_files import cifar10_files, idx_files  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a person's own presets, data and run folders out of the tests, and the tests out of theirs."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("EQPROP_DATA", "EQPROP_RESULTS"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(home))
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MNIST and CIFAR-10 in their real layouts, 20 training and 10 test images of noise each."""
+    root = tmp_path_factory.mktemp("datasets")
+    layouts = {"MNIST/raw": idx_files(20, 10), "cifar-10-batches-bin": cifar10_files(4)}
+    for folder, files in layouts.items():
+        (root / folder).mkdir(parents=True)
+        for name, content in files.items():
+            (root / folder / name).write_bytes(content)
+    return root
+
+
+@pytest.fixture
+def eqprop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run `eqprop` in an empty working directory; `code` is the exit status that is expected."""
+    from eqprop_tui.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def run(*words: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(app, [str(word) for word in words], prog_name="eqprop")
+        said = result.stdout + result.stderr
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, said
+        assert "Traceback" not in said
+        return result
+
+    return run
