@@ -243,10 +243,8 @@ class Trainer:
     def _finite_loss(self) -> float:
         loss = self.running.loss()
         if loss != loss or loss in (float("inf"), float("-inf")):
-            culprit = next(
-                (name for name, p in self.net.named_parameters() if not bool(torch.isfinite(p).all())), None
-            )
-            where = f"{culprit} is no longer finite" if culprit else "the weights are still finite"
+            wrong = [name for name, p in self.net.named_parameters() if not bool(torch.isfinite(p).all())]
+            where = f"no longer finite: {', '.join(wrong)}" if wrong else "the weights are still finite"
             raise TrainingError(
                 f"the loss is {loss} in epoch {self.epoch + 1}, batch {self.batch}; {where}. "
                 f"Smaller learning rates (--lrs) or a bounded activation (--act) usually help"

@@ -7,6 +7,7 @@ their network. The reference's `checkpoint.tar` (its `model_state_dict`) is read
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def save_model(path: Path, net: Network) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote. Raises `RunError` that says what is wrong; never runs code from the file."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RunError(f"{path}: there is no such file") from None
     except pickle.UnpicklingError as error:
@@ -73,16 +76,16 @@ def load_weights(net: Network, content: dict[str, Any], path: Path) -> None:
     if not isinstance(weights, dict):
         raise RunError(f"{path}: has no weights (model_state_dict)")
     own = net.state_dict()
-    wrong = [f"{name} is missing" for name in own if name not in weights]
-    wrong += [f"{name} is not in this network" for name in weights if name not in own]
+    wrong: list[str] = []
     for name, value in own.items():
         found = weights.get(name)
-        if found is None:
-            continue
-        if not isinstance(found, Tensor) or not found.is_floating_point():
+        if name not in weights:
+            wrong.append(f"{name} is missing")
+        elif not isinstance(found, Tensor) or not found.is_floating_point():
             wrong.append(f"{name} is not a tensor of numbers")
         elif found.shape != value.shape:
             wrong.append(f"{name} is {_sizes(found)}, this network has {_sizes(value)}")
+    wrong += [f"{name} is not in this network" for name in weights if name not in own]
     if wrong:
         more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
         raise RunError(f"{path}: is of another network: {'; '.join(wrong[:4])}{more}")

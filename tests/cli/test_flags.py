@@ -33,7 +33,10 @@ Run = Callable[..., Result]
         ("--lrs", ["--lrs"]),
         ("--lrs --mbs 5", ["--lrs", "--mbs", "5"]),
         ("--lrs 1 --lrs 2", ["--lrs=1", "--lrs=2"]),
-        ("--name x --channels 32 64 -- --lrs 1 2", ["--name", "x", "--channels=32 64", "--", "--lrs", "1", "2"]),
+        (
+            "--name x --channels 32 64 -- --lrs 1 2",
+            ["--name", "x", "--channels=32 64", "--", "--lrs", "1", "2"],
+        ),
     ],
 )
 def test_the_words_after_a_list_flag_are_its_values(typed: str, joined: list[str]) -> None:
@@ -115,7 +118,9 @@ def test_results_are_json_on_standard_output_alone(eqprop: Run) -> None:
 WORDS = st.one_of(
     st.sampled_from([flag(name) for name in RunConfig.model_fields]),
     st.sampled_from(["--no-" + name.replace("_", "-") for name in RunConfig.model_fields]),
-    st.sampled_from(["MLP", "CNN", "VFCNN", "MNIST", "digits", "cel", "mse", "EP", "mm", "0", "1", "-1", "0.5", "1e9"]),
+    st.sampled_from(
+        ["MLP", "CNN", "VFCNN", "MNIST", "digits", "cel", "mse", "EP", "mm", "0", "1", "-1", "0.5", "1e9"]
+    ),
     st.text(max_size=12),
     st.floats().map(str),
     st.integers().map(str),

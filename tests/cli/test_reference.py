@@ -61,8 +61,8 @@ def test_a_command_line_of_the_reference_runs_and_leaves_its_files(
     todo = words[words.index("--todo") + 1]
     base: set[str] = set()
     if "--load-path" in words:
-        architecture = "--channels 8 8 --kernels 3 3 --lrs 0.1 0.1 0.1".split()
-        trained = [*"--model CNN --task CIFAR10 --loss mse --save".split(), *architecture]
+        architecture = ["--channels", "8", "8", "--kernels", "3", "3", "--lrs", "0.1", "0.1", "0.1"]
+        trained = [*["--model", "CNN", "--task", "CIFAR10", "--loss", "mse", "--save"], *architecture]
         eqprop("reference", *trained, "--data-dir", str(data_root), *SHORT)
         (made,) = tmp_path.glob("results/EP/mse/*/*")
         made.rename(tmp_path / "results/test")
