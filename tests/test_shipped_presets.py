@@ -22,7 +22,24 @@ def test_a_shipped_preset_runs(
     todo = str(SHIPPED[name].config["todo"])
     stored = []
     if "load_path" in SHIPPED[name].config:
-        small = ["--model", "CNN", "--task", "CIFAR10", "--channels", "4", "4", "--kernels", "3", "3", "--lrs", "0.1", "0.1", "0.1", "--loss", "mse"]
+        small = [
+            "--model",
+            "CNN",
+            "--task",
+            "CIFAR10",
+            "--channels",
+            "4",
+            "4",
+            "--kernels",
+            "3",
+            "3",
+            "--lrs",
+            "0.1",
+            "0.1",
+            "0.1",
+            "--loss",
+            "mse",
+        ]
         eqprop("train", *small, *FEW, "--data-dir", data_root, "--results", tmp_path / "made")
         (run,) = tmp_path.glob("made/*/*/*/*")
         stored = ["--load-path", str(run)]

@@ -19,7 +19,7 @@ from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import batches, normalize
 from eqprop_core.data.datasets import Dataset, Images
 from eqprop_core.data.randomness import generator
-from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, Settling
+from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, PhaseProgress, Settling
 from eqprop_core.learning import observations
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
 from eqprop_core.learning.gdu import GduResult, gdu_check
@@ -30,6 +30,7 @@ OBSERVED_BATCHES = 4  # of each epoch: activity and settling
 CHECKED_BATCHES = 10  # of each epoch, with --check-thm
 CHECKED_IMAGES = 5
 EVENTS_PER_SECOND = 10.0
+SECONDS_BETWEEN_PROGRESS = 0.5  # in an evaluation
 EVALUATION_VALUES = 2**25  # values of the largest layer in one batch of an evaluation, about 128 MiB
 
 
@@ -76,6 +77,7 @@ class Trainer:
             "loss": [],
         }
         self.best_accuracy: float | None = None
+        self.evaluated: dict[str, tuple[float, float]] = {}
         self.last_gdu: GduResult | None = None
 
     @property
@@ -97,6 +99,7 @@ class Trainer:
             "running": self.running.state(),
             "histories": {name: list(values) for name, values in self.histories.items()},
             "best_accuracy": self.best_accuracy,
+            "epochs": self.epochs,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -108,6 +111,13 @@ class Trainer:
         self.running = Running(self.device, **state["running"])
         self.histories = {name: list(state["histories"][name]) for name in self.histories}
         self.best_accuracy = state["best_accuracy"]
+        self.epochs = int(state["epochs"])
+        # What the configuration says now wins over what the optimizer had when it was saved.
+        decays = self.config.wds or [0.0] * len(self.rates)
+        for group, rate, decay in zip(self.optimizer.param_groups, self.rates, decays, strict=True):
+            group.update({"lr": rate, "weight_decay": decay})
+            if "momentum" in group:
+                group["momentum"] = self.config.mmt
 
     def run(self) -> Iterator[Event]:
         """Train from the present position to the last epoch. Raises `TrainingError`.
@@ -128,9 +138,9 @@ class Trainer:
         yield EpochStarted(epoch=self.epoch + 1, batches=count, rates=list(rates_of(self.optimizer)))
         yield from self._train(count)
         loss = self._finite_loss()
-        validation = self._accuracy(self.dataset.validation)
-        test = self._accuracy(self.dataset.test)
-        assert test is not None
+        yield from self._evaluate("validation")
+        yield from self._evaluate("test")
+        validation, test = self.evaluated.get("validation"), self.evaluated["test"]
         judged = (validation or test)[0]
         best = self.best_accuracy is None or judged > self.best_accuracy
         if best:
@@ -251,13 +261,24 @@ class Trainer:
             )
         return loss
 
-    def _accuracy(self, images: Images | None) -> tuple[float, float] | None:
+    def _evaluate(self, part: str) -> Iterator[PhaseProgress]:
+        """Accuracy in per cent and loss of a part of the data, into `evaluated` if there is such a part."""
+        images: Images | None = getattr(self.dataset, part)
+        self.evaluated.pop(part, None)
         if images is None:
-            return None
+            return
         result = Running(self.device)
-        for _ in evaluation(self.net, images, self.dataset, steps=self.config.T1, into=result):
-            pass
-        return result.accuracy(), result.loss()
+        yield from evaluation(
+            self.net,
+            images,
+            self.dataset,
+            part=part,
+            steps=self.config.T1,
+            into=result,
+            epoch=self.epoch + 1,
+            clock=self.clock,
+        )
+        self.evaluated[part] = (result.accuracy(), result.loss())
 
 
 class Running:
@@ -294,20 +315,26 @@ def evaluation(
     images: Images,
     dataset: Dataset,
     *,
+    part: str,
     steps: int,
     into: Running,
-    batch_size: int | None = None,
-) -> Iterator[int]:
-    """Evaluate by free phases of `steps` steps, adding to `into`; yields the number of images done so far."""
-    size = batch_size or evaluation_batch(net)
+    epoch: int = 0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[PhaseProgress]:
+    """Evaluate by free phases of `steps` steps, adding to `into`; yields progress in images now and then."""
+    size = evaluation_batch(net)
     dtype = next(net.parameters()).dtype
-    with torch.no_grad():
-        for start in range(0, len(images), size):
+    said = clock()
+    for start in range(0, len(images), size):
+        with torch.no_grad():
             x = normalize(images.images[start : start + size], dataset.info, dtype)
             y = images.labels[start : start + size]
             s = net.settle(x, net.initial_state(len(x)), steps=steps)
             into.add(net.logits(s), net.loss(s, y), y)
-            yield start + len(x)
+        if clock() - said >= SECONDS_BETWEEN_PROGRESS:
+            said = clock()
+            done = start + len(x)
+            yield PhaseProgress(epoch=epoch, batch=0, phase=f"evaluate {part}", step=done, steps=len(images))
 
 
 def evaluation_batch(net: Network) -> int:

@@ -193,7 +193,14 @@ def _begin_training(plan: Plan, root: Path | None) -> Work:
         if changes := differences(run.config() or {}, ready.config):
             opening.append(Warned(message=f"resumed with other settings: {', '.join(changes)}"))
     opening += [Warned(message=warning) for warning in ready.warnings]
-    session = Session(run.path, folder=run, config=ready.config, epochs=trainer.epochs)
+    published = plan.preset.expected if plan.preset else None
+    session = Session(
+        run.path,
+        folder=run,
+        config=ready.config,
+        epochs=trainer.epochs,
+        expected_accuracy=100 - published.test_error if published else None,
+    )
     return Work(run.path, _train(ready, trainer, session, opening))
 
 
@@ -250,8 +257,10 @@ def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
             if images is None:
                 continue
             result = Running(ready.device)
-            for done in evaluation(ready.net, images, ready.dataset, steps=ready.config.T1, into=result):
-                session.progress(part, done, len(images))
+            for progress in evaluation(
+                ready.net, images, ready.dataset, part=part, steps=ready.config.T1, into=result
+            ):
+                yield session.emit(progress)
             event = Evaluated(
                 part=part,
                 images=len(images),

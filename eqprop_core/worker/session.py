@@ -20,7 +20,6 @@ from eqprop_core.events import (
     Activity,
     CheckpointSaved,
     EpochFinished,
-    Evaluated,
     Event,
     Gdu,
     Record,
@@ -33,6 +32,7 @@ from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs import folder as names
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import EventLog
+from eqprop_core.runs.words import in_words
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, save_gdu
 
@@ -40,15 +40,25 @@ FIGURE_SHARE = 0.02  # of the time, while training
 
 
 class Session:
-    """Writes into `path` (None: nowhere) of the run `folder`; `epochs` is how many are planned."""
+    """Writes into `path` (None: nowhere) of the run `folder`; `epochs` is how many are planned.
+
+    `expected_accuracy` is a published figure in per cent, drawn as a line.
+    """
 
     def __init__(
-        self, path: Path | None, *, folder: RunFolder | None, config: RunConfig, epochs: int = 0
+        self,
+        path: Path | None,
+        *,
+        folder: RunFolder | None,
+        config: RunConfig,
+        epochs: int = 0,
+        expected_accuracy: float | None = None,
     ) -> None:
         self.path = path
         self.folder = folder
         self.config = config
         self.epochs = epochs
+        self.expected_accuracy = expected_accuracy
         self._begun = time.monotonic()
         self._drawing = 0.0
         self._activity: Activity | None = None
@@ -99,14 +109,9 @@ class Session:
             except OSError as error:
                 self._note(f"warning: an event could not be written: {error.strerror or error}")
         self._seq = record.seq
-        if line := _in_words(event):
+        if line := in_words(event):
             self._note(line)
         return record
-
-    def progress(self, part: str, done: int, total: int) -> None:
-        """Evaluation has come so far; only the console log hears of it."""
-        if done == total:
-            self._note(f"{part}: {total} images evaluated")
 
     def after(self, event: Event, trainer: Trainer) -> Iterator[Record]:
         """Save and draw what an event of training asks for."""
@@ -187,7 +192,10 @@ class Session:
         begun = time.monotonic()
         title = f"{self.config.model} · {self.config.task} · {self.config.alg} · {self.config.loss}"
         try:
-            draw_accuracy(self.path / names.ACCURACY_FIGURE, trainer.histories, title=title)
+            accuracies = {part: trainer.histories[part] for part in ("train", "validation", "test")}
+            draw_accuracy(
+                self.path / names.ACCURACY_FIGURE, accuracies, title=title, expected=self.expected_accuracy
+            )
             if self._activity is not None:
                 where = f"{title} · epoch {self._activity.epoch}"
                 draw_activity(self.path / names.ACTIVITY_FIGURE, self._activity.layers, title=where)
@@ -240,24 +248,3 @@ def _arrays(result: GduResult) -> GduArrays:
         norm_ratio=result.norm_ratio,
         readout=result.readout,
     )
-
-
-def _in_words(event: Event) -> str:
-    """A line for the console log; empty for events that are too frequent or too long for it."""
-    if isinstance(event, EpochFinished):
-        held_out = (
-            f", validation {event.validation_accuracy:.2f} %" if event.validation_accuracy is not None else ""
-        )
-        return (
-            f"epoch {event.epoch}: train {event.train_accuracy:.2f} %{held_out}, "
-            f"test {event.test_accuracy:.2f} %, loss {event.loss:.4g}, {event.seconds:.1f} s"
-        )
-    if isinstance(event, Evaluated):
-        return f"{event.part}: {event.accuracy:.2f} % of {event.images} images"
-    if isinstance(event, Warned):
-        return f"warning: {event.message}"
-    if isinstance(event, RunFailed):
-        return f"failed: {event.message}"
-    if isinstance(event, RunFinished):
-        return f"finished after {event.seconds:.1f} s"
-    return ""

@@ -25,12 +25,13 @@ from eqprop_core.events import (
     Evaluated,
     Event,
     Gdu,
+    PhaseProgress,
     Record,
     RunFinished,
-    RunResumed,
     RunStarted,
     Warned,
 )
+from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 
 
@@ -72,7 +73,7 @@ def follow(records: Iterable[Record], *, epochs: int = 0) -> Outcome:
     else:
         for record in records:
             outcome.note(record.event)
-            if line := in_words(record.event):
+            if line := _progress_line(record.event):
                 screen.print(line, markup=False)
     return outcome
 
@@ -108,40 +109,17 @@ def _on_terminal(records: Iterable[Record], outcome: Outcome, screen: Console, e
                             whole, completed=event.epoch, said=f"test {event.test_accuracy:.2f} %"
                         )
                     progress.console.print(in_words(event), markup=False)
+                case PhaseProgress():
+                    if part is None or progress.tasks[-1].description != event.phase:
+                        if part is not None:
+                            progress.remove_task(part)
+                        part = progress.add_task(event.phase, total=event.steps, said="")
+                    progress.update(part, completed=event.step)
                 case _:
-                    if line := in_words(event):
+                    if line := _progress_line(event):
                         progress.console.print(line, markup=False)
 
 
-def in_words(event: Event) -> str:
-    """A line for what a person wants to know without a progress bar; empty for the rest."""
-    match event:
-        case RunStarted():
-            return (
-                f"{event.todo} on {event.device}: {event.parameters:,} parameters, "
-                f"{event.train_images:,} training and {event.test_images:,} test images"
-            )
-        case RunResumed():
-            return f"resumed at epoch {event.epoch}"
-        case EpochFinished():
-            held_out = (
-                f"  validation {event.validation_accuracy:.2f} %"
-                if event.validation_accuracy is not None
-                else ""
-            )
-            loss = "n/a" if event.loss is None else f"{event.loss:.4f}"
-            return (
-                f"epoch {event.epoch}  train {event.train_accuracy:.2f} %{held_out}  "
-                f"test {event.test_accuracy:.2f} %  loss {loss}  {event.seconds:.1f} s"
-            )
-        case Evaluated():
-            loss = "n/a" if event.loss is None else f"{event.loss:.4f}"
-            return f"{event.part:<10} {event.accuracy:6.2f} %  loss {loss}  {event.images:,} images"
-        case Gdu() if event.epoch:
-            worst = max(
-                (row.rmse for row in event.rows if row.rmse is not None and not row.readout), default=0
-            )
-            return f"GDU check at epoch {event.epoch}, batch {event.batch}: largest RMSE {worst:.3f}"
-        case Warned():
-            return f"warning: {event.message}"
-    return ""
+def _progress_line(event: Event) -> str:
+    """A line for what happens on the way; results of an evaluation or a check are printed at its end."""
+    return "" if isinstance(event, (Evaluated, RunFinished)) else in_words(event)

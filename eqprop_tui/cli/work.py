@@ -12,9 +12,10 @@ import typer
 from eqprop_core.presets import Preset, load_preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.settings import Plan, Todo, make_plan
+from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
-from eqprop_tui.cli.follow import Outcome, follow, in_words
+from eqprop_tui.cli.follow import Outcome, follow
 
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")

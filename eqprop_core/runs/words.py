@@ -1,0 +1,53 @@
+"""Events in words: the lines of `console.log` and of a command that has no terminal to draw on."""
+
+from __future__ import annotations
+
+from eqprop_core.events import (
+    EpochFinished,
+    Evaluated,
+    Event,
+    Gdu,
+    RunFailed,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    Warned,
+)
+
+
+def in_words(event: Event) -> str:
+    """A line for an event; empty for those that are too frequent or too long for one."""
+    match event:
+        case RunStarted():
+            return (
+                f"{event.todo} on {event.device}: {event.parameters:,} parameters, "
+                f"{event.train_images:,} training and {event.test_images:,} test images"
+            )
+        case RunResumed():
+            return f"resumed at epoch {event.epoch}"
+        case EpochFinished():
+            held_out = (
+                f"  validation {event.validation_accuracy:.2f} %"
+                if event.validation_accuracy is not None
+                else ""
+            )
+            loss = "n/a" if event.loss is None else f"{event.loss:.4f}"
+            return (
+                f"epoch {event.epoch}  train {event.train_accuracy:.2f} %{held_out}  "
+                f"test {event.test_accuracy:.2f} %  loss {loss}  {event.seconds:.1f} s"
+            )
+        case Evaluated():
+            loss = "n/a" if event.loss is None else f"{event.loss:.4f}"
+            return f"{event.part:<10} {event.accuracy:6.2f} %  loss {loss}  {event.images:,} images"
+        case Gdu() if event.epoch:
+            worst = max(
+                (row.rmse for row in event.rows if row.rmse is not None and not row.readout), default=0
+            )
+            return f"GDU check at epoch {event.epoch}, batch {event.batch}: largest RMSE {worst:.3f}"
+        case Warned():
+            return f"warning: {event.message}"
+        case RunFailed():
+            return f"failed: {event.message}"
+        case RunFinished():
+            return f"finished after {event.seconds:.1f} s"
+    return ""

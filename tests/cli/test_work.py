@@ -1,0 +1,258 @@
+"""A run from its start to its evaluation, and everything that a person may do wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import Result
+
+from eqprop_core.learning.trainer import Trainer
+from eqprop_core.runs.log import read_events
+from eqprop_core.worker import checkpoint
+
+Run = Callable[..., Result]
+TINY = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--T1", "6", "--T2", "3", "--betas", "0", "0.3", "--train-samples", "60", "--test-samples", "20", "--seed", "1"]  # fmt: skip
+
+
+@pytest.fixture
+def run(eqprop: Run, tmp_path: Path) -> Path:
+    """A run of one epoch."""
+    eqprop("train", *TINY)
+    (folder,) = tmp_path.glob("results/EP/mse/*/*")
+    return folder
+
+
+def kinds(folder: Path) -> list[str]:
+    return [record.event.kind for record in read_events(folder / "events.jsonl")]
+
+
+def state(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "state.json").read_text()))
+
+
+def test_a_run_is_a_folder_that_tells_all_about_it(run: Path) -> None:
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config["archi"] == [64, 8, 10]
+    assert config["seed"] == 1
+    meta = json.loads((run / "meta.json").read_text())
+    assert meta["device"] == "cpu"
+    assert meta["torch"] == torch.__version__
+    assert state(run)["state"] == "finished"
+    assert state(run)["epoch"] == 1
+    records = list(read_events(run / "events.jsonl"))
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    assert (kinds(run)[0], kinds(run)[-1]) == ("run_started", "run_finished")
+    assert "--archi" in (run / "hyperparameters.txt").read_text()
+    assert "epoch 1" in (run / "console.log").read_text()
+
+
+def test_a_seed_that_was_not_given_is_drawn_and_recorded(eqprop: Run, tmp_path: Path) -> None:
+    words = TINY[:-2]
+    eqprop("train", *words)
+    (folder,) = tmp_path.glob("results/EP/mse/*/*")
+    seed = tomllib.loads((folder / "config.toml").read_text())["seed"]
+    eqprop("train", *words, "--seed", seed, "--results", "again")
+    (again,) = tmp_path.glob("again/EP/mse/*/*")
+    weights = [checkpoint.load(path / "final_model.pt")["model_state_dict"] for path in (folder, again)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run: Path, eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", *TINY, "--epochs", "3", "--results", "whole")
+    (whole,) = tmp_path.glob("whole/EP/mse/*/*")
+    eqprop("train", "--load-path", run, "--epochs", "1")
+    eqprop("train", "--load-path", run, "--epochs", "1")
+    ends = [checkpoint.load(folder / "checkpoint.tar") for folder in (whole, run)]
+    assert ends[0]["histories"] == ends[1]["histories"]
+    for name, value in ends[0]["model_state_dict"].items():
+        assert torch.equal(value, ends[1]["model_state_dict"][name])
+    assert kinds(run).count("run_resumed") == 2
+    assert (run / "checkpoint.prev.tar").exists()
+
+
+def test_a_run_that_was_cut_off_keeps_the_plan_it_had(
+    run: Path, eqprop: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = Trainer._epoch
+
+    def cut_off(self: Trainer) -> Any:
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+        return epoch(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_epoch", cut_off)
+        said = eqprop("train", "--load-path", run, "--epochs", "3", code=130).stderr
+    assert "stopped" in said
+    assert state(run)["state"] == "stopped"
+    eqprop("train", "--load-path", run)
+    assert checkpoint.load(run / "checkpoint.tar")["position"]["epoch"] == 4
+    assert state(run)["state"] == "finished"
+
+
+def test_flags_win_over_the_stored_run_and_are_told(run: Path, eqprop: Run) -> None:
+    said = eqprop(
+        "train", "--load-path", run, "--epochs", "1", "--lrs", "0.01", "0.02", "--mmt", "0.5"
+    ).stderr
+    assert "resumed with other settings: --lrs 0.1 0.1 → 0.01 0.02, --mmt 0.0 → 0.5" in said
+    groups = checkpoint.load(run / "checkpoint.tar")["optimizer_state_dict"]["param_groups"]
+    assert [group["lr"] for group in groups] == [0.01, 0.02]
+    assert {group["momentum"] for group in groups} == {0.5}
+    assert tomllib.loads((run / "config.toml").read_text())["lrs"] == [0.1, 0.1]
+
+
+def test_a_complete_run_says_how_to_go_on(run: Path, eqprop: Run) -> None:
+    assert "--epochs N trains N more" in eqprop("train", "--load-path", run, code=1).stderr
+
+
+def test_an_evaluation_is_appended_and_kept_in_the_run(run: Path, eqprop: Run) -> None:
+    document = json.loads(eqprop("evaluate", "--load-path", run, "--save", "--json").stdout)
+    assert document["parts"]["train"]["images"] == 60
+    last = [r.event for r in read_events(run / "events.jsonl") if r.event.kind == "epoch_finished"][-1]
+    assert document["parts"]["test"]["accuracy"] == last.test_accuracy
+    assert f"test accuracy {last.test_accuracy:.2f} %" in (run / "hyperparameters.txt").read_text()
+    assert Path(document["folder"]).resolve().parent == run / "checks"
+    before = (run / "hyperparameters.txt").read_text()
+    eqprop("evaluate", "--load-path", run)
+    assert (run / "hyperparameters.txt").read_text() == before
+
+
+@pytest.mark.parametrize("todo", ["evaluate", "gducheck", "train"])
+def test_a_flag_that_contradicts_the_stored_network_is_refused(todo: str, run: Path, eqprop: Run) -> None:
+    said = eqprop(todo, "--load-path", run, "--act", "tanh", code=2).stderr
+    assert "--act tanh: contradicts the stored run, whose network has --act mysig" in said
+    eqprop(todo, "--load-path", run, "--act", "mysig", "--archi", "64", "9", "10", code=2)
+
+
+def test_a_preset_does_not_contradict_the_stored_network(run: Path, eqprop: Run) -> None:
+    eqprop("gducheck", "--preset", "digits-gducheck", "--load-path", run)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "checkpoint.tar"])
+def test_a_run_with_weights_of_another_network_is_refused(name: str, run: Path, eqprop: Run) -> None:
+    text = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(text.replace("8,", "9,"))
+    if name == "checkpoint.tar":
+        (run / "model.pt").unlink()
+    said = eqprop("evaluate", "--load-path", run, code=1).stderr
+    assert f"{name}: is of another network: synapses.0.weight is 8×64, this network has 9×64" in said
+
+
+def test_the_references_checkpoint_is_evaluated_with_its_network_as_flags(
+    run: Path, eqprop: Run, tmp_path: Path
+) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    weights = checkpoint.load(run / "model.pt")["model_state_dict"]
+    torch.save({"model_state_dict": weights, "epoch": 3, "opt": {}}, folder / "checkpoint.tar")
+    flags = ["--task", "digits", "--archi", "64", "8", "10", "--test-samples", "20", "--T1", "6"]
+    eqprop("evaluate", "--load-path", folder, *flags)
+    said = eqprop("train", "--load-path", folder, *flags, "--lrs", "1", "1", code=1).stderr
+    assert "holds weights but no training state" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--load-path", "."], 1, "holds no run"),
+        (["--load-path", "file"], 1, "no such folder"),
+        (["--task", "imagefolder", "--data-dir", "none"], 1, "none/train"),
+        (["--device", "quantum"], 2, "--device quantum"),
+        (["--train-samples", "99999"], 1, "--train-samples 99999"),
+        (["--val-split", "0.001"], 1, "--val-split"),
+        (["--results", "file/in/it"], 1, "--results file/in/it: cannot make a run there"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(
+    words: list[str], code: int, said: str, eqprop: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("a file, no folder")
+    base = [*TINY, "--task", "digits"]
+    if "imagefolder" in words:
+        base = ["--archi", "3072", "10", "--lrs", "0.1", "--seed", "1"]
+    message = eqprop("train", *base, *words, code=code).stderr
+    assert said in message
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_image_folder_is_trained_on_and_a_broken_image_is_named(eqprop: Run, tmp_path: Path) -> None:
+    for split, count in (("train", 4), ("test", 2)):
+        for label, colour in (("dark", 30), ("light", 220)):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for n in range(count):
+                Image.new("RGB", (20, 14), (colour, colour, colour + n)).save(folder / f"{n}.png")
+    flags = [
+        "--task",
+        "imagefolder",
+        "--data-dir",
+        "images",
+        "--image-size",
+        "8",
+        "--lrs",
+        "0.1",
+        "0.1",
+        "--T1",
+        "5",
+        "--T2",
+        "2",
+        "--betas",
+        "0",
+        "0.3",
+    ]
+    shown = eqprop("train", *flags, "--dry-run").stdout
+    assert "3×8×8" in shown
+    eqprop("train", *flags)
+    (run,) = tmp_path.glob("results/EP/mse/*/*")
+    assert tomllib.loads((run / "config.toml").read_text())["archi"] == [192, 512, 2]
+    (tmp_path / "images/train/light/9.png").write_bytes(b"\x89PNG no image")
+    assert "9.png" in eqprop("train", *flags, code=1).stderr
+
+
+def test_without_save_nothing_is_kept(eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", *TINY, "--no-save")
+    eqprop("gducheck", *TINY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_is_a_warning_and_training_goes_on(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("eqprop_core.worker.session.checkpoint.save", full)
+        patch.setattr("eqprop_core.worker.session.draw_accuracy", full)
+        said = eqprop("train", *TINY, "--epochs", "2").stderr
+    assert "checkpoint.tar could not be written: No space left on device" in said
+    (run,) = tmp_path.glob("results/EP/mse/*/*")
+    assert state(run)["epoch"] == 2
+    assert kinds(run)[-1] == "run_finished"
+
+
+def test_a_failure_is_written_down(eqprop: Run, tmp_path: Path) -> None:
+    words = [*TINY, "--loss", "cel", "--lrs", "1e6", "1e6", "--wds", "1e6", "1e6", "--epochs", "9"]
+    message = eqprop("train", *words, code=1).stderr
+    assert "Smaller learning rates (--lrs)" in message
+    (run,) = tmp_path.glob("results/EP/cel/*/*")
+    assert state(run)["state"] == "failed"
+    assert kinds(run)[-1] == "run_failed"
+
+
+def test_the_demo_trains_and_checks_in_one_go(eqprop: Run, tmp_path: Path) -> None:
+    result = eqprop("demo")
+    accuracy = float(result.stdout.split("best ")[1].split(" %")[0])
+    assert accuracy > 95
+    row = next(line for line in result.stdout.splitlines() if line.startswith("synapses.0.weight"))
+    assert float(row.split()[1]) < 0.1
+    (run,) = tmp_path.glob("results/EP/mse/*/*")
+    assert list(run.glob("checks/*/gdu/distances.png"))
