@@ -182,6 +182,10 @@ def _optimizer_problems(config: Any, shapes: Sequence[ConnectionShape]) -> Itera
             )
     if config.alg == "CEP" and config.wds is not None and max(config.wds, default=0) >= 10:
         yield Problem("wds", config.wds, "continual EP shrinks weights by 1 - 0.1·wd a batch: less than 10")
+    if config.alg == "CEP" and config.wds is not None and config.optim != "sgd":
+        yield Problem(
+            "wds", config.wds, "continual EP spreads weight decay over the steps of --optim sgd only"
+        )
     if config.alg == "CEP" and config.wds is not None and 0 in (config.lrs or ()):
         yield Problem("lrs", config.lrs, "continual EP with --wds divides by the learning rate: more than 0")
 

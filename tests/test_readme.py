@@ -32,7 +32,7 @@ def test_the_python_example_runs() -> None:
 
 def test_the_commands_of_the_first_hour_are_accepted(eqprop: Callable[..., Result], data_root: Path) -> None:
     (hour,) = (text for _, text in BLOCKS if "presets list" in text)
-    few = "--epochs 1 --train-samples 8 --test-samples 8 --seed 0".split()
+    few = ["--epochs", "1", "--train-samples", "8", "--test-samples", "8", "--seed", "0"]
     run = ""
     for line in hour.strip().splitlines():
         words = shlex.split(line, comments=True)[1:]

@@ -26,16 +26,14 @@ def bptt_phases(
 ) -> tuple[State, Gradients]:
     """The free state and the BPTT gradient of the mean loss; see `bptt_gradients`."""
     check_steps(steps)
-    with torch.no_grad():
-        drive = net.input_drive(x, masks)
-        s = net.settle(
-            x,
-            net.initial_state(len(x)),
-            steps=steps[0] - steps[1],
-            masks=masks,
-            input_drive=drive,
-            watch=watch("free") if watch is not None else None,
-        )
+    s = net.settle(
+        x,
+        net.initial_state(len(x)),
+        steps=steps[0] - steps[1],
+        y=y,
+        masks=masks,
+        watch=watch("free") if watch is not None else None,
+    )
     watch_step = watch("unrolled") if watch is not None else None
     with torch.enable_grad():
         drive = net.input_drive(x, masks)

@@ -95,7 +95,7 @@ def continual_ep(
 
 
 class SpreadDecay:
-    """Weight decays spread over the updates of a batch: together they shrink weights by 1 − 0.1·wd.
+    """Weight decays spread over the updates of a batch: by plain SGD they shrink weights by 1 − 0.1·wd.
 
     Each of a connection's N updates uses (1 − (1 − 0.1·wd)^{1/N})/lr, and the gradient of update k is divided
     by (1 − lr·that)^{N−1−k}, because the later updates shrink it. N is the number of nudged time steps, and

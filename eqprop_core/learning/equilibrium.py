@@ -58,7 +58,10 @@ def contrast(
     A softmax readout gets β_b·∂ℓ(b) − β_a·∂ℓ(a).
     """
     batch = len(x)
-    at_a, at_b, at_reference = (masked([x, *state], masks) for state in (a, b, reference))
+    seen = x if masks is None else x * masks[0]  # one object, so that contrasts know it is the same
+    at_a, at_b, at_reference = (
+        [seen, *masked(state, masks[1:] if masks is not None else None)] for state in (a, b, reference)
+    )
     gradients: Gradients = {}
 
     def put(name: str, gradient: dict[str, Tensor]) -> None:

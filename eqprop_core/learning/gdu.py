@@ -62,7 +62,7 @@ def gdu_check(
     check_steps(steps)
     check_betas(beta, beta_free, "symmetric" if symmetric else "one-sided")
     with torch.no_grad():
-        start = net.settle(x, net.initial_state(len(x)), steps=steps[0] - steps[1], masks=masks)
+        start = net.settle(x, net.initial_state(len(x)), steps=steps[0] - steps[1], y=y, masks=masks)
     free, bptt = _bptt_updates(net, x, y, start, steps[1], masks)
     if beta_free != 0:
         free = net.settle(x, net.initial_state(len(x)), steps=steps[0], beta=beta_free, y=y, masks=masks)
@@ -93,15 +93,16 @@ def distances(result: GduResult, name: str, ep: Tensor, bptt: Tensor) -> None:
     Relative RMSE: mean over elements of sqrt(Σ_t(EP−BPTT)²/T2) / (1e−10 + max of the same of EP and of BPTT).
     """
     ep, bptt = ep.flatten(1), bptt.flatten(1)
+    exact = [values.detach().cpu().double() for values in (ep, bptt)]  # not every device has float64
 
     def rms(values: Tensor) -> Tensor:
         return values.square().mean(0).sqrt()
 
     relative = rms(ep - bptt) / (1e-10 + torch.maximum(rms(ep), rms(bptt)))
-    ep_norm, bptt_norm = (float(torch.linalg.vector_norm(v.double())) for v in (ep, bptt))
-    inner = float((ep.double() * bptt.double()).sum())
+    ep_norm, bptt_norm = (float(torch.linalg.vector_norm(v)) for v in exact)
+    inner = float((exact[0] * exact[1]).sum())
     result.rmse[name] = float(relative.mean())
-    result.sign_error[name] = float((ep * bptt < 0).to(torch.float64).mean())
+    result.sign_error[name] = float((ep.sign() * bptt.sign() < 0).float().mean())
     result.cosine[name] = inner / (ep_norm * bptt_norm) if ep_norm * bptt_norm > 0 else float("nan")
     result.norm_ratio[name] = ep_norm / bptt_norm if bptt_norm > 0 else float("nan")
 
@@ -173,7 +174,9 @@ def _bptt_updates(
     neurons = [[next(found) for _ in s] for _ in range(count)]
     rows = {name: torch.stack([step[name] for step in by_step]) for name in inside}
     for n in range(len(s)):
-        rows[f"neurons_{n}"] = torch.stack([-len(x) * state[n] for state in neurons])
+        # Dropout multiplies the drive of a layer by p, and with it EP's neuron updates.
+        scale = len(x) * (net.keep[n + 1] if masks is not None else 1.0)
+        rows[f"neurons_{n}"] = torch.stack([-scale * state[n] for state in neurons])
     for name in sorted(readout):
         gradient = next(found)
         rows[name] = torch.cat([gradient[None], gradient.new_zeros(count - 1, *gradient.shape)])

@@ -70,8 +70,8 @@ def angles(net: Network, *, epoch: int) -> Angles:
     found: dict[str, float | None] = {}
     for n, backward in enumerate(net.backward_connections):
         forward = net.connections[n + 1]
-        a = forward.weight.detach().double().flatten()
-        b = backward.turned(backward.weight.detach()).double().flatten()
+        a = forward.weight.detach().cpu().double().flatten()
+        b = backward.turned(backward.weight.detach()).cpu().double().flatten()
         norms = float(a.norm() * b.norm())
         cosine = max(-1.0, min(1.0, float(a @ b) / norms)) if norms > 0 else float("nan")
         found[net.name_of(forward)] = finite(math.degrees(math.acos(cosine))) if norms > 0 else None

@@ -24,12 +24,14 @@ from eqprop_core.learning import observations
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
 from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
-from eqprop_core.networks.network import Network, State, Watch
+from eqprop_core.networks.network import Masks, Network, State, Watch
 
 OBSERVED_BATCHES = 4  # of each epoch: activity and settling
 CHECKED_BATCHES = 10  # of each epoch, with --check-thm
 CHECKED_IMAGES = 5
 EVENTS_PER_SECOND = 10.0
+SECONDS_OF_FREQUENT_EVENTS = 600.0  # then BATCH_EVENTS_AN_EPOCH at most, so that long runs stay readable
+BATCH_EVENTS_AN_EPOCH = 300
 SECONDS_BETWEEN_PROGRESS = 0.5  # in an evaluation
 EVALUATION_VALUES = 2**25  # values of the largest layer in one batch of an evaluation, about 128 MiB
 
@@ -61,6 +63,7 @@ class Trainer:
         self.dataset = dataset
         self.algorithm = algorithm or ALGORITHMS[config.alg]
         self.clock = clock
+        self.begun = clock()
         self.seed = config.seed
         self.rates = config.lrs
         self.optimizer = build_optimizer(
@@ -91,7 +94,10 @@ class Trainer:
         return -(-len(self.dataset.train) // self.config.mbs)
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs to go on exactly from here; tensors, numbers, lists and text only."""
+        """All that `restore` needs to go on exactly from here; tensors, numbers, lists and text only.
+
+        May be taken after any event. The tensors are those in use: save or clone them before going on.
+        """
         return {
             "model_state_dict": self.net.state_dict(),
             "optimizer_state_dict": self.optimizer.state_dict(),
@@ -102,10 +108,11 @@ class Trainer:
             "epochs": self.epochs,
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+    def restore(self, state: dict[str, Any], *, with_optimizer: bool = True) -> None:
+        """Go on from what `state` returned; without its optimizer's moments where that was another one."""
         self.net.load_state_dict(state["model_state_dict"])
-        self.optimizer.load_state_dict(state["optimizer_state_dict"])
+        if with_optimizer:
+            self.optimizer.load_state_dict(state["optimizer_state_dict"])
         self.epoch = state["position"]["epoch"]
         self.batch = state["position"]["batch"]
         self.running = Running(self.device, **state["running"])
@@ -163,15 +170,16 @@ class Trainer:
             seconds=self.clock() - started,
             best=best,
         )
-        if self.net.vector_field:
-            yield observations.angles(self.net, epoch=self.epoch + 1)
         self.epoch, self.batch = self.epoch + 1, 0
+        if self.net.vector_field:
+            yield observations.angles(self.net, epoch=self.epoch)
         yield finished
 
     def _train(self, count: int) -> Iterator[Event]:
         """The batches of an epoch that are left."""
         observed = spaced(count, OBSERVED_BATCHES)
         checked = spaced(count, CHECKED_BATCHES) if self.config.check_thm else set()
+        sparse = spaced(count, BATCH_EVENTS_AN_EPOCH)
         said, images_said = self.clock(), self.running.images
         for item in batches(
             self.dataset.train,
@@ -186,10 +194,12 @@ class Trainer:
         ):
             if item.index in checked:
                 yield self._check(item.x[:CHECKED_IMAGES], item.y[:CHECKED_IMAGES], item.index)
-            yield from self._train_batch(item.index, item.x, item.y, item.index in observed)
+            seen = self._train_batch(item.index, item.x, item.y, item.index in observed)
             self.batch = item.index + 1
+            yield from seen
             now = self.clock()
-            if now - said >= 1 / EVENTS_PER_SECOND or self.batch == count:
+            late = now - self.begun > SECONDS_OF_FREQUENT_EVENTS and item.index not in sparse
+            if (now - said >= 1 / EVENTS_PER_SECOND and not late) or self.batch == count:
                 speed = (self.running.images - images_said) / max(now - said, 1e-9)
                 said, images_said = now, self.running.images
                 yield BatchFinished(
@@ -201,15 +211,16 @@ class Trainer:
                     samples_per_s=speed,
                 )
 
-    def _train_batch(self, index: int, x: Tensor, y: Tensor, observed: bool) -> Iterator[Event]:
+    def _train_batch(self, index: int, x: Tensor, y: Tensor, observed: bool) -> list[Event]:
+        """Train on one batch; returns what was seen where it is observed."""
         masks = self.net.draw_masks(len(x), generator(self.seed, "dropout", self.epoch, index))
         changes: dict[str, list[Tensor]] = {}
         free: list[State] = []
 
         def on_free(s: State) -> None:
             self.running.add(self.net.logits(s, masks), self.net.loss(s, y, masks), y)
-            if observed:
-                free.append(s)
+            if observed:  # dropped neurons are not part of the picture
+                free.append(s if masks is None else kept(s, masks))
 
         def watch(phase: str) -> Watch:
             found = changes.setdefault(phase, [])
@@ -226,14 +237,17 @@ class Trainer:
             on_free=torch.no_grad()(on_free),
             watch=watch if observed else None,
         )
-        if observed:
-            yield observations.activity(self.net, free[0], epoch=self.epoch + 1, batch=index + 1)
-            phases = {
-                name: [observations.finite(value) for value in torch.stack(values).tolist()]
-                for name, values in changes.items()
-                if values
-            }
-            yield Settling(epoch=self.epoch + 1, batch=index + 1, phases=phases)
+        if not observed:
+            return []
+        phases = {
+            name: [observations.finite(value) for value in torch.stack(values).tolist()]
+            for name, values in changes.items()
+            if values
+        }
+        return [
+            observations.activity(self.net, free[0], epoch=self.epoch + 1, batch=index + 1),
+            Settling(epoch=self.epoch + 1, batch=index + 1, phases=phases),
+        ]
 
     def _check(self, x: Tensor, y: Tensor, index: int) -> Event:
         config = self.config
@@ -341,6 +355,11 @@ def evaluation_batch(net: Network) -> int:
     """Images settled at once: as many as keep the largest layer within about 128 MiB, 1000 at most."""
     largest = max(torch.Size(shape.convolved or shape.post).numel() for shape in net.config.connections())
     return max(1, min(1000, EVALUATION_VALUES // largest))
+
+
+def kept(s: State, masks: Masks) -> State:
+    """The neurons that dropout left, layer by layer, flattened."""
+    return [layer[mask != 0] for layer, mask in zip(s, masks[1:], strict=True)]
 
 
 def spaced(count: int, wanted: int) -> set[int]:

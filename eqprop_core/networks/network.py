@@ -11,6 +11,7 @@ Parameter names are the reference's: `synapses.N.weight`, `synapses.N.bias`, and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -196,7 +197,7 @@ class Network(nn.Module):
         where it is known. `watch(step, before, after)` is called after each step, counted from 1.
         Raises `ValueError` if shapes do not fit.
         """
-        self._check(x, s)
+        self._check(x, s, y)
         target = None if beta == 0 else self.target(_required(y))
         if input_drive is None:
             input_drive = self.input_drive(x, masks)
@@ -219,17 +220,19 @@ class Network(nn.Module):
         """ℓ(s, y) of each sample: [batch]."""
         return self.readout.loss(last_seen(s, masks), y)
 
-    def _check(self, x: Tensor, s: State) -> None:
-        expected = self.config.input_shape
-        if x.shape[1:] != expected and x[0].numel() != self._forward[0].shape.weight[1]:
+    def _check(self, x: Tensor, s: State, y: Tensor | None) -> None:
+        batch, expected = len(x), self.config.input_shape
+        flat = not self.config.is_convolutional and x.shape[1:] == (prod(expected),)
+        if batch == 0 or not (x.shape[1:] == expected or flat):
             raise ValueError(
                 f"x has shape {list(x.shape)}; [batch, {', '.join(map(str, expected))}] is needed"
             )
-        if [tuple(layer.shape[1:]) for layer in s] != [tuple(shape) for shape in self.layer_shapes]:
-            raise ValueError(
-                f"the state has shapes {[list(layer.shape) for layer in s]}; "
-                f"[batch, ...] with {[list(shape) for shape in self.layer_shapes]} are needed"
-            )
+        if y is not None and y.shape != (batch,):
+            raise ValueError(f"y has shape {list(y.shape)}; [{batch}] class indices are needed")
+        needed = [[batch, *shape] for shape in self.layer_shapes]
+        if [list(layer.shape) for layer in s] != needed:
+            found = [list(layer.shape) for layer in s]
+            raise ValueError(f"the state has shapes {found}; {needed} are needed")
 
 
 def masked(layers: Sequence[Tensor], masks: Masks | None) -> list[Tensor]:

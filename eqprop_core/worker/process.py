@@ -94,6 +94,9 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), progress: bool = True)
         )
     if device.type == "cpu":
         choose_threads(net, config.mbs)
+    torch.backends.cudnn.allow_tf32 = False  # an EP gradient is a small difference: 10 bits are too few
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True  # a resumed run repeats what an uninterrupted one does
     loaded = ""
     if plan.stored is not None and weights:
         path = next((plan.stored.path / name for name in weights if (plan.stored.path / name).exists()), None)
@@ -157,13 +160,12 @@ def started(ready: Prepared, *, epochs: int = 0, batches: int = 0) -> RunStarted
     )
 
 
-def facts_of(ready: Prepared) -> dict[str, object]:
-    """What `meta.json` records of the machine."""
-    on_gpu = ready.device.type == "cuda"
+def facts_of(device: torch.device) -> dict[str, str | int]:
+    """What `meta.json` and checkpoints record of the machine: what the last bits of a result depend on."""
     return {
-        "torch": torch.__version__,
-        "device": str(ready.device),
-        "device_name": torch.cuda.get_device_name(ready.device) if on_gpu else "cpu",
+        "torch": str(torch.__version__),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
     }
 
@@ -176,7 +178,7 @@ def new_folder(ready: Prepared, root: Path | None = None) -> RunFolder:
         ready.config,
         command=plan.command,
         preset=plan.preset.name if plan.preset else None,
-        extra=facts_of(ready),
+        extra=facts_of(ready.device),
     )
 
 
@@ -189,7 +191,7 @@ def _begin_training(plan: Plan, root: Path | None) -> Work:
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
     else:
         run = plan.stored
-        opening.append(_resume(trainer, plan, run))
+        opening += _resume(trainer, plan, run)
         if changes := differences(run.config() or {}, ready.config):
             opening.append(Warned(message=f"resumed with other settings: {', '.join(changes)}"))
     opening += [Warned(message=warning) for warning in ready.warnings]
@@ -199,6 +201,7 @@ def _begin_training(plan: Plan, root: Path | None) -> Work:
         folder=run,
         config=ready.config,
         epochs=trainer.epochs,
+        numerics=facts_of(ready.device),
         expected_accuracy=100 - published.test_error if published else None,
     )
     return Work(run.path, _train(ready, trainer, session, opening))
@@ -222,8 +225,8 @@ def _train(ready: Prepared, trainer: Trainer, session: Session, opening: list[Ev
         yield from session.finish(trainer)
 
 
-def _resume(trainer: Trainer, plan: Plan, run: RunFolder) -> RunResumed:
-    """Put a trainer where the run's latest checkpoint is."""
+def _resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
+    """Put a trainer where the run's latest checkpoint is; returns what there is to say of it."""
     path = run.path / names.CHECKPOINT
     content = checkpoint.load(path)
     checkpoint.load_weights(trainer.net, content, path)
@@ -231,8 +234,16 @@ def _resume(trainer: Trainer, plan: Plan, run: RunFolder) -> RunResumed:
         raise RunError(
             f"{path}: holds weights but no training state; it can be evaluated and checked, not resumed"
         )
+    said: list[Event] = []
+    stored = content.get("config", {})
+    same_optimizer = not isinstance(stored, dict) or stored.get("optim") == plan.config.optim
+    if not same_optimizer:
+        said.append(
+            Warned(message=f"--optim {plan.config.optim} starts afresh: the run had another optimizer")
+        )
+    said += _repeat_choices(content.get("numerics", {}), trainer.device)
     try:
-        trainer.restore(content)
+        trainer.restore(content, with_optimizer=same_optimizer)
         seq = int(content.get("seq", 0))
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         raise RunError(f"{path}: its training state is not valid ({error})") from None
@@ -240,7 +251,22 @@ def _resume(trainer: Trainer, plan: Plan, run: RunFolder) -> RunResumed:
         trainer.epochs = trainer.epoch + plan.more_epochs
     if trainer.epoch >= trainer.epochs:
         raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
-    return RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch)
+    return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
+
+
+def _repeat_choices(recorded: object, device: torch.device) -> list[Event]:
+    """Compute as the checkpoint's process did; says where that cannot be, so that last bits may differ."""
+    if not isinstance(recorded, dict):
+        return []
+    threads = recorded.get("threads")
+    if isinstance(threads, int) and 1 <= threads <= 1024:
+        torch.set_num_threads(threads)
+    now = facts_of(device)
+    return [
+        Warned(message=f"the run had {name} {recorded[name]}, here it is {now[name]}: last bits may differ")
+        for name in ("torch", "device_name", "threads")
+        if name in recorded and recorded[name] != now[name]
+    ]
 
 
 def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:

@@ -7,7 +7,7 @@ written are a warning; the work goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +42,7 @@ FIGURE_SHARE = 0.02  # of the time, while training
 class Session:
     """Writes into `path` (None: nowhere) of the run `folder`; `epochs` is how many are planned.
 
-    `expected_accuracy` is a published figure in per cent, drawn as a line.
+    `expected_accuracy` is a published figure in per cent, drawn as a line; `numerics` go into checkpoints.
     """
 
     def __init__(
@@ -53,12 +53,14 @@ class Session:
         config: RunConfig,
         epochs: int = 0,
         expected_accuracy: float | None = None,
+        numerics: Mapping[str, str | int] | None = None,
     ) -> None:
         self.path = path
         self.folder = folder
         self.config = config
         self.epochs = epochs
         self.expected_accuracy = expected_accuracy
+        self.numerics = dict(numerics or {})
         self._begun = time.monotonic()
         self._drawing = 0.0
         self._activity: Activity | None = None
@@ -165,6 +167,7 @@ class Session:
             "model": trainer.net.config.model_dump(mode="json"),
             "config": self.config.stored(),
             "seq": self._seq,
+            "numerics": self.numerics,
         }
         try:
             if name == names.CHECKPOINT and path.exists():

@@ -108,6 +108,25 @@ def test_flags_win_over_the_stored_run_and_are_told(run: Path, eqprop: Run) -> N
     assert tomllib.loads((run / "config.toml").read_text())["lrs"] == [0.1, 0.1]
 
 
+def test_a_run_goes_on_with_another_optimizer(run: Path, eqprop: Run) -> None:
+    said = eqprop("train", "--load-path", run, "--epochs", "1", "--optim", "adam").stderr
+    assert "--optim adam starts afresh" in said
+    said = eqprop("train", "--load-path", run, "--epochs", "1").stderr
+    assert "--optim sgd starts afresh" in said
+    assert state(run)["state"] == "finished"
+
+
+def test_a_run_goes_on_with_the_threads_it_had(run: Path, eqprop: Run) -> None:
+    content = checkpoint.load(run / "checkpoint.tar")
+    assert content["numerics"]["threads"] == 1
+    content["numerics"] = {**content["numerics"], "torch": "1.0", "threads": 2}
+    checkpoint.save(run / "checkpoint.tar", content)
+    said = eqprop("train", "--load-path", run, "--epochs", "1").stderr
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    assert "the run had torch 1.0" in said
+
+
 def test_a_complete_run_says_how_to_go_on(run: Path, eqprop: Run) -> None:
     assert "--epochs N trains N more" in eqprop("train", "--load-path", run, code=1).stderr
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from eqprop_core import ModelConfig, Network, bptt_gradients, build_network, ep_gradients, gdu_check
 from eqprop_core.learning.continual import continual_ep
 from eqprop_core.learning.equilibrium import Gradients
+from eqprop_core.learning.gdu import distances
 from eqprop_core.learning.optimizer import build_optimizer, decayed
 
 DOUBLE = torch.float64
@@ -215,6 +216,25 @@ def test_gdu_rows_agree_ever_better_as_beta_vanishes(name: str) -> None:
             continue  # neurons differ by the slope of the activation, readouts learn otherwise
         assert value <= coarse.rmse[parameter] + 1e-9
         assert fine.cosine[parameter] > 0.98, parameter
+
+
+def test_dropout_leaves_the_rows_of_a_gdu_check_comparable() -> None:
+    config = ModelConfig(
+        model="MLP", input_shape=(8,), archi=[8, 7, 6, 5], act="ctrd_hard_sig", loss="cel", scale=0.4,
+        dropouts=[1.0, 0.5, 0.9, 0.7],
+    )  # fmt: skip
+    net = build_network(config, dtype=DOUBLE, generator=torch.Generator().manual_seed(1))
+    x, y = torch.rand(20, 8, dtype=DOUBLE), torch.arange(20) % 5
+    masks = net.draw_masks(20, torch.Generator().manual_seed(2))
+    result = gdu_check(net, x, y, steps=(100, 8), beta=1e-5, masks=masks)
+    assert max(result.rmse.values()) < 1e-3, result.rmse
+
+
+def test_signs_are_compared_however_small_the_updates() -> None:
+    result = gdu_check(make("mlp mse"), *batch(), steps=(10, 3), beta=0.2)
+    tiny = torch.full((3, 2), 1e-30, dtype=torch.float32)
+    distances(result, "tiny", tiny, -tiny)
+    assert result.sign_error["tiny"] == 1.0
 
 
 def test_a_symmetric_gdu_check_keeps_both_sides() -> None:

@@ -144,9 +144,31 @@ def test_stopped_at_any_batch_and_restored_it_ends_bit_for_bit_the_same(name: st
     ]
 
 
-@pytest.mark.parametrize("act", ["mysig", "tanh"])
-def test_training_is_that_by_autograd_of_phi(act: str) -> None:
-    config = RunConfig(**{**SMALL, "act": act, "thirdphase": True, "mmt": 0.9, "epochs": 1})
+@pytest.mark.parametrize("name", CASES)
+def test_the_state_after_any_event_goes_on_the_same(name: str) -> None:
+    settings = {**CASES[name], "epochs": 1, "train_samples": 50}
+    whole = trainer(**settings)
+    expected = told(whole.run())
+    for stop in range(1, len(expected) + 1):
+        first, second = trainer(**settings), trainer(**settings)
+        for _, _event in zip(range(stop), first.run(), strict=False):
+            pass
+        file = io.BytesIO()
+        torch.save(first.state(), file)
+        file.seek(0)
+        second.restore(torch.load(file, weights_only=True))
+        list(second.run())
+        assert same(second.state(), whole.state()), (stop, expected[stop - 1].kind)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"act": "tanh"}, CNN, {**CNN, **SOFTMAX}], ids=["mlp", "tanh", "cnn", "softmax"]
+)
+def test_training_is_that_by_autograd_of_phi(more: dict[str, Any]) -> None:
+    base = {
+        name: value for name, value in SMALL.items() if name not in ("archi", "lrs") or "model" not in more
+    }
+    config = RunConfig(**{**base, **more, "thirdphase": True, "mmt": 0.9, "epochs": 1})
     ends = []
     for kind, algorithm in ((Network, None), (AutogradNetwork, train_ep_by_autograd)):
         net = kind(config.model_part())
@@ -232,6 +254,27 @@ def test_a_loss_that_is_not_finite_ends_training_in_words(alg: str) -> None:
         run.net.synapses[1].weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"no longer finite: .*synapses\.1\.weight.*--lrs"):
         list(run.run())
+
+
+def test_long_runs_tell_some_hundreds_of_batches_an_epoch() -> None:
+    config = RunConfig(**{**SMALL, "mbs": 1, "epochs": 1, "train_samples": 900})
+    ticks = iter(range(1000, 10**9))
+    run = Trainer(
+        config, build_network(config.model_part()), dataset(config), clock=lambda: float(next(ticks))
+    )
+    run.begun = -1e6
+    told_batches = [event for event in run.run() if isinstance(event, BatchFinished)]
+    assert 290 <= len(told_batches) <= 301
+
+
+def test_another_optimizer_starts_afresh() -> None:
+    first = trainer(**CASES["one-sided"])
+    list(first.run())
+    second = trainer(**{**CASES["one-sided"], "optim": "adam", "mmt": 0.0, "epochs": 4})
+    second.restore(first.state(), with_optimizer=False)
+    second.epochs = 3
+    list(second.run())
+    assert len(second.histories["test"]) == 3
 
 
 def test_spaced_batches_are_distinct_and_begin_with_the_first() -> None:

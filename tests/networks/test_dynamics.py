@@ -221,6 +221,13 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
     x, _, s = random_batch(net)
     with pytest.raises(ValueError, match="x has shape"):
         net.settle(x[:, :1], s, steps=1)
+    with pytest.raises(ValueError, match="x has shape"):
+        net.settle(x[:0], [layer[:0] for layer in s], steps=1)
+    with pytest.raises(ValueError, match="state has shapes"):
+        net.settle(x, net.initial_state(1), steps=1)
+    for y in (torch.zeros(1, dtype=torch.int64), torch.zeros(3, 1, dtype=torch.int64)):
+        with pytest.raises(ValueError, match="y has shape"):
+            net.settle(x, s, steps=1, beta=0.5, y=y)
     with pytest.raises(ValueError, match="state has shapes"):
         net.settle(x, s[:-1], steps=1)
     with pytest.raises(ValueError, match="needs the targets"):
