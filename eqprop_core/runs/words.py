@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eqprop_core.events import (
+    Angles,
     EpochFinished,
     Evaluated,
     Event,
@@ -44,6 +45,9 @@ def in_words(event: Event) -> str:
                 (row.rmse for row in event.rows if row.rmse is not None and not row.readout), default=0
             )
             return f"GDU check at epoch {event.epoch}, batch {event.batch}: largest RMSE {worst:.3f}"
+        case Angles():
+            angles = (f"{name} {angle:.1f}°" for name, angle in event.angles.items() if angle is not None)
+            return f"angles between forward and backward weights: {', '.join(angles)}"
         case Warned():
             return f"warning: {event.message}"
         case RunFailed():
