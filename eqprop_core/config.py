@@ -203,6 +203,9 @@ class RunConfig(Architecture):
     )
     device: Text = setting("auto", "run", "auto, cpu, mps, cuda:1, or the index of a GPU")
     seed: Int | None = setting(None, "run", "seed of everything random [drawn and recorded]", ge=0, lt=2**63)
+    checkpoint_every: Float = setting(
+        10.0, "run", "minutes between checkpoints inside an epoch", gt=0, le=1_000_000
+    )
     name: Text | None = setting(None, "run", "a name for the run", max_length=120)
     results: Text | None = setting(
         None, "run", "folder for runs [EQPROP_RESULTS, or ./results]", stored=False

@@ -187,6 +187,15 @@ class CheckpointSaved(Event):
     batch: int
 
 
+class ControlApplied(Event):
+    """A request from outside took effect."""
+
+    kind = "control_applied"
+    request: str
+    epoch: int
+    batch: int
+
+
 class Warned(Event):
     """Something a person should know; the run goes on."""
 

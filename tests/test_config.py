@@ -42,7 +42,7 @@ DEFAULTS = {
     "seed": None, "device": "auto", "load_path": None, "save": None, "decay_epochs": 100, "val_split": 0.0,
     "channels": None, "kernels": None, "strides": None, "paddings": None, "pools": None, "fc": None,
     "train_samples": None, "test_samples": None, "image_size": None, "name": None, "data_dir": None,
-    "results": None, "dry_run": False,
+    "results": None, "dry_run": False, "checkpoint_every": 10.0,
 }  # fmt: skip
 
 
@@ -396,7 +396,7 @@ SETTINGS = """
     task data_dir data_aug train_samples test_samples val_split image_size
     T1 T2 alg betas random_sign thirdphase same_update check_thm
     optim lrs wds mmt lr_decay decay_epochs epochs mbs
-    todo device seed name results save load_path all_elements dry_run
+    todo device seed checkpoint_every name results save load_path all_elements dry_run
 """
 
 

@@ -45,7 +45,8 @@ class Trainer:
 
     `epoch` and `batch` are the position, both from 0: what comes next. `histories` holds one value an epoch
     for `train`, `validation`, `test` (accuracies in per cent) and `loss`. `algorithm` is the one that the
-    configuration names unless given.
+    configuration names unless given. `boundary` is called after each batch, when `state()` may be saved;
+    training ends there, `stopped`, if it returns True.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Trainer:
         self.config = config
         self.net = net
         self.dataset = dataset
+        self.boundary: Callable[[], bool] = lambda: False
+        self.stopped = False
         self.algorithm = algorithm or ALGORITHMS[config.alg]
         self.clock = clock
         self.begun = clock()
@@ -131,7 +134,8 @@ class Trainer:
 
         After `EpochFinished` the position is that of the next epoch, and `state()` may be saved.
         """
-        while self.epoch < self.epochs:
+        self.stopped = False
+        while self.epoch < self.epochs and not self.stopped:
             yield from self._epoch()
 
     def _epoch(self) -> Iterator[Event]:
@@ -144,9 +148,16 @@ class Trainer:
         count = self.batches_per_epoch
         yield EpochStarted(epoch=self.epoch + 1, batches=count, rates=list(rates_of(self.optimizer)))
         yield from self._train(count)
+        if not self.stopped:
+            yield from self._finish_epoch(started)
+
+    def _finish_epoch(self, started: float) -> Iterator[Event]:
+        """Evaluate, and go on to the next epoch."""
         loss = self._finite_loss()
         yield from self._evaluate("validation")
         yield from self._evaluate("test")
+        if self.stopped:
+            return  # this epoch's evaluation is repeated when the run is resumed
         validation, test = self.evaluated.get("validation"), self.evaluated["test"]
         judged = (validation or test)[0]
         best = self.best_accuracy is None or judged > self.best_accuracy
@@ -210,6 +221,9 @@ class Trainer:
                     loss=self._finite_loss(),
                     samples_per_s=speed,
                 )
+            if self.boundary():
+                self.stopped = True
+                return
 
     def _train_batch(self, index: int, x: Tensor, y: Tensor, observed: bool) -> list[Event]:
         """Train on one batch; returns what was seen where it is observed."""
@@ -282,7 +296,7 @@ class Trainer:
         if images is None:
             return
         result = Running(self.device)
-        yield from evaluation(
+        for progress in evaluation(
             self.net,
             images,
             self.dataset,
@@ -291,7 +305,11 @@ class Trainer:
             into=result,
             epoch=self.epoch + 1,
             clock=self.clock,
-        )
+        ):
+            yield progress
+            if self.boundary():
+                self.stopped = True
+                return
         self.evaluated[part] = (result.accuracy(), result.loss())
 
 

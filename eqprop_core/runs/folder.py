@@ -5,6 +5,7 @@ Knows nothing of torch. Layout: results/<alg>/<loss>/<yyyy-mm-dd>/<hh-mm-ss>, wi
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -33,6 +34,7 @@ CONSOLE = "console.log"
 CHECKPOINT = "checkpoint.tar"
 CHECKPOINT_BEFORE = "checkpoint.prev.tar"
 BEST_MODEL = "model.pt"
+LOCK = "lock"
 FINAL_MODEL = "final_model.pt"
 FINAL_CHECKPOINT = "final_checkpoint.tar"
 CHECKS = "checks"
@@ -160,10 +162,30 @@ class RunFolder:
         return settings
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Replace `state.json`."""
-        write_text(
-            self.path / STATE, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), **state}) + "\n"
-        )
+        """Replace `state.json`. Raises `OSError`."""
+        write_text(self.path / STATE, json.dumps(state) + "\n")
+
+    def lock(self) -> IO[bytes]:
+        """Own the run until the file that is returned is closed. Raises `RunError` if another does."""
+        file = (self.path / LOCK).open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            state = self.read_state()
+            owner = f"process {state.get('pid')} on {state.get('host')}" if state else "another process"
+            raise RunError(f"{self.path}: is in use by {owner}") from None
+        except OSError:
+            pass  # a file system without locks: better to run than to refuse
+        return file
+
+    def read_state(self) -> dict[str, Any]:
+        """What `state.json` says; empty where it cannot be read."""
+        return _read_json(self.path / STATE)
+
+    def meta(self) -> dict[str, Any]:
+        """What `meta.json` says; empty where it cannot be read."""
+        return _read_json(self.path / META)
 
     def append_hyperparameters(self, text: str) -> None:
         """Add a paragraph to `hyperparameters.txt`, as an evaluation does."""
@@ -177,6 +199,14 @@ class RunFolder:
             return _new_folder(self.path / CHECKS, name)
         except OSError as error:
             raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _new_folder(parent: Path, name: str) -> Path:

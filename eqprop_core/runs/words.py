@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eqprop_core.events import (
     Angles,
+    ControlApplied,
     EpochFinished,
     Evaluated,
     Event,
@@ -48,6 +49,8 @@ def in_words(event: Event) -> str:
         case Angles():
             angles = (f"{name} {angle:.1f}°" for name, angle in event.angles.items() if angle is not None)
             return f"angles between forward and backward weights: {', '.join(angles)}"
+        case ControlApplied():
+            return f"{event.request} at epoch {event.epoch}, batch {event.batch}"
         case Warned():
             return f"warning: {event.message}"
         case RunFailed():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def save_model(path: Path, net: Network) -> None:
 
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote. Raises `RunError` that says what is wrong; never runs code from the file."""
+    _check_sums(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters is said below
@@ -58,6 +60,27 @@ def load(path: Path) -> dict[str, Any]:
     if content.get("format", FORMAT) != FORMAT:
         raise RunError(f"{path}: has format {content['format']}; this version reads {FORMAT}")
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Raise `RunError` where a checksum inside the file says that it was cut or altered."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return  # very old checkpoints of the reference have no checksums
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
+        raise RunError(f"{path}: is damaged ({str(error)[:120]})") from None
+    if damaged is not None:
+        raise RunError(f"{path}: is damaged: the checksum of {damaged[:60]} does not match")
 
 
 def model_config(content: dict[str, Any], path: Path) -> ModelConfig | None:

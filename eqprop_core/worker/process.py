@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -127,13 +127,14 @@ class Work:
     records: Iterator[Record]
 
 
-def begin(plan: Plan, *, root: Path | None = None) -> Work:
+def begin(plan: Plan, *, root: Path | None = None, stop: Callable[[], bool] = lambda: False) -> Work:
     """Prepare what a plan says. New runs go below `root` if given, otherwise below --results.
 
+    A training asks `stop` after each batch, and ends with a checkpoint once it is True.
     Raises `ConfigError`, `RunError` or `DataError`.
     """
     if plan.config.todo == "train":
-        return _begin_training(plan, root)
+        return _begin_training(plan, root, stop)
     ready = prepare(plan, weights=(names.BEST_MODEL, names.CHECKPOINT))
     path: Path | None = None
     run = ready.plan.stored if ready.config.save else None
@@ -182,9 +183,10 @@ def new_folder(ready: Prepared, root: Path | None = None) -> RunFolder:
     )
 
 
-def _begin_training(plan: Plan, root: Path | None) -> Work:
+def _begin_training(plan: Plan, root: Path | None, stop: Callable[[], bool]) -> Work:
     ready = prepare(plan)
     trainer = Trainer(ready.config, ready.net, ready.dataset)
+    trainer.boundary = stop
     opening: list[Event] = []
     if plan.stored is None:
         run = new_folder(ready, root)
@@ -215,6 +217,8 @@ def _train(ready: Prepared, trainer: Trainer, session: Session, opening: list[Ev
             for event in trainer.run():
                 yield session.emit(event)
                 yield from session.after(event, trainer)
+                if session.checkpoint_due():
+                    yield from session.save_checkpoint(trainer)
         except torch.OutOfMemoryError as error:
             raise RunError(
                 f"out of memory on {ready.device}: {str(error).splitlines()[0]} "
@@ -222,19 +226,26 @@ def _train(ready: Prepared, trainer: Trainer, session: Session, opening: list[Ev
             ) from None
         except TrainingError as error:
             raise RunError(str(error)) from None
-        yield from session.finish(trainer)
+        yield from session.stop(trainer) if trainer.stopped else session.finish(trainer)
 
 
 def _resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
     """Put a trainer where the run's latest checkpoint is; returns what there is to say of it."""
+    said: list[Event] = []
     path = run.path / names.CHECKPOINT
-    content = checkpoint.load(path)
+    try:
+        content = checkpoint.load(path)
+    except RunError as error:
+        path = run.path / names.CHECKPOINT_BEFORE
+        if not path.exists():
+            raise
+        said.append(Warned(message=f"{error}; going on from the one before, {path.name}"))
+        content = checkpoint.load(path)
     checkpoint.load_weights(trainer.net, content, path)
     if "position" not in content:
         raise RunError(
             f"{path}: holds weights but no training state; it can be evaluated and checked, not resumed"
         )
-    said: list[Event] = []
     stored = content.get("config", {})
     same_optimizer = not isinstance(stored, dict) or stored.get("optim") == plan.config.optim
     if not same_optimizer:

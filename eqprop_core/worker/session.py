@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import IO, Any, Self, TextIO
 
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from eqprop_core.config import RunConfig
 from eqprop_core.events import (
     Activity,
     CheckpointSaved,
+    ControlApplied,
     EpochFinished,
     Event,
     Gdu,
@@ -35,6 +36,7 @@ from eqprop_core.runs.log import EventLog
 from eqprop_core.runs.words import in_words
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, save_gdu
+from eqprop_core.worker.heartbeat import Heartbeat
 
 FIGURE_SHARE = 0.02  # of the time, while training
 
@@ -66,11 +68,16 @@ class Session:
         self._activity: Activity | None = None
         self._gdu: GduResult | None = None
         self._seq = 0
-        self._summary: dict[str, Any] = {}
+        self._saved = time.monotonic()
         self._log: EventLog | None = None
         self._console: TextIO | None = None
-        # An evaluation or a check inside a run leaves the run's own state alone.
-        self._owns_state = path is not None and folder is not None and path == folder.path
+        self._lock: IO[bytes] | None = None
+        self._heartbeat: Heartbeat | None = None
+        self.stopped = False
+        if path is not None and folder is not None and path == folder.path:
+            # An evaluation or a check inside a run leaves the run's own lock and state alone.
+            self._lock = folder.lock()
+            self._heartbeat = Heartbeat(folder, _identity(folder, config), warn=self._note)
         if path is not None:
             self._log = EventLog(path / names.EVENTS)
             self._console = (path / names.CONSOLE).open("a", encoding="utf-8", buffering=1)
@@ -81,24 +88,29 @@ class Session:
         return time.monotonic() - self._begun
 
     def __enter__(self) -> Self:
-        self._state("running")
+        if self._heartbeat is not None:
+            self._heartbeat.start(state="running", epochs=self.epochs)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._state("finished")
+            state = "stopped" if self.stopped else "finished"
         elif issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
-            self._state("stopped")
+            state = "stopped"
         else:
             self.emit(RunFailed(message=str(error) or kind.__name__))
-            self._state("failed")
+            state = "failed"
+        if self._heartbeat is not None:
+            self._heartbeat.stop(state=state)
         if self._log is not None:
             with suppress(OSError):  # what could be written has been; the disk is full or gone
                 self._log.close()
         if self._console is not None:
             self._console.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def emit(self, event: Event) -> Record:
         """Write an event down and return it with its place in the run."""
@@ -124,12 +136,33 @@ class Session:
         if isinstance(event, EpochFinished):
             if self._log is not None:
                 self._log.sync()
-            yield from self._save(trainer, names.CHECKPOINT)
-            if event.best:
+            if event.best:  # before the checkpoint: what it says of the best is then already kept
                 yield from self._save_model(trainer, names.BEST_MODEL)
-            self._state("running", trainer, event)
+            yield from self._save(trainer, names.CHECKPOINT)
+            if self._heartbeat is not None:
+                self._heartbeat.update(
+                    epoch=event.epoch,
+                    best=trainer.best_accuracy,
+                    last=event.test_accuracy,
+                    seconds_an_epoch=event.seconds,
+                )
             if self._drawing <= FIGURE_SHARE * self.seconds:
                 yield from self._draw(trainer)
+
+    def checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is older than --checkpoint-every says."""
+        return self.path is not None and time.monotonic() - self._saved > 60 * self.config.checkpoint_every
+
+    def save_checkpoint(self, trainer: Trainer) -> Iterator[Record]:
+        """Save the latest complete state, between two batches."""
+        if self.path is not None:
+            yield from self._save(trainer, names.CHECKPOINT)
+
+    def stop(self, trainer: Trainer) -> Iterator[Record]:
+        """End the run before its last epoch: it can be resumed from here."""
+        self.stopped = True
+        yield self.emit(ControlApplied(request="stopped", epoch=trainer.epoch + 1, batch=trainer.batch))
+        yield from self.save_checkpoint(trainer)
 
     def finish(self, trainer: Trainer) -> Iterator[Record]:
         """Save the final files, draw every figure, and end the run."""
@@ -162,6 +195,7 @@ class Session:
     def _save(self, trainer: Trainer, name: str) -> Iterator[Record]:
         assert self.path is not None
         path = self.path / name
+        self._saved = time.monotonic()
         content: dict[str, Any] = {
             **trainer.state(),
             "model": trainer.net.config.model_dump(mode="json"),
@@ -209,29 +243,19 @@ class Session:
     def _warn(self, what: str, error: OSError) -> Record:
         return self.emit(Warned(message=f"{what} could not be written: {error.strerror or error}"))
 
-    def _state(
-        self, state: str, trainer: Trainer | None = None, finished: EpochFinished | None = None
-    ) -> None:
-        if not self._owns_state or self.folder is None:
-            return
-        if finished is not None and trainer is not None:
-            self._summary = {
-                "epoch": finished.epoch,
-                "best": trainer.best_accuracy,
-                "last": finished.test_accuracy,
-                "seconds_an_epoch": finished.seconds,
-            }
-        try:
-            self.folder.write_state(
-                {"state": state, "time": time.time(), "epochs": self.epochs, **self._summary}
-            )
-        except OSError as error:
-            self._note(f"warning: {names.STATE} could not be written: {error.strerror or error}")
-
     def _note(self, line: str) -> None:
         if self._console is not None:
             with suppress(OSError):  # nothing is lost that the events do not have
                 self._console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+
+def _identity(folder: RunFolder, config: RunConfig) -> dict[str, Any]:
+    """What a list of runs shows of this one, so that it need not open anything but `state.json`."""
+    meta = folder.meta()
+    return {
+        **{name: meta.get(name) for name in ("id", "name", "preset", "created", "device")},
+        **{name: getattr(config, name) for name in ("model", "task", "alg", "loss")},
+    }
 
 
 def _arrays(result: GduResult) -> GduArrays:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,16 +68,22 @@ def carry_out(plan: Plan, *, keep: bool = True, as_json: bool = False) -> Outcom
         report.dry_run(plan.config, more_epochs=plan.more_epochs)
         return None
     from eqprop_core.worker import process  # torch: only once there is something to do
+    from eqprop_core.worker.signals import StopWish, stop_wishes
 
+    wish = StopWish()
     with tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
-        work = process.begin(plan, root=None if keep else Path(temporary))
+        work = process.begin(plan, root=None if keep else Path(temporary), stop=wish)
+        resumable = plan.config.todo == "train" and keep and work.path is not None
+        hint = f"; go on with: eqprop train --load-path {work.path}" if resumable else ""
         try:
-            outcome = follow(work.records, epochs=plan.config.epochs)
+            with stop_wishes(wish) if plan.config.todo == "train" else nullcontext():
+                outcome = follow(work.records, epochs=plan.config.epochs)
         except KeyboardInterrupt:
-            report.say(
-                "stopped" + (f"; its latest checkpoint is in {work.path}" if keep and work.path else "")
-            )
-            raise typer.Exit(130) from None
+            report.say(f"stopped at once{hint}")
+            raise typer.Exit(128 + (wish.signal or signal.SIGINT)) from None
+        if wish.signal is not None and outcome.finished is None:
+            report.say(f"stopped{hint}")
+            raise typer.Exit(128 + wish.signal)
         outcome.path = work.path if keep else None
         show(plan.config.todo, outcome, as_json=as_json)
         return outcome

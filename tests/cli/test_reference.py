@@ -18,7 +18,15 @@ Run = Callable[..., Result]
 LINES = (Path(__file__).parent.parent / "reference_commands.txt").read_text().strip().splitlines()
 SHORT = ("--epochs", "1", "--train-samples", "4", "--test-samples", "4", "--T1", "8", "--T2", "3")
 
-ALWAYS = {"config.toml", "hyperparameters.txt", "meta.json", "events.jsonl", "state.json", "console.log"}
+ALWAYS = {
+    "config.toml",
+    "hyperparameters.txt",
+    "meta.json",
+    "events.jsonl",
+    "state.json",
+    "console.log",
+    "lock",
+}
 TRAINED = {
     "checkpoint.tar", "model.pt", "final_model.pt", "final_checkpoint.tar", "train-test_acc.png", "neural_activity.png",
 }  # fmt: skip

@@ -1,0 +1,66 @@
+"""Keeps a run's `state.json` true: rewritten at every change, and every few seconds as a sign of life."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from eqprop_core.runs.folder import RunFolder
+
+SECONDS_BETWEEN_BEATS = 5.0
+
+
+class Heartbeat:
+    """Owns `state.json` of a run until it is stopped; `warn` is told once if it cannot be written."""
+
+    def __init__(self, folder: RunFolder, facts: dict[str, Any], *, warn: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._warn = warn
+        self._warned = False
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._process = psutil.Process()
+        self._state: dict[str, Any] = {
+            **facts,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_started": self._process.create_time(),
+        }
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def start(self, **changes: Any) -> None:
+        """Write the first state and keep it alive from now on."""
+        self.update(**changes)
+        self._thread.start()
+
+    def update(self, **changes: Any) -> None:
+        """Change the state and write it."""
+        with self._lock:
+            self._state.update(changes)
+            self._write()
+
+    def stop(self, **changes: Any) -> None:
+        """Write the last state; nothing is written after that."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.update(**changes)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_BEATS):
+            self.update()
+
+    def _write(self) -> None:
+        self._state.update(heartbeat=time.time(), memory=self._process.memory_info().rss)
+        try:
+            self._folder.write_state(self._state)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                self._warn(f"state.json could not be written: {error.strerror or error}")
