@@ -187,6 +187,13 @@ class CheckpointSaved(Event):
     batch: int
 
 
+class ControlReceived(Event):
+    """A request from outside was read; it takes effect between two batches."""
+
+    kind = "control_received"
+    request: str
+
+
 class ControlApplied(Event):
     """A request from outside took effect."""
 

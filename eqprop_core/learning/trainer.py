@@ -263,6 +263,13 @@ class Trainer:
             Settling(epoch=self.epoch + 1, batch=index + 1, phases=phases),
         ]
 
+    def check_now(self) -> Event:
+        """The GDU check of the present weights, on the first training images."""
+        dtype = next(self.net.parameters()).dtype
+        first = self.dataset.train
+        x = normalize(first.images[:CHECKED_IMAGES], self.dataset.info, dtype)
+        return self._check(x, first.labels[:CHECKED_IMAGES], self.batch - 1)
+
     def _check(self, x: Tensor, y: Tensor, index: int) -> Event:
         config = self.config
         self.last_gdu = gdu_check(

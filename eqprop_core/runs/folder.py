@@ -165,6 +165,11 @@ class RunFolder:
         """Replace `state.json`. Raises `OSError`."""
         write_text(self.path / STATE, json.dumps(state) + "\n")
 
+    def fail(self, message: str) -> None:
+        """Write down that a run ended before its process came to own it."""
+        with suppress(OSError), suppress(RunError), self.lock():
+            self.write_state({**self.read_state(), "state": "failed", "message": message[:2000]})
+
     def lock(self) -> IO[bytes]:
         """Own the run until the file that is returned is closed. Raises `RunError` if another does."""
         file = (self.path / LOCK).open("ab")

@@ -57,6 +57,30 @@ def read_events(path: Path) -> Iterator[Record]:
                 yield record
 
 
+def follow_events(
+    path: Path, *, after: int = 0, ended: Callable[[], bool], pause: float = 0.1
+) -> Iterator[Record]:
+    """The records after number `after`, and those that are still being written, until `ended` is True.
+
+    A line that is not complete yet is waited for.
+    """
+    rest = b""
+    with path.open("rb") as file:
+        while True:
+            last = ended()  # asked before reading: what was written before the end is read
+            while chunk := file.read(LINE_LIMIT):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    record = decode(line)
+                    if record is not None and record.seq > after:
+                        yield record
+                if len(rest) > LINE_LIMIT:
+                    rest = b""
+            if last:
+                return
+            time.sleep(pause)
+
+
 def last_seq(path: Path) -> int:
     """Sequence number of the last record of a file, 0 where there is none."""
     return max((record.seq for record in read_events(path)), default=0)

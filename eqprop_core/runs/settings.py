@@ -55,7 +55,10 @@ def make_plan(
         preset_settings = {
             name: value for name, value in preset_settings.items() if name not in Architecture.model_fields
         }
-    layers += [preset_settings, flags, {"todo": todo}]
+    places = {
+        name: str(Path(str(flags[name])).expanduser().absolute()) for name in ("data_dir",) if name in flags
+    }
+    layers += [preset_settings, flags, places, {"todo": todo}]
     config = combine(*layers)
     if settings is not None:
         _refuse_contradictions(combine({**settings, "todo": "evaluate"}), config, flags)

@@ -39,6 +39,7 @@ from eqprop_core.runs import folder as names
 from eqprop_core.runs.folder import RunError, RunFolder, results_root
 from eqprop_core.runs.settings import Plan, differences
 from eqprop_core.worker import checkpoint
+from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
 
 GDU_IMAGES = 20  # of a batch, from the command line
@@ -127,23 +128,29 @@ class Work:
     records: Iterator[Record]
 
 
-def begin(plan: Plan, *, root: Path | None = None, stop: Callable[[], bool] = lambda: False) -> Work:
-    """Prepare what a plan says. New runs go below `root` if given, otherwise below --results.
+def begin(
+    plan: Plan,
+    *,
+    root: Path | None = None,
+    run: RunFolder | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Work:
+    """Prepare what a plan says. New runs go into `run` if given, below `root` if given, or --results.
 
     A training asks `stop` after each batch, and ends with a checkpoint once it is True.
     Raises `ConfigError`, `RunError` or `DataError`.
     """
     if plan.config.todo == "train":
-        return _begin_training(plan, root, stop)
+        return _begin_training(plan, root, run, stop)
     ready = prepare(plan, weights=(names.BEST_MODEL, names.CHECKPOINT))
     path: Path | None = None
-    run = ready.plan.stored if ready.config.save else None
-    if run is not None:
-        path = run.new_check()
+    folder = ready.plan.stored if ready.config.save else None
+    if folder is not None:
+        path = folder.new_check()
     elif ready.config.save:
-        run = new_folder(ready, root)
-        path = run.path
-    session = Session(path, folder=run, config=ready.config)
+        folder = new_folder(ready, root)
+        path = folder.path
+    session = Session(path, folder=folder, config=ready.config)
     records = _evaluate(ready, session) if ready.config.todo == "evaluate" else _gducheck(ready, session)
     return Work(path, records)
 
@@ -183,13 +190,12 @@ def new_folder(ready: Prepared, root: Path | None = None) -> RunFolder:
     )
 
 
-def _begin_training(plan: Plan, root: Path | None, stop: Callable[[], bool]) -> Work:
+def _begin_training(plan: Plan, root: Path | None, made: RunFolder | None, stop: Callable[[], bool]) -> Work:
     ready = prepare(plan)
     trainer = Trainer(ready.config, ready.net, ready.dataset)
-    trainer.boundary = stop
     opening: list[Event] = []
     if plan.stored is None:
-        run = new_folder(ready, root)
+        run = made or new_folder(ready, root)
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
     else:
         run = plan.stored
@@ -206,17 +212,22 @@ def _begin_training(plan: Plan, root: Path | None, stop: Callable[[], bool]) -> 
         numerics=facts_of(ready.device),
         expected_accuracy=100 - published.test_error if published else None,
     )
-    return Work(run.path, _train(ready, trainer, session, opening))
+    requests = Requests(run, session, trainer, stop)
+    trainer.boundary = requests.boundary
+    return Work(run.path, _train(ready, trainer, session, requests, opening))
 
 
-def _train(ready: Prepared, trainer: Trainer, session: Session, opening: list[Event]) -> Iterator[Record]:
-    with session:
+def _train(
+    ready: Prepared, trainer: Trainer, session: Session, requests: Requests, opening: list[Event]
+) -> Iterator[Record]:
+    with session, requests:
         for event in opening:
             yield session.emit(event)
         try:
             for event in trainer.run():
                 yield session.emit(event)
                 yield from session.after(event, trainer)
+                yield from session.untold()
                 if session.checkpoint_due():
                     yield from session.save_checkpoint(trainer)
         except torch.OutOfMemoryError as error:

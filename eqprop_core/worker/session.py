@@ -6,8 +6,10 @@ written are a warning; the work goes on.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +71,8 @@ class Session:
         self._gdu: GduResult | None = None
         self._seq = 0
         self._saved = time.monotonic()
+        self._emitting = threading.RLock()  # the thread that takes requests emits too
+        self._untold: deque[Record] = deque()
         self._log: EventLog | None = None
         self._console: TextIO | None = None
         self._lock: IO[bytes] | None = None
@@ -114,6 +118,24 @@ class Session:
 
     def emit(self, event: Event) -> Record:
         """Write an event down and return it with its place in the run."""
+        with self._emitting:
+            return self._emit(event)
+
+    def later(self, records: Iterable[Record]) -> None:
+        """Keep records that were written outside the flow of events until `untold` is asked for them."""
+        self._untold.extend(records)
+
+    def untold(self) -> Iterator[Record]:
+        """Records that were kept, once each."""
+        while self._untold:
+            yield self._untold.popleft()
+
+    def set_state(self, state: str) -> None:
+        """Say in `state.json` how the run stands."""
+        if self._heartbeat is not None:
+            self._heartbeat.update(state=state)
+
+    def _emit(self, event: Event) -> Record:
         if isinstance(event, Activity):
             self._activity = event
         record = Record(self._seq + 1, time.time(), event)

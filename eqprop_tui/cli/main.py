@@ -16,7 +16,7 @@ from eqprop_core import __version__
 from eqprop_core.catalogue import DataError
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.folder import RunError
-from eqprop_tui.cli import data, demo, devices, presets, report, work
+from eqprop_tui.cli import data, demo, devices, presets, report, runs, work
 from eqprop_tui.cli.flags import ListCommand
 
 
@@ -67,6 +67,7 @@ app.command(cls=ListCommand)(work.evaluate)
 app.command(cls=ListCommand)(work.gducheck)
 app.command(cls=ListCommand)(work.reference)
 app.add_typer(presets.app, name="presets")
+app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 app.command()(devices.devices)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import sys
 import tempfile
@@ -11,9 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
+from eqprop_core import catalogue
 from eqprop_core.presets import Preset, load_preset
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.settings import Plan, Todo, make_plan
+from eqprop_core.runs.folder import RunError, RunFolder, results_root
+from eqprop_core.runs.launcher import launch
+from eqprop_core.runs.settings import Plan, Todo, differences, make_plan
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
@@ -31,9 +35,19 @@ def _plan(todo: Todo, preset: str | None, flags: dict[str, Any]) -> Plan:
 
 
 @with_flags(leave_out=("todo", "all_elements"))
-def train(flags: dict[str, Any], preset: PresetName = None, as_json: AsJson = False) -> None:
+def train(
+    flags: dict[str, Any],
+    preset: PresetName = None,
+    as_json: AsJson = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="train in a process of its own; prints the run's folder")
+    ] = False,
+) -> None:
     """Train a network, and keep the run in a folder."""
     plan = _plan("train", preset, flags)
+    if detach and not plan.config.dry_run:
+        print(start_detached(plan).path)
+        return
     carry_out(plan, keep=plan.config.save is not False, as_json=as_json)
 
 
@@ -57,6 +71,34 @@ def reference(flags: dict[str, Any], as_json: AsJson = False) -> None:
         raise ConfigError([Problem("todo", todo, "is not one of train, evaluate, gducheck")])
     plan = _plan(todo, None, flags)
     carry_out(plan, keep=bool(plan.config.save), as_json=as_json)
+
+
+def start_detached(plan: Plan) -> RunFolder:
+    """Start a training in a process that outlives this terminal; returns the folder of its run."""
+    if plan.config.save is False:
+        raise ConfigError([Problem("save", False, "a detached run is kept; leave --no-save out")])
+    if plan.stored is not None:
+        if changes := differences(plan.stored.config() or {}, plan.config):
+            changed = ", ".join(changes)
+            raise RunError(f"{plan.stored.path}: goes on detached with its own settings only, not {changed}")
+        launch(plan.stored, more_epochs=plan.more_epochs)
+        return plan.stored
+    config = plan.config
+    if catalogue.status(config.task, catalogue.data_root(_path(config.data_dir))).state in (
+        "absent",
+        "damaged",
+    ):
+        raise RunError(f"{config.task} is not here; fetch it first: eqprop data get {config.task}")
+    if config.seed is None:
+        config = config.changed(seed=secrets.randbelow(2**31))
+    preset = plan.preset.name if plan.preset else None
+    run = RunFolder.create(results_root(config), config, command=plan.command, preset=preset)
+    launch(run)
+    return run
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def carry_out(plan: Plan, *, keep: bool = True, as_json: bool = False) -> Outcome | None:

@@ -1,0 +1,151 @@
+"""Finding runs, and telling from their `state.json` alone how they stand."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots
+
+STALE_SECONDS = 60.0  # without a heartbeat, on another host
+ALIVE = ("running", "paused")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run as a list shows it; accuracies in per cent, None for what is not known."""
+
+    path: Path
+    id: str
+    name: str
+    state: str
+    preset: str | None
+    model: str | None
+    task: str | None
+    alg: str | None
+    loss: str | None
+    epoch: int
+    epochs: int | None
+    best: float | None
+    last: float | None
+    device: str | None
+    created: str | None
+    seconds_an_epoch: float | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the end of the plan, while the run is running and has finished an epoch."""
+        if self.state != "running" or self.epochs is None or self.seconds_an_epoch is None:
+            return None
+        return max(0, self.epochs - self.epoch) * self.seconds_an_epoch
+
+
+def standing(state: dict[str, Any], *, now: float | None = None) -> str:
+    """What `state.json` says, or `lost` or `unreachable` if the run's process is gone or silent."""
+    said = str(state.get("state", "unknown"))
+    if said not in ALIVE:
+        return said
+    if state.get("host") != socket.gethostname():
+        beat = state.get("heartbeat")
+        silent = not isinstance(beat, (int, float)) or (now or time.time()) - beat > STALE_SECONDS
+        return "unreachable" if silent else said
+    try:
+        started = psutil.Process(int(state["pid"])).create_time()
+    except (KeyError, ValueError, TypeError, OverflowError, psutil.Error):
+        return "lost"
+    recorded = state.get("process_started")
+    same = isinstance(recorded, (int, float)) and abs(started - recorded) < 1.0
+    return said if same else "lost"
+
+
+def summarize(path: Path) -> RunSummary:
+    """The summary of the run at `path`, from `state.json` alone; what cannot be read is unknown."""
+    state = RunFolder(path).read_state()
+
+    def text(key: str) -> str | None:
+        value = state.get(key)
+        return value if isinstance(value, str) and value.isprintable() else None
+
+    def number(key: str) -> float | None:
+        value = state.get(key)
+        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    return RunSummary(
+        path=path,
+        id=(text("id") or "")[:8],
+        name=text("name") or path.name,
+        state=standing(state),
+        preset=text("preset"),
+        model=text("model"),
+        task=text("task"),
+        alg=text("alg"),
+        loss=text("loss"),
+        epoch=int(number("epoch") or 0),
+        epochs=int(epochs) if (epochs := number("epochs")) is not None else None,
+        best=number("best"),
+        last=number("last"),
+        device=text("device"),
+        created=text("created"),
+        seconds_an_epoch=number("seconds_an_epoch"),
+    )
+
+
+def run_folders(roots: Iterable[Path]) -> Iterator[Path]:
+    """Every run below the given results folders: root/<alg>/<loss>/<date>/<time> with a `config.toml`."""
+    seen: set[Path] = set()
+    for root in roots:
+        root = root.resolve()
+        if root in seen:
+            continue
+        seen.add(root)
+        for path in _below([root], 4):
+            if (path / CONFIG).exists():
+                yield path
+
+
+def _below(folders: Iterable[Path], depth: int) -> Iterator[Path]:
+    for folder in folders:
+        if depth == 0:
+            yield folder
+            continue
+        try:
+            with os.scandir(folder) as entries:
+                inner = sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+        except OSError:
+            continue
+        yield from _below(map(Path, inner), depth - 1)
+
+
+def list_runs(roots: Iterable[Path] | None = None) -> list[RunSummary]:
+    """All runs below `roots` (those used before and ./results if None), the newest first."""
+    places = list(roots) if roots is not None else default_roots()
+    runs = [summarize(path) for path in run_folders(places)]
+    return sorted(runs, key=lambda run: run.created or "", reverse=True)
+
+
+def default_roots() -> list[Path]:
+    """EQPROP_RESULTS or ./results, and every results folder that was used before."""
+    return [Path(os.environ.get("EQPROP_RESULTS") or "results").expanduser(), *known_roots()]
+
+
+def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
+    """The run named by a folder, `last`, a name, or the first letters of an id. Raises `RunError`."""
+    if (Path(wanted).expanduser() / CONFIG).exists():
+        return RunFolder(Path(wanted).expanduser())
+    runs = list_runs(roots)
+    if wanted == "last" and runs:
+        return RunFolder(runs[0].path)
+    found = [run for run in runs if run.name == wanted or (len(wanted) >= 2 and run.id.startswith(wanted))]
+    if len(found) == 1:
+        return RunFolder(found[0].path)
+    if found:
+        some = ", ".join(run.id for run in found[:6])
+        raise RunError(f"{wanted}: means {len(found)} runs ({some}); give more of the id, or the folder")
+    raise RunError(f"{wanted}: is no run; give a folder, an id from `eqprop runs list`, a name, or last")
