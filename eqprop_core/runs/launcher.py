@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
+import time
 
 from eqprop_core.runs.folder import CONSOLE, RunError, RunFolder
 
@@ -16,15 +17,19 @@ def launch(run: RunFolder, *, more_epochs: int | None = None) -> int:
     words = [sys.executable, "-m", "eqprop_core.worker", str(run.path.resolve())]
     if more_epochs is not None:
         words += ["--more-epochs", str(more_epochs)]
+    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        with (run.path / CONSOLE).open("ab") as console:
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=console,
-                start_new_session=True,
-            )
+        run.write_state({**run.read_state(), "state": "starting", "heartbeat": time.time()})
+        return os.posix_spawn(
+            sys.executable,
+            words,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(run.path / CONSOLE), appending, 0o666),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
     except OSError as error:
         raise RunError(f"{run.path}: its process cannot be started: {error.strerror or error}") from None
-    return process.pid

@@ -15,7 +15,7 @@ import psutil
 from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
-ALIVE = ("running", "paused")
+ALIVE = ("starting", "running", "paused")
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,17 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
     said = str(state.get("state", "unknown"))
     if said not in ALIVE:
         return said
+    beat = state.get("heartbeat")
+    silent = not isinstance(beat, (int, float)) or (now or time.time()) - beat > STALE_SECONDS
+    if said == "starting":  # its process has not come to write for itself yet
+        return "lost" if silent else said
     if state.get("host") != socket.gethostname():
-        beat = state.get("heartbeat")
-        silent = not isinstance(beat, (int, float)) or (now or time.time()) - beat > STALE_SECONDS
         return "unreachable" if silent else said
     try:
-        started = psutil.Process(int(state["pid"])).create_time()
+        process = psutil.Process(int(state["pid"]))
+        started = process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:  # ended, and its parent has not noticed yet
+            return "lost"
     except (KeyError, ValueError, TypeError, OverflowError, psutil.Error):
         return "lost"
     recorded = state.get("process_started")
@@ -75,7 +80,8 @@ def summarize(path: Path) -> RunSummary:
 
     def number(key: str) -> float | None:
         value = state.get(key)
-        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
+        return value if usable else None
 
     return RunSummary(
         path=path,

@@ -194,11 +194,17 @@ def _begin_training(plan: Plan, root: Path | None, made: RunFolder | None, stop:
     ready = prepare(plan)
     trainer = Trainer(ready.config, ready.net, ready.dataset)
     opening: list[Event] = []
-    if plan.stored is None:
-        run = made or new_folder(ready, root)
+    run = made or plan.stored
+    begun = run is not None and any(
+        (run.path / name).exists() for name in (names.CHECKPOINT, names.CHECKPOINT_BEFORE)
+    )
+    if plan.stored is None or not begun:
+        if plan.stored is not None and not (plan.stored.path / names.CONFIG).exists():
+            raise RunError(f"{plan.stored.path}: has no {names.CHECKPOINT} to go on from")
+        run = run or new_folder(ready, root)
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
     else:
-        run = plan.stored
+        assert run is not None
         opening += _resume(trainer, plan, run)
         if changes := differences(run.config() or {}, ready.config):
             opening.append(Warned(message=f"resumed with other settings: {', '.join(changes)}"))

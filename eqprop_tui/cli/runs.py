@@ -140,8 +140,8 @@ def resume(
     state = summarize(folder.path).state
     if state == "paused":
         tell(run, "resume")
-    elif state == "running":
-        raise RunError(f"{run}: is running already")
+    elif state in ALIVE:
+        raise RunError(f"{run}: is {state} already")
     elif state == "finished" and epochs is None:
         raise RunError(f"{run}: is complete; --epochs N trains N more")
     else:

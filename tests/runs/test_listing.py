@@ -1,0 +1,76 @@
+"""Finding runs, and telling how they stand."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.listing import find_run, list_runs, standing
+
+HERE: dict[str, Any] = {
+    "state": "running",
+    "host": socket.gethostname(),
+    "pid": os.getpid(),
+    "process_started": psutil.Process().create_time(),
+}
+
+
+def make(root: Path, time_of_day: str, content: str | None = None, **state: Any) -> Path:
+    folder = root / "EP" / "mse" / "2026-11-23" / time_of_day
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("")
+    (folder / "state.json").write_text(content if content is not None else json.dumps(state))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "running"),
+        ({"state": "paused"}, "paused"),
+        ({"state": "starting", "pid": None, "heartbeat": time.time()}, "starting"),
+        ({"state": "starting", "pid": None, "heartbeat": time.time() - 3600}, "lost"),
+        ({"state": "finished", "pid": 2**22 + 1}, "finished"),
+        ({"pid": 2**22 + 1}, "lost"),
+        ({"process_started": 1.0}, "lost"),
+        ({"pid": "text"}, "lost"),
+        ({"pid": None}, "lost"),
+        ({"host": "elsewhere", "heartbeat": time.time()}, "running"),
+        ({"host": "elsewhere", "heartbeat": time.time() - 3600}, "unreachable"),
+        ({"host": "elsewhere", "heartbeat": "text"}, "unreachable"),
+        ({"state": None}, "None"),
+    ],
+)
+def test_how_a_run_stands(changes: dict[str, Any], expected: str) -> None:
+    assert standing({**HERE, **changes}) == expected
+
+
+def test_a_run_is_found_by_folder_id_name_or_last(tmp_path: Path) -> None:
+    old = make(tmp_path, "10-00-00", id="aa11bb22", name="old", created="2026-11-23T10:00:00")
+    new = make(tmp_path, "11-00-00", id="aa99cc33", name="new", created="2026-11-23T11:00:00")
+    for wanted, folder in ((str(old), old), ("aa1", old), ("old", old), ("last", new), ("aa99cc33", new)):
+        assert find_run(wanted, [tmp_path]).path.resolve() == folder.resolve()
+    with pytest.raises(RunError, match="means 2 runs"):
+        find_run("aa", [tmp_path])
+    with pytest.raises(RunError, match="is no run"):
+        find_run("zz", [tmp_path])
+    with pytest.raises(RunError, match="is no run"):
+        find_run("last", [tmp_path / "empty"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[1]", '{"epoch": "x", "id": 7, "best": true}', "\x00", "[" * 9999, '{"epoch": 1e999}'],
+)
+def test_a_state_that_cannot_be_read_hides_no_other_run(content: str, tmp_path: Path) -> None:
+    make(tmp_path, "10-00-00", content)
+    make(tmp_path, "11-00-00", id="cc", name="good", created="2026")
+    assert {run.name for run in list_runs([tmp_path])} == {"10-00-00", "good"}
