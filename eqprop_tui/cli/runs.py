@@ -37,20 +37,14 @@ def list_all(results: Results = None, as_json: AsJson = False) -> None:
     if as_json:
         report.put_json([as_document(run) for run in runs])
         return
-    table = report.plain_table()
-    for name in ("id", "state", "name", "alg", "loss"):
-        table.add_column(name, no_wrap=True)
-    for name in ("epoch", "best", "last", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("device", no_wrap=True)
-    table.add_column("started", no_wrap=True)
-    for run in runs:
-        table.add_row(
+    headings = ("id", "state", "name", "alg", "loss", "epoch", "best", "last", "left", "device", "started")
+    rows = [
+        (
             run.id,
             run.state,
             run.name,
-            run.alg,
-            run.loss,
+            run.alg or "–",
+            run.loss or "–",
             f"{run.epoch}/{run.epochs if run.epochs is not None else '–'}",
             accuracy(run.best),
             accuracy(run.last),
@@ -58,7 +52,9 @@ def list_all(results: Results = None, as_json: AsJson = False) -> None:
             run.device or "–",
             started(run.created),
         )
-    report.console().print(table)
+        for run in runs
+    ]
+    print(report.aligned(headings, rows, right=("epoch", "best", "last", "left")))
 
 
 @app.command()
