@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from typer.testing import Result
 
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.listing import ALIVE, summarize
+from eqprop_core.runs.log import read_events
+
+ANY = {"running", "paused", "stopped", "finished"}
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
@@ -42,6 +49,35 @@ def test_the_commands_of_the_first_hour_are_accepted(eqprop: Callable[..., Resul
         said = eqprop(*words).stdout
         if words[0] == "train" and "saved in" in said:
             run = run or said.split("saved in ")[1].split()[0]
+
+
+def test_the_commands_of_the_life_of_a_run_do_what_they_say(
+    eqprop: Callable[..., Result], tmp_path: Path
+) -> None:
+    (life,) = (text for _, text in BLOCKS if "--detach" in text)
+    lines = [shlex.split(line, comments=True)[1:] for line in life.strip().splitlines()]
+    run = RunFolder(Path(eqprop(*lines[0], "--mbs", "2", "--epochs", "30").stdout.strip()))
+    for words in lines[1:]:
+        if words[1] == "attach":
+            continue  # watches to the end; tests/runs follows one
+        wait_for_state(run, {"pause": ALIVE, "resume": ("paused", "stopped")}.get(words[1], ANY))
+        said = eqprop(*words).stdout
+        if words[1] == "show":
+            assert str(run.path.resolve()) in said
+        if words[1] == "stop":
+            wait_for_state(run, ("stopped",))
+    wait_for_state(run, ("running",))
+    eqprop("runs", "stop", "last")
+    wait_for_state(run, ("stopped",))
+    assert sum(record.event.kind == "run_resumed" for record in read_events(run.path / "events.jsonl")) == 1
+
+
+def wait_for_state(run: RunFolder, wanted: Collection[str]) -> None:
+    """Wait until the run stands as wanted; a detached process is slow to begin on a busy machine."""
+    deadline = time.monotonic() + 120
+    while (state := summarize(run.path).state) not in wanted or state == "starting":
+        assert time.monotonic() < deadline, run.read_state()
+        os.sched_yield()
 
 
 def test_every_command_of_the_table_exists(eqprop: Callable[..., Result]) -> None:
