@@ -53,7 +53,9 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
     if said not in ALIVE:
         return said
     beat = state.get("heartbeat")
-    silent = not isinstance(beat, (int, float)) or (now or time.time()) - beat > STALE_SECONDS
+    silent = (
+        not isinstance(beat, (int, float)) or (time.time() if now is None else now) - beat > STALE_SECONDS
+    )
     if said == "starting":  # its process has not come to write for itself yet
         return "lost" if silent else said
     if state.get("host") != socket.gethostname():

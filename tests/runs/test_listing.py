@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run, list_runs, standing
 
+NOW = 1.8e9
 HERE: dict[str, Any] = {
     "state": "running",
     "host": socket.gethostname(),
@@ -36,21 +36,21 @@ def make(root: Path, time_of_day: str, content: str | None = None, **state: Any)
     [
         ({}, "running"),
         ({"state": "paused"}, "paused"),
-        ({"state": "starting", "pid": None, "heartbeat": time.time()}, "starting"),
-        ({"state": "starting", "pid": None, "heartbeat": time.time() - 3600}, "lost"),
+        ({"state": "starting", "pid": None, "heartbeat": NOW}, "starting"),
+        ({"state": "starting", "pid": None, "heartbeat": NOW - 3600}, "lost"),
         ({"state": "finished", "pid": 2**22 + 1}, "finished"),
         ({"pid": 2**22 + 1}, "lost"),
         ({"process_started": 1.0}, "lost"),
         ({"pid": "text"}, "lost"),
         ({"pid": None}, "lost"),
-        ({"host": "elsewhere", "heartbeat": time.time()}, "running"),
-        ({"host": "elsewhere", "heartbeat": time.time() - 3600}, "unreachable"),
+        ({"host": "elsewhere", "heartbeat": NOW}, "running"),
+        ({"host": "elsewhere", "heartbeat": NOW - 3600}, "unreachable"),
         ({"host": "elsewhere", "heartbeat": "text"}, "unreachable"),
         ({"state": None}, "None"),
     ],
 )
 def test_how_a_run_stands(changes: dict[str, Any], expected: str) -> None:
-    assert standing({**HERE, **changes}) == expected
+    assert standing({**HERE, **changes}, now=NOW) == expected
 
 
 def test_a_run_is_found_by_folder_id_name_or_last(tmp_path: Path) -> None:
