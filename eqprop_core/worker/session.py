@@ -41,6 +41,7 @@ from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, 
 from eqprop_core.worker.heartbeat import Heartbeat
 
 FIGURE_SHARE = 0.02  # of the time, while training
+DRAWING_ERRORS = (OSError, ValueError, RuntimeError, MemoryError)  # a picture is never worth a run
 
 
 class Session:
@@ -185,15 +186,14 @@ class Session:
         self.stopped = True
         yield self.emit(ControlApplied(request="stopped", epoch=trainer.epoch + 1, batch=trainer.batch))
         yield from self.save_checkpoint(trainer)
+        yield from self._draw_all(trainer)
 
     def finish(self, trainer: Trainer) -> Iterator[Record]:
         """Save the final files, draw every figure, and end the run."""
         if self.path is not None:
             yield from self._save_model(trainer, names.FINAL_MODEL)
             yield from self._save(trainer, names.FINAL_CHECKPOINT)
-            yield from self._draw(trainer)
-            if self._gdu is not None:
-                yield from self.save_gdu(self._gdu)
+        yield from self._draw_all(trainer)
         last = trainer.histories["test"][-1] if trainer.histories["test"] else None
         yield self.emit(
             RunFinished(best_accuracy=trainer.best_accuracy, last_accuracy=last, seconds=self.seconds)
@@ -211,7 +211,7 @@ class Session:
                 seed=self.config.seed,
                 all_elements=self.config.all_elements,
             )
-        except OSError as error:
+        except DRAWING_ERRORS as error:
             yield self._warn("the figures and arrays of the GDU check", error)
 
     def _save(self, trainer: Trainer, name: str) -> Iterator[Record]:
@@ -246,6 +246,13 @@ class Session:
         except OSError as error:
             yield self._warn(name, error)
 
+    def _draw_all(self, trainer: Trainer) -> Iterator[Record]:
+        """Draw every figure, however long it takes: the work is over."""
+        if self.path is not None:
+            yield from self._draw(trainer)
+            if self._gdu is not None:
+                yield from self.save_gdu(self._gdu)
+
     def _draw(self, trainer: Trainer) -> Iterator[Record]:
         assert self.path is not None
         begun = time.monotonic()
@@ -258,12 +265,13 @@ class Session:
             if self._activity is not None:
                 where = f"{title} · epoch {self._activity.epoch}"
                 draw_activity(self.path / names.ACTIVITY_FIGURE, self._activity.layers, title=where)
-        except OSError as error:
+        except DRAWING_ERRORS as error:
             yield self._warn("a figure", error)
         self._drawing += time.monotonic() - begun
 
-    def _warn(self, what: str, error: OSError) -> Record:
-        return self.emit(Warned(message=f"{what} could not be written: {error.strerror or error}"))
+    def _warn(self, what: str, error: Exception) -> Record:
+        why = getattr(error, "strerror", None) or error
+        return self.emit(Warned(message=f"{what} could not be written: {why}"))
 
     def _note(self, line: str) -> None:
         if self._console is not None:
