@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -78,8 +79,18 @@ def main() -> None:
         app(prog_name="eqprop")
     except BrokenPipeError:
         # The reader has gone (`| head`); that is no error, and flushing at exit must not make it one.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         sys.exit(0)
+    except OSError as error:
+        _close_output()
+        with suppress(OSError):
+            report.say(f"error: {error.filename or 'the output'}: {error.strerror or error}")
+        sys.exit(1)
+
+
+def _close_output() -> None:
+    """Let nothing be written at exit that could not be written before."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

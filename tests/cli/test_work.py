@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -275,3 +277,14 @@ def test_the_demo_trains_and_checks_in_one_go(eqprop: Run, tmp_path: Path) -> No
     assert float(row.split()[1]) < 0.1
     (run,) = tmp_path.glob("results/EP/mse/*/*")
     assert list(run.glob("checks/*/gdu/distances.png"))
+
+
+def test_output_that_cannot_be_written_ends_in_words(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "eqprop_tui.cli.main", "presets", "list", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    gone = subprocess.run(["bash", "-c", f"{' '.join(program)} | head -1"], capture_output=True, text=True, check=False)  # fmt: skip
+    assert (gone.returncode, gone.stderr) == (0, "")
