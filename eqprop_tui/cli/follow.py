@@ -118,6 +118,8 @@ def _on_terminal(records: Iterable[Record], outcome: Outcome, screen: Console, e
                 case _:
                     if line := _progress_line(event):
                         progress.console.print(line, markup=False)
+        for task in progress.task_ids:  # the lines above tell how it ended
+            progress.remove_task(task)
 
 
 def _progress_line(event: Event) -> str:
