@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 FORMAT_VERSION = 1
 
@@ -185,6 +185,13 @@ class CheckpointSaved(Event):
     file: str
     epoch: int
     batch: int
+
+
+class Amended(Event):
+    """The run was resumed with other settings than it had; they hold from here on."""
+
+    kind = "amended"
+    settings: dict[str, JsonValue]
 
 
 class ControlReceived(Event):

@@ -6,6 +6,7 @@ Works on anything that has the settings as attributes; `config.py` declares them
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import Any
@@ -191,6 +192,10 @@ def _optimizer_problems(config: Any, shapes: Sequence[ConnectionShape]) -> Itera
 
 
 def _data_problems(config: Any) -> Iterator[Problem]:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,4})?|\d{1,4}", config.device):
+        yield Problem(
+            "device", config.device, "is not a device; auto, cpu, mps, cuda:1 and the index of a GPU are"
+        )
     if config.data_aug and config.task not in augmented_tasks():
         yield Problem(
             "data_aug",

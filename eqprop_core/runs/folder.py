@@ -23,7 +23,9 @@ import tomli_w
 
 from eqprop_core import __version__
 from eqprop_core.config import RunConfig, facts, read_toml
+from eqprop_core.events import Amended
 from eqprop_core.problems import ConfigError, Problem, flag, shown
+from eqprop_core.runs.log import read_events
 
 CONFIG = "config.toml"
 META = "meta.json"
@@ -164,6 +166,26 @@ class RunFolder:
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Replace `state.json`. Raises `OSError`."""
         write_text(self.path / STATE, json.dumps(state) + "\n")
+
+    def identity(self) -> dict[str, Any]:
+        """What a list of runs shows of this one, so that it need not open anything but `state.json`."""
+        meta = self.meta()
+        try:
+            config = self.config() or {}
+        except ConfigError:
+            config = {}
+        return {
+            **{name: meta.get(name) for name in ("id", "name", "preset", "created", "device")},
+            **{name: config.get(name) for name in ("model", "task", "alg", "loss", "epochs")},
+        }
+
+    def amendments(self) -> dict[str, Any]:
+        """Settings that were changed when the run was resumed, the latest of each."""
+        changed: dict[str, Any] = {}
+        for record in read_events(self.path / EVENTS):
+            if isinstance(record.event, Amended):
+                changed.update(record.event.settings)
+        return {name: value for name, value in changed.items() if name in RunConfig.model_fields}
 
     def fail(self, message: str) -> None:
         """Write down that a run ended before its process came to own it."""

@@ -19,7 +19,7 @@ def launch(run: RunFolder, *, more_epochs: int | None = None) -> int:
         words += ["--more-epochs", str(more_epochs)]
     appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        run.write_state({**run.read_state(), "state": "starting", "heartbeat": time.time()})
+        run.write_state({**run.identity(), **run.read_state(), "state": "starting", "heartbeat": time.time()})
         return os.posix_spawn(
             sys.executable,
             words,

@@ -149,7 +149,8 @@ def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
         return RunFolder(Path(wanted).expanduser())
     runs = list_runs(roots)
     if wanted == "last" and runs:
-        return RunFolder(runs[0].path)
+        here = list_runs([default_roots()[0]]) if roots is None else []
+        return RunFolder((here or runs)[0].path)
     found = [run for run in runs if run.name == wanted or (len(wanted) >= 2 and run.id.startswith(wanted))]
     if len(found) == 1:
         return RunFolder(found[0].path)

@@ -50,6 +50,8 @@ def make_plan(
     if load_path := flags.get("load_path", preset_settings.get("load_path")):
         stored = RunFolder.open(Path(str(load_path)))
         settings = stored.config()
+        if settings is not None:
+            settings = {**settings, **stored.amendments()}
     if settings is not None:
         layers.append(settings)
         preset_settings = {
@@ -81,15 +83,35 @@ def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[
         for name in Architecture.model_fields
         if name in flags and name != "dropouts" and getattr(stored, name) != getattr(config, name)
     ]
+    if stored.val_split or config.val_split:
+        problems += [
+            Problem(
+                name,
+                getattr(config, name),
+                f"would validate on images that were trained on; the run has {shown(getattr(stored, name))}",
+            )
+            for name in ("seed", "val_split", "train_samples", "task")
+            if getattr(stored, name) != getattr(config, name)
+        ]
     if problems:
         raise ConfigError(problems)
 
 
-def differences(before: Mapping[str, Any], config: RunConfig) -> list[str]:
-    """Settings of `config` that are not what was stored, as flags with both values."""
+def changed_settings(run: RunFolder, config: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Settings of `config` that are not what the run had when it last went on: what it had, and what now."""
+    before = {**(run.config() or {}), **run.amendments()}
     now = config.stored()
-    return [
-        f"{flag(name)} {shown(before.get(name, 'default'))} → {shown(now.get(name, 'default'))}"
+    return {
+        name: (before.get(name), now.get(name))
         for name in RunConfig.model_fields
         if facts(name)["stored"] and name not in ("todo", "epochs") and before.get(name) != now.get(name)
-    ]
+    }
+
+
+def in_flags(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Changed settings as flags with both values."""
+
+    def one(value: Any) -> str:
+        return "default" if value is None else shown(value)
+
+    return ", ".join(f"{flag(name)} {one(old)} → {one(new)}" for name, (old, new) in changes.items())

@@ -43,9 +43,11 @@ def in_words(event: Event) -> str:
             return f"{event.part:<10} {event.accuracy:6.2f} %  loss {loss}  {event.images:,} images"
         case Gdu() if event.epoch:
             worst = max(
-                (row.rmse for row in event.rows if row.rmse is not None and not row.readout), default=0
+                (row.rmse for row in event.rows if row.rmse and "." in row.name and not row.readout),
+                default=0,
             )
-            return f"GDU check at epoch {event.epoch}, batch {event.batch}: largest RMSE {worst:.3f}"
+            where = f"epoch {event.epoch}, batch {event.batch}"
+            return f"GDU check at {where}: largest RMSE of a parameter {worst:.3f}"
         case Angles():
             angles = (f"{name} {angle:.1f}°" for name, angle in event.angles.items() if angle is not None)
             return f"angles between forward and backward weights: {', '.join(angles)}"

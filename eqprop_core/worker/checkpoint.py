@@ -6,6 +6,7 @@ their network. The reference's `checkpoint.tar` (its `model_state_dict`) is read
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 import zipfile
@@ -26,8 +27,10 @@ FORMAT = 1
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write tensors, numbers, lists and text to a file, replacing it in one go. Raises `OSError`."""
+    buffer = io.BytesIO()  # torch turns a full disk into errors of its own; the file is written by us
+    torch.save({"format": FORMAT, **content}, buffer)
     with replacing(path) as file:
-        torch.save({"format": FORMAT, **content}, file)
+        file.write(buffer.getbuffer())
 
 
 def save_model(path: Path, net: Network) -> None:

@@ -23,6 +23,7 @@ from eqprop_core.data.datasets import Dataset, load_dataset
 from eqprop_core.data.randomness import generator
 from eqprop_core.devices import choose_device
 from eqprop_core.events import (
+    Amended,
     Evaluated,
     Event,
     Record,
@@ -37,7 +38,7 @@ from eqprop_core.learning.trainer import Running, Trainer, TrainingError, evalua
 from eqprop_core.networks.network import Network, build_network
 from eqprop_core.runs import folder as names
 from eqprop_core.runs.folder import RunError, RunFolder, results_root
-from eqprop_core.runs.settings import Plan, differences
+from eqprop_core.runs.settings import Plan, changed_settings, in_flags
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
@@ -206,8 +207,11 @@ def _begin_training(plan: Plan, root: Path | None, made: RunFolder | None, stop:
     else:
         assert run is not None
         opening += _resume(trainer, plan, run)
-        if changes := differences(run.config() or {}, ready.config):
-            opening.append(Warned(message=f"resumed with other settings: {', '.join(changes)}"))
+        if changes := changed_settings(run, ready.config):
+            opening.append(
+                Amended(settings={name: new for name, (_, new) in changes.items() if new is not None})
+            )
+            opening.append(Warned(message=f"resumed with other settings: {in_flags(changes)}"))
     opening += [Warned(message=warning) for warning in ready.warnings]
     published = plan.preset.expected if plan.preset else None
     session = Session(

@@ -82,7 +82,7 @@ class Session:
         if path is not None and folder is not None and path == folder.path:
             # An evaluation or a check inside a run leaves the run's own lock and state alone.
             self._lock = folder.lock()
-            self._heartbeat = Heartbeat(folder, _identity(folder, config), warn=self._note)
+            self._heartbeat = Heartbeat(folder, folder.identity(), warn=self._note)
         if path is not None:
             self._log = EventLog(path / names.EVENTS)
             self._console = (path / names.CONSOLE).open("a", encoding="utf-8", buffering=1)
@@ -277,15 +277,6 @@ class Session:
         if self._console is not None:
             with suppress(OSError):  # nothing is lost that the events do not have
                 self._console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-
-
-def _identity(folder: RunFolder, config: RunConfig) -> dict[str, Any]:
-    """What a list of runs shows of this one, so that it need not open anything but `state.json`."""
-    meta = folder.meta()
-    return {
-        **{name: meta.get(name) for name in ("id", "name", "preset", "created", "device")},
-        **{name: getattr(config, name) for name in ("model", "task", "alg", "loss")},
-    }
 
 
 def _arrays(result: GduResult) -> GduArrays:

@@ -1,7 +1,8 @@
-"""SIGINT and SIGTERM as a wish to stop: the first is granted after the batch, the second at once."""
+"""SIGINT, SIGTERM and SIGHUP as a wish to stop: the first is granted after the batch, the second at once."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -23,6 +24,15 @@ class StopWish:
         return self.signal is not None
 
 
+def _leave_terminal() -> None:
+    """Print to nowhere from now on: the terminal is gone, and writing to it would be an error."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        if os.isatty(descriptor):
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
 @contextmanager
 def stop_wishes(wish: StopWish) -> Iterator[None]:
     """Note signals in `wish` while the work lasts; outside the main thread there are none to note."""
@@ -34,8 +44,11 @@ def stop_wishes(wish: StopWish) -> Iterator[None]:
         if wish.signal is not None:
             raise KeyboardInterrupt
         wish.signal = number
+        if number == signal.SIGHUP:
+            _leave_terminal()
 
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # as nohup sets it
+    before = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield
     finally:

@@ -21,6 +21,9 @@ def demo() -> None:
     flags = {"load_path": run, "save": True, "betas": "0 0.01", "thirdphase": True}
     command = ("eqprop", "gducheck", "--load-path", run, "--save", "--thirdphase", "--betas", "0", "0.01")
     carry_out(make_plan("gducheck", flags, None, command))
-    report.say("RMSE and sign error near 0 and cosine near 1: EP follows the gradient. Next:")
+    report.say("Weights and biases with RMSE and sign error near 0, cosine near 1: EP follows the gradient.")
+    report.say(
+        "Neurons agree less where σ is not the identity: EP's updates of them contain its slope. Next:"
+    )
     report.say(f"  eqprop evaluate --load-path {trained.path}")
     report.say("  eqprop presets list")

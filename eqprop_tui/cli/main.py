@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -75,6 +77,7 @@ app.command()(devices.devices)
 
 def main() -> None:
     """Entry point of the console script."""
+    _usable_output()
     try:
         app(prog_name="eqprop")
     except BrokenPipeError:
@@ -86,6 +89,16 @@ def main() -> None:
         with suppress(OSError):
             report.say(f"error: {error.filename or 'the output'}: {error.strerror or error}")
         sys.exit(1)
+
+
+def _usable_output() -> None:
+    """Print to nowhere where a stream is closed, and something for letters that its encoding lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _close_output() -> None:

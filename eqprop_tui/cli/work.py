@@ -15,9 +15,16 @@ import typer
 from eqprop_core import catalogue
 from eqprop_core.presets import Preset, load_preset
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.folder import RunError, RunFolder, results_root
+from eqprop_core.runs.folder import (
+    BEST_MODEL,
+    FINAL_CHECKPOINT,
+    FINAL_MODEL,
+    RunError,
+    RunFolder,
+    results_root,
+)
 from eqprop_core.runs.launcher import launch
-from eqprop_core.runs.settings import Plan, Todo, differences, make_plan
+from eqprop_core.runs.settings import Plan, Todo, changed_settings, in_flags, make_plan
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
@@ -26,6 +33,7 @@ from eqprop_tui.cli.follow import Outcome, follow
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
 ]
+UNSAVED = (BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT)  # what a warning about such a file begins with
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 
 
@@ -78,17 +86,20 @@ def start_detached(plan: Plan) -> RunFolder:
     if plan.config.save is False:
         raise ConfigError([Problem("save", False, "a detached run is kept; leave --no-save out")])
     if plan.stored is not None:
-        if changes := differences(plan.stored.config() or {}, plan.config):
-            changed = ", ".join(changes)
-            raise RunError(f"{plan.stored.path}: goes on detached with its own settings only, not {changed}")
+        if changes := changed_settings(plan.stored, plan.config):
+            raise RunError(
+                f"{plan.stored.path}: goes on detached with its own settings only, not {in_flags(changes)}"
+            )
         launch(plan.stored, more_epochs=plan.more_epochs)
         return plan.stored
     config = plan.config
-    if catalogue.status(config.task, catalogue.data_root(_path(config.data_dir))).state in (
-        "absent",
-        "damaged",
-    ):
+    data = catalogue.status(config.task, catalogue.data_root(_path(config.data_dir)))
+    if data.state in ("absent", "damaged"):
         raise RunError(f"{config.task} is not here; fetch it first: eqprop data get {config.task}")
+    for name, size in (("train_samples", data.train_size), ("test_samples", data.test_size)):
+        wanted = getattr(config, name)
+        if wanted is not None and size is not None and wanted > size:
+            raise ConfigError([Problem(name, wanted, f"there are {size:,} images")])
     if config.seed is None:
         config = config.changed(seed=secrets.randbelow(2**31))
     preset = plan.preset.name if plan.preset else None
@@ -128,6 +139,9 @@ def carry_out(plan: Plan, *, keep: bool = True, as_json: bool = False) -> Outcom
             raise typer.Exit(128 + wish.signal)
         outcome.path = work.path if keep else None
         show(plan.config.todo, outcome, as_json=as_json)
+        if unsaved := [said for said in outcome.warnings if said.startswith(UNSAVED)]:
+            report.say(f"error: not everything was saved: {unsaved[-1]}")
+            raise typer.Exit(1)
         return outcome
 
 
@@ -142,7 +156,9 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
     if todo == "train" and outcome.finished is not None:
         best, last = outcome.finished.best_accuracy, outcome.finished.last_accuracy
         if best is not None and last is not None:
-            out.print(f"test {last:.2f} %, best {best:.2f} %, in {outcome.finished.seconds:.1f} s")
+            held_out = outcome.epochs and outcome.epochs[-1].validation_accuracy is not None
+            judged = "best on validation" if held_out else "best"
+            out.print(f"test {last:.2f} %, {judged} {best:.2f} %, in {outcome.finished.seconds:.1f} s")
     for part in outcome.evaluated:
         out.print(in_words(part))
     if outcome.path is not None:

@@ -56,7 +56,9 @@ def batches_told(folder: Path) -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_stops_after_the_batch_and_the_run_ends_as_if_it_had_not(
     number: signal.Signals, code: int, tmp_path: Path, eqprop: Run
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -110,10 +111,58 @@ def test_flags_win_over_the_stored_run_and_are_told(run: Path, eqprop: Run) -> N
     assert tomllib.loads((run / "config.toml").read_text())["lrs"] == [0.1, 0.1]
 
 
+def test_settings_that_were_changed_on_resuming_hold_from_then_on(run: Path, eqprop: Run) -> None:
+    eqprop("train", "--load-path", run, "--epochs", "1", "--lrs", "0.01", "0.02")
+    said = eqprop("train", "--load-path", run, "--epochs", "1").stderr
+    assert "resumed with other settings" not in said
+    groups = checkpoint.load(run / "checkpoint.tar")["optimizer_state_dict"]["param_groups"]
+    assert [group["lr"] for group in groups] == [0.01, 0.02]
+    said = eqprop("train", "--load-path", run, "--epochs", "1", "--lrs", "0.1", "0.1").stderr
+    assert "--lrs 0.01 0.02 → 0.1 0.1" in said
+
+
+@pytest.mark.parametrize("flags", [["--seed", "9"], ["--val-split", "0.5"], ["--train-samples", "50"]])
+@pytest.mark.parametrize("todo", ["evaluate", "train"])
+def test_validation_images_stay_apart_from_those_that_were_trained_on(
+    flags: list[str], todo: str, eqprop: Run, tmp_path: Path
+) -> None:
+    eqprop("train", *TINY, "--val-split", "0.2")
+    (run,) = tmp_path.glob("results/EP/mse/*/*")
+    said = eqprop(todo, "--load-path", run, *flags, code=2).stderr
+    assert f"{flags[0]} {flags[1]}: would validate on images that were trained on" in said
+
+
+@pytest.mark.parametrize("words", [["--device", "foo"], ["--train-samples", "99999"]], ids=str)
+def test_a_detached_run_that_cannot_start_is_refused(words: list[str], eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", "--preset", "digits-mlp-ep", *words, "--detach", code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_without_letters_or_without_a_place_is_still_printed(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "eqprop_tui.cli.main", "presets", "show", "digits-mlp-ep"]
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(program, env=plain, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for closed in (">&-", "2>&-"):
+        line = f"{' '.join(program)} {closed}"
+        assert subprocess.run(["bash", "-c", line], capture_output=True, check=False).returncode == 0
+
+
+def test_a_run_whose_model_could_not_be_saved_ends_with_1(
+    eqprop: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("eqprop_core.worker.session.checkpoint.save_model", full)
+    assert "not everything was saved: final_model.pt" in eqprop("train", *TINY, code=1).stderr
+
+
 def test_a_run_goes_on_with_another_optimizer(run: Path, eqprop: Run) -> None:
     said = eqprop("train", "--load-path", run, "--epochs", "1", "--optim", "adam").stderr
     assert "--optim adam starts afresh" in said
-    said = eqprop("train", "--load-path", run, "--epochs", "1").stderr
+    assert "starts afresh" not in eqprop("train", "--load-path", run, "--epochs", "1").stderr
+    said = eqprop("train", "--load-path", run, "--epochs", "1", "--optim", "sgd").stderr
     assert "--optim sgd starts afresh" in said
     assert state(run)["state"] == "finished"
 
@@ -253,7 +302,7 @@ def test_a_disk_that_is_full_is_a_warning_and_training_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr("eqprop_core.worker.session.checkpoint.save", full)
         patch.setattr("eqprop_core.worker.session.draw_accuracy", full)
-        said = eqprop("train", *TINY, "--epochs", "2").stderr
+        said = eqprop("train", *TINY, "--epochs", "2", code=1).stderr
     assert "checkpoint.tar could not be written: No space left on device" in said
     (run,) = tmp_path.glob("results/EP/mse/*/*")
     assert state(run)["epoch"] == 2
