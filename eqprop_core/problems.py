@@ -51,6 +51,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
+        if self.setting == "config" and isinstance(self.value, str):  # a file, not a flag
+            return f"{_line(self.value, 300)}: {_line(self.message, 360)}"
         value = "" if self.value is None else f" {shown(self.value)}"
         return f"{_line(flag(self.setting), 60)}{value}: {_line(self.message, 360)}"
 

@@ -7,7 +7,7 @@ architecture is used; a flag that contradicts it is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from eqprop_core.config import Architecture, RunConfig, combine, facts
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import refused_flags
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import CONFIG, RunFolder
 
 Todo = Literal["train", "evaluate", "gducheck"]
 
@@ -61,7 +61,12 @@ def make_plan(
         name: str(Path(str(flags[name])).expanduser().absolute()) for name in ("data_dir",) if name in flags
     }
     layers += [preset_settings, flags, places, {"todo": todo}]
-    config = combine(*layers)
+    try:
+        config = combine(*layers)
+    except ConfigError as error:
+        raise ConfigError(
+            [_located(problem, stored, settings or {}, flags) for problem in error.problems]
+        ) from None
     if settings is not None:
         _refuse_contradictions(combine({**settings, "todo": "evaluate"}), config, flags)
     if refused := refused_flags(config, flags):
@@ -70,6 +75,15 @@ def make_plan(
     if more is not None and settings is not None:
         config = config.changed(epochs=settings.get("epochs", 1))
     return Plan(config, stored, preset, command, more)
+
+
+def _located(
+    problem: Problem, stored: RunFolder | None, settings: Mapping[str, Any], flags: Mapping[str, Any]
+) -> Problem:
+    """Say where a setting came from that nobody typed."""
+    if stored is None or problem.setting in flags or problem.setting not in settings:
+        return problem
+    return replace(problem, message=f"{problem.message} (in {stored.path / CONFIG})")
 
 
 def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[str, Any]) -> None:

@@ -48,7 +48,7 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunError(f"{path}: there is no such file") from None
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Weights only" in str(error):
+        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
             raise RunError(
                 f"{path}: refused, it holds more than numbers (Python objects that could run code); "
                 f"only state dicts are read"

@@ -67,6 +67,20 @@ def label(ax: Axes, *, x: str = "", y: str = "", title: str = "", remark: str = 
         ax.set_title(remark, loc="right", fontsize=8, parse_math=False, **WORDS)
 
 
+def remark_inside(ax: Axes, text: str) -> None:
+    """A small remark in the upper right of a panel that is too narrow to have it beside its title."""
+    ax.text(
+        0.98,
+        0.97,
+        text,
+        ha="right",
+        va="top",
+        transform=ax.transAxes,
+        fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
+    )
+
+
 def note(ax: Axes, text: str) -> None:
     """Say in the middle of a panel why it is empty."""
     ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, fontsize=9, **WORDS)

@@ -37,6 +37,7 @@ from eqprop_core.worker.drawing import (
     note,
     number,
     panels,
+    remark_inside,
     within_reach,
     write,
 )
@@ -140,8 +141,8 @@ def draw_activity(path: Path, layers: Sequence[LayerActivity], *, title: str = "
             x="activity" if lowest else "",
             y="neurons (%)" if first else "",
             title=layer.name,
-            remark=_stuck(layer),
         )
+        remark_inside(ax, _stuck(layer))
     for ax in axes[len(layers) :]:
         ax.set_visible(False)
     entitle(figure, title)

@@ -89,6 +89,11 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), progress: bool = True)
         device=device,
         progress=progress,
     )
+    data = catalogue.status(
+        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
+    )
+    if data.state == "subset":
+        warnings.append(f"{config.task} is a subset: {data.note}")
     net = build_network(config.model_part(), generator=generator(config.seed, "weights"))
     if net.classes != len(dataset.info.classes):
         raise RunError(

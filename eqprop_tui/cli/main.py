@@ -31,8 +31,8 @@ class ErrorsInWords(TyperGroup):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            for problem in error.problems:
-                report.say(f"error: {problem}")
+            for line in str(error).splitlines():
+                report.say(f"error: {line}")
             raise typer.Exit(2) from None
         except (RunError, DataError) as error:
             report.say(f"error: {error}")

@@ -36,7 +36,8 @@ def list_presets(
         report.say("no preset mentions all of these words; `eqprop presets list` shows all")
         raise typer.Exit(1)
     table = report.plain_table()
-    for name in ("name", "title", "data"):
+    table.add_column("name", no_wrap=True)  # to be copied whole
+    for name in ("title", "data"):
         table.add_column(name)
     table.add_column("expected", justify="right")
     present = {_group(preset) for preset in chosen}

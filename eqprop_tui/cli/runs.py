@@ -97,7 +97,10 @@ def attach(run: Wanted) -> None:
     except KeyboardInterrupt:
         report.say(f"detached; the run goes on: eqprop runs attach {run}")
         raise typer.Exit(130) from None
-    report.say(summarize(folder.path).state)
+    state = summarize(folder.path).state
+    report.say(state)
+    if state in ("lost", "failed"):
+        raise typer.Exit(1)
 
 
 @app.command()
