@@ -188,10 +188,16 @@ class CheckpointSaved(Event):
 
 
 class Amended(Event):
-    """The run was resumed with other settings than it had; they hold from here on."""
+    """The run goes on with other settings than it had: changed on resuming, or in flight.
+
+    In flight, `epoch` (from 1) and `batch` are the last ones before they held: a run that is resumed from
+    before that place changes them there again.
+    """
 
     kind = "amended"
     settings: dict[str, JsonValue]
+    epoch: int | None = None
+    batch: int | None = None
 
 
 class ControlReceived(Event):

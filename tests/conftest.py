@@ -25,8 +25,10 @@ def _fixed_seed() -> None:
 def _no_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep a person's own presets, data and run folders out of the tests, and the tests out of theirs."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("EQPROP_DATA", "EQPROP_RESULTS"):
+    for name in ("EQPROP_DATA", "EQPROP_RESULTS", "SLURM_JOB_ID", "XDG_SESSION_ID"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EQPROP_LINES", str(home / "lines"))
+    monkeypatch.setenv("EQPROP_FOREGROUND", "1")  # a process for each training would take most of the time
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(home))
 

@@ -46,7 +46,8 @@ class Trainer:
     `epoch` and `batch` are the position, both from 0: what comes next. `histories` holds one value an epoch
     for `train`, `validation`, `test` (accuracies in per cent) and `loss`. `algorithm` is the one that the
     configuration names unless given. `boundary` is called after each batch, when `state()` may be saved;
-    training ends there, `stopped`, if it returns True.
+    training ends there, `stopped`, if it returns True. `epochs`, `lr_factor` and `events_per_second` may be
+    changed there; `apply_rates` makes a new factor hold.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class Trainer:
             "loss": [],
         }
         self.best_accuracy: float | None = None
+        self.lr_factor = 1.0
+        self.events_per_second = EVENTS_PER_SECOND
         self.evaluated: dict[str, tuple[float, float]] = {}
         self.last_gdu: GduResult | None = None
 
@@ -109,6 +112,7 @@ class Trainer:
             "histories": {name: list(values) for name, values in self.histories.items()},
             "best_accuracy": self.best_accuracy,
             "epochs": self.epochs,
+            "lr_factor": self.lr_factor,
         }
 
     def restore(self, state: dict[str, Any], *, with_optimizer: bool = True) -> None:
@@ -122,12 +126,20 @@ class Trainer:
         self.histories = {name: list(state["histories"][name]) for name in self.histories}
         self.best_accuracy = state["best_accuracy"]
         self.epochs = int(state["epochs"])
+        self.lr_factor = float(state.get("lr_factor", 1.0))
         # What the configuration says now wins over what the optimizer had when it was saved.
         decays = self.config.wds or [0.0] * len(self.rates)
-        for group, rate, decay in zip(self.optimizer.param_groups, self.rates, decays, strict=True):
-            group.update({"lr": rate, "weight_decay": decay})
+        for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
             if "momentum" in group:
                 group["momentum"] = self.config.mmt
+
+    def apply_rates(self) -> None:
+        """Give the optimizer the learning rates of the present epoch: decay and factor."""
+        rates = self.rates
+        if self.config.lr_decay:
+            rates = tuple(decayed(rate, self.epoch, self.config.decay_epochs) for rate in rates)
+        set_rates(self.optimizer, [rate * self.lr_factor for rate in rates])
 
     def run(self) -> Iterator[Event]:
         """Train from the present position to the last epoch. Raises `TrainingError`.
@@ -142,9 +154,7 @@ class Trainer:
         started = self.clock()
         if self.batch == 0:
             self.running = Running(self.device)
-        if self.config.lr_decay:
-            rates = [decayed(rate, self.epoch, self.config.decay_epochs) for rate in self.rates]
-            set_rates(self.optimizer, rates)
+        self.apply_rates()
         count = self.batches_per_epoch
         yield EpochStarted(epoch=self.epoch + 1, batches=count, rates=list(rates_of(self.optimizer)))
         yield from self._train(count)
@@ -210,7 +220,7 @@ class Trainer:
             yield from seen
             now = self.clock()
             late = now - self.begun > SECONDS_OF_FREQUENT_EVENTS and item.index not in sparse
-            if (now - said >= 1 / EVENTS_PER_SECOND and not late) or self.batch == count:
+            if (now - said >= 1 / self.events_per_second and not late) or self.batch == count:
                 speed = (self.running.images - images_said) / max(now - said, 1e-9)
                 said, images_said = now, self.running.images
                 yield BatchFinished(

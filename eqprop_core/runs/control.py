@@ -1,36 +1,73 @@
-"""Requests to a run from outside: a file each in `control/`, taken away by the process that owns the run."""
+"""Requests to a run from outside: a file each in `control/`, taken away by the process that owns the run.
+
+The standard library only, since a process that waits for its turn serves requests too.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
 import time
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from eqprop_core.runs.folder import RunError, RunFolder, write_text
+from eqprop_core.runs.files import write_text
 
 CONTROL = "control"
-Request = Literal["stop", "pause", "resume", "checkpoint", "check"]
+Request = Literal["stop", "pause", "resume", "checkpoint", "check", "set"]
 REQUESTS: tuple[Request, ...] = get_args(Request)
 LARGEST = 65536  # bytes; a larger file is no request
 
 
-def ask(run: RunFolder, request: Request) -> None:
-    """Ask the process that owns a run for something. Raises `RunError` if the folder cannot be written."""
-    try:
-        folder = run.path / CONTROL
-        folder.mkdir(exist_ok=True)
-        name = f"{time.time_ns()}-{secrets.token_hex(3)}.json"
-        write_text(folder / name, json.dumps({"request": request}) + "\n")
-    except OSError as error:
-        raise RunError(f"{run.path}: cannot be asked: {error.strerror or error}") from None
+@dataclass(frozen=True)
+class Bounds:
+    """What a setting that can be changed in flight accepts: above `low`, up to `high`."""
+
+    low: float
+    high: float
+    whole: bool = False
+
+    def accept(self, value: object) -> bool:
+        """Whether a value is one of these."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        return self.low < value <= self.high and (not self.whole or isinstance(value, int))
 
 
-def take(run: RunFolder) -> list[Request]:
+CHANGEABLE: dict[str, Bounds] = {
+    "lr_factor": Bounds(0, 1e6),  # on all learning rates, after their decay
+    "epochs": Bounds(0, 10**6, whole=True),  # the number of the last one
+    "checkpoint_every": Bounds(0, 10**6),  # minutes
+    "event_rate": Bounds(0, 10),  # batch events a second
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it was found; `settings` are those of `set`, all within their bounds."""
+
+    request: Request
+    settings: dict[str, int | float] = field(default_factory=dict)
+
+
+def ask(run: Path, request: Request, settings: Mapping[str, int | float] | None = None) -> None:
+    """Ask the process that owns the run in this folder for something. Raises `OSError`."""
+    folder = run / CONTROL
+    folder.mkdir(exist_ok=True)
+    name = f"{time.time_ns()}-{secrets.token_hex(3)}.json"
+    content: dict[str, Any] = {"request": request}
+    if settings:
+        content["settings"] = dict(settings)
+    write_text(folder / name, json.dumps(content) + "\n")
+
+
+def take(run: Path) -> list[Asked]:
     """Take away the requests that are there, the oldest first; what is no request is removed."""
-    taken: list[Request] = []
+    taken: list[Asked] = []
     try:
-        waiting = sorted((run.path / CONTROL).glob("*.json"))
+        waiting = sorted((run / CONTROL).glob("*.json"))
     except OSError:
         return taken
     for path in waiting:
@@ -41,7 +78,17 @@ def take(run: RunFolder) -> list[Request]:
         except (OSError, ValueError, RecursionError):
             path.unlink(missing_ok=True)
             continue
-        request = content.get("request") if isinstance(content, dict) else None
-        if request in REQUESTS:
-            taken.append(request)
+        if (asked := _understood(content)) is not None:
+            taken.append(asked)
     return taken
+
+
+def _understood(content: object) -> Asked | None:
+    """The request that a file holds, or None if it is none."""
+    if not isinstance(content, dict) or content.get("request") not in REQUESTS:
+        return None
+    settings = content.get("settings", {})
+    if not isinstance(settings, dict):
+        return None
+    valid = all(name in CHANGEABLE and CHANGEABLE[name].accept(value) for name, value in settings.items())
+    return Asked(content["request"], settings) if valid else None

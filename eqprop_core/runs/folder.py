@@ -5,15 +5,16 @@ Knows nothing of torch. Layout: results/<alg>/<loss>/<yyyy-mm-dd>/<hh-mm-ss>, wi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
 import secrets
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +25,9 @@ import tomli_w
 from eqprop_core import __version__
 from eqprop_core.config import RunConfig, facts, read_toml
 from eqprop_core.events import Amended
+from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
+from eqprop_core.runs.files import locked, read_json, write_text
 from eqprop_core.runs.log import read_events
 
 CONFIG = "config.toml"
@@ -49,42 +52,6 @@ class RunError(RuntimeError):
     """A folder that is not a run, or a run that cannot be used; the message says which and what to do."""
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that appears whole or not at all: temporary file beside it, sync, rename.
-
-    The temporary name is always the same, so that what a killed process left behind is taken over.
-    """
-    unfinished = path.with_name(f".{path.name}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames in a folder last through a power cut, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with replacing(path) as file:
-        file.write(text.encode("utf-8"))
-
-
 def results_root(config: RunConfig) -> Path:
     """Where runs are kept: --results, else EQPROP_RESULTS, else ./results."""
     return Path(config.results or os.environ.get("EQPROP_RESULTS") or "results").expanduser()
@@ -103,13 +70,13 @@ class RunFolder:
         config: RunConfig,
         *,
         command: Sequence[str],
-        preset: str | None = None,
-        extra: Mapping[str, Any] | None = None,
+        preset: Preset | None = None,
+        labels: Mapping[str, Any] | None = None,
         now: datetime | None = None,
     ) -> RunFolder:
         """Make the folder of a new run with its configuration and `meta.json`. Raises `RunError`.
 
-        `extra` goes into `meta.json`: versions of libraries, device, threads.
+        `labels` may hold `tags` (a list) and a `note`; the name is that of the configuration or the preset.
         """
         now = now or datetime.now()
         day = root / config.alg / config.loss / now.strftime("%Y-%m-%d")
@@ -120,14 +87,18 @@ class RunFolder:
             write_text(path / HYPERPARAMETERS, hyperparameters(config, command))
             meta = {
                 "id": secrets.token_hex(4),
-                "name": config.name or preset or path.name,
-                "preset": preset,
+                "name": config.name or (preset.name if preset else path.name),
+                "tags": [],
+                "note": "",
+                **(labels or {}),
+                "preset": preset.name if preset else None,
+                "expected": asdict(preset.expected) if preset and preset.expected else None,
                 "created": now.astimezone().isoformat(timespec="seconds"),
                 "command": list(command),
                 "host": socket.gethostname(),
                 "eqprop": __version__,
+                "commit": _commit(),
                 "python": platform.python_version(),
-                **(extra or {}),
             }
             write_text(path / META, json.dumps(meta, indent=2) + "\n")
         except OSError as error:
@@ -163,6 +134,32 @@ class RunFolder:
             raise ConfigError([Problem(key, settings[key], f"is not a setting ({path})") for key in unknown])
         return settings
 
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Add to `meta.json` what the process that owns the run finds out; what cannot be written is lost."""
+        with suppress(OSError):
+            write_text(self.path / META, json.dumps({**self.meta(), **facts}, indent=2) + "\n")
+
+    def relabel(self, **labels: Any) -> None:
+        """Change `name`, `tags` or `note`. Raises `OSError`.
+
+        The process that owns the run, if there is one, takes them over into `state.json` by itself.
+        """
+        write_text(self.path / META, json.dumps({**self.meta(), **labels}, indent=2) + "\n")
+        with suppress(RunError), self.lock():
+            if state := self.read_state():
+                self.write_state({**state, **self.labels()})
+
+    def labels(self) -> dict[str, Any]:
+        """What a person calls the run: its name and tags."""
+        meta = self.meta()
+        return {name: meta[name] for name in ("name", "tags") if name in meta}
+
+    def expected_accuracy(self) -> float | None:
+        """The published accuracy in per cent of the preset that the run came from."""
+        expected = self.meta().get("expected")
+        error = expected.get("test_error") if isinstance(expected, dict) else None
+        return 100 - error if isinstance(error, (int, float)) else None
+
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Replace `state.json`. Raises `OSError`."""
         write_text(self.path / STATE, json.dumps(state) + "\n")
@@ -175,7 +172,7 @@ class RunFolder:
         except ConfigError:
             config = {}
         return {
-            **{name: meta.get(name) for name in ("id", "name", "preset", "created", "device")},
+            **{name: meta.get(name) for name in ("id", "name", "tags", "preset", "created", "device")},
             **{name: config.get(name) for name in ("model", "task", "alg", "loss", "epochs")},
         }
 
@@ -188,31 +185,32 @@ class RunFolder:
         return {name: value for name, value in changed.items() if name in RunConfig.model_fields}
 
     def fail(self, message: str) -> None:
-        """Write down that a run ended before its process came to own it."""
-        with suppress(OSError), suppress(RunError), self.lock():
-            self.write_state({**self.read_state(), "state": "failed", "message": message[:2000]})
+        """Write down that a run ended before it began, or began again; a complete one stays complete."""
+        state = self.read_state()
+        how = "finished" if state.get("before") == "finished" else "failed"
+        with suppress(OSError):
+            self.write_state({**state, "state": how, "message": message[:2000]})
 
     def lock(self) -> IO[bytes]:
         """Own the run until the file that is returned is closed. Raises `RunError` if another does."""
-        file = (self.path / LOCK).open("ab")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
+            descriptor = locked(self.path / LOCK)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
+        if descriptor is None:
             state = self.read_state()
-            owner = f"process {state.get('pid')} on {state.get('host')}" if state else "another process"
-            raise RunError(f"{self.path}: is in use by {owner}") from None
-        except OSError:
-            pass  # a file system without locks: better to run than to refuse
-        return file
+            pid = state.get("pid")
+            owner = f"process {pid} on {state.get('host')}" if pid else "another process"
+            raise RunError(f"{self.path}: is in use by {owner}")
+        return os.fdopen(descriptor, "r+b", buffering=0)
 
     def read_state(self) -> dict[str, Any]:
         """What `state.json` says; empty where it cannot be read."""
-        return _read_json(self.path / STATE)
+        return read_json(self.path / STATE)
 
     def meta(self) -> dict[str, Any]:
         """What `meta.json` says; empty where it cannot be read."""
-        return _read_json(self.path / META)
+        return read_json(self.path / META)
 
     def append_hyperparameters(self, text: str) -> None:
         """Add a paragraph to `hyperparameters.txt`, as an evaluation does."""
@@ -228,12 +226,15 @@ class RunFolder:
             raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+def _commit() -> str | None:
+    """The commit of the checkout that this program runs from, None where it is installed otherwise."""
+    home = Path(__file__).parents[2]
+    if not (home / ".git").exists():
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        words = ["git", "-C", str(home), "rev-parse", "HEAD"]
+        return subprocess.run(words, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    return None
 
 
 def _new_folder(parent: Path, name: str) -> Path:

@@ -2,34 +2,134 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from eqprop_core.config import RunConfig
 from eqprop_core.runs.folder import CONSOLE, RunError, RunFolder
+from eqprop_core.runs.logout import outliving
+from eqprop_core.runs.places import Place, choose_place
+from eqprop_core.runs.queue import Ticket, in_line, line_of, take_ticket
 
 
-def launch(run: RunFolder, *, more_epochs: int | None = None) -> int:
-    """Start the worker of a run and return its process id. Raises `RunError` if that cannot be done.
+@dataclass(frozen=True)
+class Start:
+    """How a run is to be started.
 
-    What it prints goes to the run's `console.log`; hang-up and Ctrl-C of this terminal do not reach it.
+    `more_epochs` are added to those that a run has done; `changes` are settings that a resumed run goes on
+    with. `now` does not wait for its device; `on_finish` is a shell command for when the run has ended.
     """
-    words = [sys.executable, "-m", "eqprop_core.worker", str(run.path.resolve())]
-    if more_epochs is not None:
-        words += ["--more-epochs", str(more_epochs)]
-    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+
+    more_epochs: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    now: bool = False
+    on_finish: str | None = None
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A process that was started: its id, its device, the runs that come before it there, what to know."""
+
+    pid: int
+    place: Place
+    ahead: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+
+def launch(run: RunFolder, config: RunConfig, wanted: Start | None = None) -> Launched:
+    """Start the worker of a run. Raises `RunError` if that cannot be done, `ConfigError` for its device.
+
+    The worker is given the run's lock and a ticket for its device, so that whatever happens to this process,
+    neither is anybody else's. What it prints goes to the run's `console.log`; hang-up and Ctrl-C of this
+    terminal do not reach it.
+    """
+    wanted = wanted or Start()
+    place, warning = choose_place(config.device, _runs_in_line)
+    warnings = [warning] if warning else []
+    lock = run.lock()
     try:
-        run.write_state({**run.identity(), **run.read_state(), "state": "starting", "heartbeat": time.time()})
-        return os.posix_spawn(
-            sys.executable,
-            words,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(run.path / CONSOLE), appending, 0o666),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-        )
+        ticket = take_ticket(line_of(place.line), run.path.resolve())
     except OSError as error:
+        ticket = None
+        warnings.append(f"runs cannot wait for {place.key} here ({error}); this one starts at once")
+    try:
+        ahead = tuple(ticket.ahead()) if ticket is not None else ()
+        words, said = outliving(_words(run, place, wanted, lock.fileno(), ticket))
+        before = run.read_state()
+        run.write_state(
+            {
+                **run.identity(),
+                **{name: before[name] for name in SUMMARY if name in before},
+                "before": before.get("state"),
+                "state": "starting",
+                "device": place.key,
+                "heartbeat": time.time(),
+            }
+        )
+        pid = _spawn(words, run.path / CONSOLE, place, [lock.fileno(), *_held(ticket)])
+    except OSError as error:
+        if ticket is not None:
+            ticket.path.unlink(missing_ok=True)
         raise RunError(f"{run.path}: its process cannot be started: {error.strerror or error}") from None
+    finally:  # the worker has its own copies
+        lock.close()
+        for descriptor in _held(ticket):
+            os.close(descriptor)
+    return Launched(pid, place, () if wanted.now else ahead, (*warnings, *said))
+
+
+SUMMARY = ("epoch", "best", "last", "seconds_an_epoch")  # of a run that goes on, until it says so itself
+
+
+def _runs_in_line(place: Place) -> int:
+    try:
+        return len(in_line(line_of(place.line)))
+    except OSError:
+        return 0
+
+
+def _held(ticket: Ticket | None) -> list[int]:
+    return [] if ticket is None else [ticket.descriptor]
+
+
+def _words(run: RunFolder, place: Place, wanted: Start, lock: int, ticket: Ticket | None) -> list[str]:
+    """The command line of the worker."""
+    words = [sys.executable, "-m", "eqprop_core.worker", str(run.path.resolve())]
+    words += ["--device", place.key, "--lock", str(lock)]
+    if place.uuid:
+        words += ["--uuid", place.uuid]
+    if ticket is not None:
+        words += ["--ticket", str(ticket.path), "--ticket-lock", str(ticket.descriptor)]
+    if wanted.now:
+        words.append("--now")
+    if wanted.more_epochs is not None:
+        words += ["--more-epochs", str(wanted.more_epochs)]
+    if wanted.changes:
+        words += ["--changes", json.dumps(dict(wanted.changes))]
+    if wanted.on_finish:
+        words += ["--on-finish", wanted.on_finish]
+    return words
+
+
+def _spawn(words: list[str], console: Path, place: Place, kept: list[int]) -> int:
+    """Start a process with nothing of this terminal; it keeps the descriptors `kept`. Raises `OSError`."""
+    for descriptor in kept:
+        os.set_inheritable(descriptor, True)
+    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawn(
+        words[0],
+        words,
+        {**os.environ, **place.environment},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(console), appending, 0o666),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )

@@ -15,7 +15,7 @@ import psutil
 from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
-ALIVE = ("starting", "running", "paused")
+ALIVE = ("starting", "queued", "running", "paused")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class RunSummary:
     device: str | None
     created: str | None
     seconds_an_epoch: float | None
+    ahead: int | None
 
     @property
     def seconds_left(self) -> float | None:
@@ -102,6 +103,7 @@ def summarize(path: Path) -> RunSummary:
         device=text("device"),
         created=text("created"),
         seconds_an_epoch=number("seconds_an_epoch"),
+        ahead=int(ahead) if (ahead := number("ahead")) is not None else None,
     )
 
 

@@ -65,6 +65,10 @@ def follow_events(
     A line that is not complete yet is waited for.
     """
     rest = b""
+    while not path.exists():  # its process has not begun
+        if ended():
+            return
+        time.sleep(pause)
     with path.open("rb") as file:
         while True:
             last = ended()  # asked before reading: what was written before the end is read

@@ -7,7 +7,7 @@ architecture is used; a flag that contradicts it is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,8 @@ Todo = Literal["train", "evaluate", "gducheck"]
 class Plan:
     """One thing to do: the whole configuration, the run it starts from, and where it came from.
 
-    `more_epochs` is `--epochs` where a training is resumed: how many to add.
+    `more_epochs` is `--epochs` where a training is resumed: how many to add. `labels` are the tags and the
+    note of a new run.
     """
 
     config: RunConfig
@@ -32,6 +33,7 @@ class Plan:
     preset: Preset | None = None
     command: tuple[str, ...] = ()
     more_epochs: int | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_plan(
@@ -111,10 +113,14 @@ def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[
         raise ConfigError(problems)
 
 
-def changed_settings(run: RunFolder, config: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Settings of `config` that are not what the run had when it last went on: what it had, and what now."""
-    before = {**(run.config() or {}), **run.amendments()}
+def changed_settings(before: Mapping[str, Any], config: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Settings of `config` that are not those that a run had `before`: what it had, and what it has now.
+
+    None where nothing is known of what it had, as of a checkpoint of the reference.
+    """
     now = config.stored()
+    if not before:
+        return {}
     return {
         name: (before.get(name), now.get(name))
         for name in RunConfig.model_fields

@@ -20,7 +20,8 @@ from torch import Tensor
 from eqprop_core.config import ModelConfig
 from eqprop_core.networks.network import Network
 from eqprop_core.problems import ConfigError
-from eqprop_core.runs.folder import RunError, replacing
+from eqprop_core.runs.files import replacing
+from eqprop_core.runs.folder import RunError
 
 FORMAT = 1
 

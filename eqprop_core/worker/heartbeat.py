@@ -54,7 +54,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_BEATS):
-            self.update()
+            self.update(**self._folder.labels())  # a person may have given the run another name
 
     def _write(self) -> None:
         self._state.update(heartbeat=time.time(), memory=self._process.memory_info().rss)

@@ -1,39 +1,54 @@
-"""What the owner of a run does when it is asked: stop, pause, resume, checkpoint, check.
+"""What the owner of a run does when it is asked: stop, pause, resume, checkpoint, check, set.
 
 A thread takes requests from `control/` and says so within a second, also while a batch takes minutes; they
-take effect between two batches, in the thread that trains.
+take effect between two batches, in the thread that trains. Signals are granted in the same place.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
 
-from eqprop_core.events import ControlApplied, ControlReceived
+from eqprop_core.events import Amended, ControlApplied, ControlReceived, Event, Warned
 from eqprop_core.learning.trainer import Trainer
-from eqprop_core.runs.control import Request, take
+from eqprop_core.runs.control import Asked, take
 from eqprop_core.runs.folder import RunFolder
+from eqprop_core.worker.scheduler import requeue
 from eqprop_core.worker.session import Session
+from eqprop_core.worker.signals import Wishes
 
 SECONDS_BETWEEN_LOOKS = 0.25
 
 
 class Requests:
-    """Serves requests to a run while it is entered; the trainer calls `boundary` between batches."""
+    """Serves requests to a run while it is entered; the trainer calls `boundary` between batches.
 
-    def __init__(self, run: RunFolder, session: Session, trainer: Trainer, stop: Callable[[], bool]) -> None:
+    `again` are changes that were made in flight after the checkpoint that the run was resumed from: they are
+    made again where they were made.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        session: Session,
+        trainer: Trainer,
+        wishes: Wishes,
+        again: Iterable[Amended] = (),
+    ) -> None:
         self._run = run
         self._session = session
         self._trainer = trainer
-        self._stop = stop
-        self._waiting: deque[Request] = deque()
+        self._wishes = wishes
+        self._again = deque(again)
+        self._waiting: deque[Asked] = deque()
+        self._paused = False
         self._arrived = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, name="requests", daemon=True)
 
     def __enter__(self) -> None:
-        take(self._run)  # asked of a process that is gone: nobody waits for it any more
+        take(self._run.path)  # asked of a process that is gone: nobody waits for it any more
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
@@ -42,37 +57,80 @@ class Requests:
 
     def boundary(self) -> bool:
         """Do what was asked; True to end the training here. Stays inside while the run is paused."""
-        paused = False
+        self.change_again()
         while True:
             while self._waiting:
-                request = self._waiting.popleft()
-                if request == "stop":
+                if self._grant(self._waiting.popleft()):
                     return True
-                if request in ("pause", "resume"):
-                    if paused != (request == "pause"):
-                        paused = not paused
-                        self._session.set_state("paused" if paused else "running")
-                        self._applied(request)
-                elif request == "checkpoint":
-                    self._session.later(self._session.save_checkpoint(self._trainer))
-                    self._applied(request)
-                elif request == "check":
-                    self._session.later([self._session.emit(self._trainer.check_now())])
-                    self._applied(request)
-            if self._stop():
+            if self._wishes.checkpoint:
+                self._wishes.checkpoint = False
+                self._session.later(self._session.save_checkpoint(self._trainer))
+                if requeued := requeue():
+                    self._tell(Warned(message=requeued.message))
+                    if requeued.done:
+                        return True
+            if self._wishes.stop is not None:
                 return True
-            if not paused:
+            if not self._paused:
                 return False
             self._arrived.wait(SECONDS_BETWEEN_LOOKS)
             self._arrived.clear()
 
-    def _applied(self, request: Request) -> None:
-        where = {"epoch": self._trainer.epoch + 1, "batch": self._trainer.batch}
-        self._session.later([self._session.emit(ControlApplied(request=request, **where))])
+    def change_again(self) -> None:
+        """Make the changes that belong before the batch that comes next."""
+        here = (self._trainer.epoch + 1, self._trainer.batch)
+        while self._again and (self._again[0].epoch or 0, self._again[0].batch or 0) <= here:
+            self._change(dict(self._again.popleft().settings))
+
+    def _grant(self, asked: Asked) -> bool:
+        """Do one thing that was asked; True to end the training."""
+        match asked.request:
+            case "stop":
+                return True
+            case "pause" | "resume":
+                if self._paused != (asked.request == "pause"):
+                    self._paused = not self._paused
+                    self._session.set_state(state="paused" if self._paused else "running")
+            case "checkpoint":
+                self._session.later(self._session.save_checkpoint(self._trainer))
+            case "check":
+                self._tell(self._trainer.check_now())
+            case "set":
+                self._change(dict(asked.settings))
+        self._tell(ControlApplied(request=asked.request, **self._place()))
+        return False
+
+    def _change(self, settings: dict[str, object]) -> None:
+        """Change what may be changed in flight; see `runs.control.CHANGEABLE`."""
+        trainer = self._trainer
+        epochs = settings.get("epochs")
+        if isinstance(epochs, int) and epochs <= trainer.epoch:
+            del settings["epochs"]
+            self._tell(Warned(message=f"epoch {epochs} is over already; this is epoch {trainer.epoch + 1}"))
+        for name, value in settings.items():
+            match name, value:
+                case "epochs", int():
+                    trainer.epochs = self._session.epochs = value
+                    self._session.set_state(epochs=value)
+                case "lr_factor", int() | float():
+                    trainer.lr_factor = value
+                    trainer.apply_rates()
+                case "checkpoint_every", int() | float():
+                    self._session.checkpoint_every = value
+                case "event_rate", int() | float():
+                    trainer.events_per_second = value
+        if settings:
+            self._tell(Amended(settings=settings, **self._place()))
+
+    def _tell(self, event: Event) -> None:
+        self._session.later([self._session.emit(event)])
+
+    def _place(self) -> dict[str, int]:
+        return {"epoch": self._trainer.epoch + 1, "batch": self._trainer.batch}
 
     def _look(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
-            for request in take(self._run):
-                self._session.later([self._session.emit(ControlReceived(request=request))])
-                self._waiting.append(request)
+            for asked in take(self._run.path):
+                self._tell(ControlReceived(request=asked.request))
+                self._waiting.append(asked)
                 self._arrived.set()

@@ -47,7 +47,8 @@ DRAWING_ERRORS = (OSError, ValueError, RuntimeError, MemoryError)  # a picture i
 class Session:
     """Writes into `path` (None: nowhere) of the run `folder`; `epochs` is how many are planned.
 
-    `expected_accuracy` is a published figure in per cent, drawn as a line; `numerics` go into checkpoints.
+    `expected_accuracy` is a published figure in per cent, drawn as a line; `numerics` go into checkpoints;
+    `lock` is the run's, where this process holds it already.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Session:
         epochs: int = 0,
         expected_accuracy: float | None = None,
         numerics: Mapping[str, str | int] | None = None,
+        lock: IO[bytes] | None = None,
     ) -> None:
         self.path = path
         self.folder = folder
@@ -71,6 +73,7 @@ class Session:
         self._activity: Activity | None = None
         self._gdu: GduResult | None = None
         self._seq = 0
+        self.checkpoint_every = config.checkpoint_every
         self._saved = time.monotonic()
         self._emitting = threading.RLock()  # the thread that takes requests emits too
         self._untold: deque[Record] = deque()
@@ -81,7 +84,7 @@ class Session:
         self.stopped = False
         if path is not None and folder is not None and path == folder.path:
             # An evaluation or a check inside a run leaves the run's own lock and state alone.
-            self._lock = folder.lock()
+            self._lock = lock or folder.lock()
             self._heartbeat = Heartbeat(folder, folder.identity(), warn=self._note)
         if path is not None:
             self._log = EventLog(path / names.EVENTS)
@@ -131,10 +134,10 @@ class Session:
         while self._untold:
             yield self._untold.popleft()
 
-    def set_state(self, state: str) -> None:
-        """Say in `state.json` how the run stands."""
+    def set_state(self, **changes: Any) -> None:
+        """Change what `state.json` says of the run."""
         if self._heartbeat is not None:
-            self._heartbeat.update(state=state)
+            self._heartbeat.update(**changes)
 
     def _emit(self, event: Event) -> Record:
         if isinstance(event, Activity):
@@ -174,7 +177,7 @@ class Session:
 
     def checkpoint_due(self) -> bool:
         """Whether the last checkpoint is older than --checkpoint-every says."""
-        return self.path is not None and time.monotonic() - self._saved > 60 * self.config.checkpoint_every
+        return self.path is not None and time.monotonic() - self._saved > 60 * self.checkpoint_every
 
     def save_checkpoint(self, trainer: Trainer) -> Iterator[Record]:
         """Save the latest complete state, between two batches."""
@@ -221,7 +224,7 @@ class Session:
         content: dict[str, Any] = {
             **trainer.state(),
             "model": trainer.net.config.model_dump(mode="json"),
-            "config": self.config.stored(),
+            "config": {**self.config.stored(), "checkpoint_every": self.checkpoint_every},
             "seq": self._seq,
             "numerics": self.numerics,
         }

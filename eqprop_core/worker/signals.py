@@ -1,4 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP as a wish to stop: the first is granted after the batch, the second at once."""
+"""Signals as wishes: SIGINT, SIGTERM and SIGHUP to stop, SIGUSR2 for a checkpoint.
+
+A wish is granted after the batch; a second wish to stop at once.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
-class StopWish:
-    """The signal that asked to stop, None as long as none did."""
+class Wishes:
+    """What signals asked for: the number of the one that asked to stop, and whether to save a checkpoint."""
 
-    signal: int | None = None
-
-    def __call__(self) -> bool:
-        """Whether to stop."""
-        return self.signal is not None
+    stop: int | None = None
+    checkpoint: bool = False
 
 
 def _leave_terminal() -> None:
@@ -34,21 +34,26 @@ def _leave_terminal() -> None:
 
 
 @contextmanager
-def stop_wishes(wish: StopWish) -> Iterator[None]:
-    """Note signals in `wish` while the work lasts; outside the main thread there are none to note."""
+def heard(wishes: Wishes) -> Iterator[None]:
+    """Note signals in `wishes` while the work lasts; outside the main thread there are none to note."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if wish.signal is not None:
+    def on_stop(number: int, frame: FrameType | None) -> None:
+        if wishes.stop is not None:
             raise KeyboardInterrupt
-        wish.signal = number
+        wishes.stop = number
         if number == signal.SIGHUP:
             _leave_terminal()
 
-    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # as nohup sets it
-    before = {number: signal.signal(number, on_signal) for number in heard}
+    def on_checkpoint(number: int, frame: FrameType | None) -> None:
+        wishes.checkpoint = True
+
+    # Those that were to be ignored stay so, as nohup sets it.
+    stopping = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_stop) for number in stopping}
+    before[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, on_checkpoint)
     try:
         yield
     finally:

@@ -56,11 +56,16 @@ def list_data(
 @app.command("get")
 def get_data(task: Task, data_dir: DataDir = None) -> None:
     """Fetch a data set, with a progress bar."""
+    root = catalogue.data_root(data_dir)
+    fetch_now(_known(task), root)
+    report.say(f"{task} is in {root}" if task != "digits" else "digits is built in")
+
+
+def fetch_now(task: str, root: Path) -> None:
+    """Fetch a data set into a folder. Raises `DataError`."""
     from eqprop_core.data.datasets import fetch
 
-    root = catalogue.data_root(data_dir)
-    fetch(_known(task), root)
-    report.say(f"{task} is in {root}" if task != "digits" else "digits is built in")
+    fetch(task, root)
 
 
 @app.command("check")

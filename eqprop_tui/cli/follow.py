@@ -27,6 +27,7 @@ from eqprop_core.events import (
     Gdu,
     PhaseProgress,
     Record,
+    RunFailed,
     RunFinished,
     RunStarted,
     Warned,
@@ -37,9 +38,14 @@ from eqprop_tui.cli import report
 
 @dataclass
 class Outcome:
-    """What a run came to, gathered while it was followed; `path` is where it was saved."""
+    """What a run came to, gathered while it was followed; `path` is where it was saved.
+
+    `seq` is the number of the last event that was seen, `failure` what a failed run said.
+    """
 
     path: Path | None = None
+    seq: int = 0
+    failure: str | None = None
     epochs: list[EpochFinished] = field(default_factory=list)
     evaluated: list[Evaluated] = field(default_factory=list)
     gdu: Gdu | None = None
@@ -47,9 +53,10 @@ class Outcome:
     started: RunStarted | None = None
     warnings: list[str] = field(default_factory=list)
 
-    def note(self, event: Event) -> None:
+    def note(self, record: Record) -> None:
         """Keep what the summary needs."""
-        match event:
+        self.seq = record.seq
+        match event := record.event:
             case RunStarted():
                 self.started = event
             case EpochFinished():
@@ -62,17 +69,19 @@ class Outcome:
                 self.finished = event
             case Warned():
                 self.warnings.append(event.message)
+            case RunFailed():
+                self.failure = event.message
 
 
-def follow(records: Iterable[Record], *, epochs: int = 0) -> Outcome:
-    """Show progress on standard error until the records end; returns what they came to."""
-    outcome = Outcome()
+def follow(records: Iterable[Record], *, epochs: int = 0, into: Outcome | None = None) -> Outcome:
+    """Show progress on standard error until the records end; returns what they came to, `into` if given."""
+    outcome = into if into is not None else Outcome()
     screen = report.console(stderr=True)
     if sys.stderr.isatty():
         _on_terminal(records, outcome, screen, epochs)
     else:
         for record in records:
-            outcome.note(record.event)
+            outcome.note(record)
             if line := _progress_line(record.event):
                 screen.print(line, markup=False)
     return outcome
@@ -92,7 +101,7 @@ def _on_terminal(records: Iterable[Record], outcome: Outcome, screen: Console, e
         part: TaskID | None = None
         for record in records:
             event = record.event
-            outcome.note(event)
+            outcome.note(record)
             match event:
                 case EpochStarted():
                     if whole is None and epochs > 1:
@@ -100,7 +109,9 @@ def _on_terminal(records: Iterable[Record], outcome: Outcome, screen: Console, e
                     if part is not None:
                         progress.remove_task(part)
                     part = progress.add_task(f"epoch {event.epoch}", total=event.batches, said="")
-                case BatchFinished() if part is not None:
+                case BatchFinished():
+                    if part is None:  # one who comes later has not seen the epoch begin
+                        part = progress.add_task(f"epoch {event.epoch}", total=event.batches, said="")
                     said = f"{event.accuracy:5.2f} %  {event.samples_per_s:,.0f} images/s"
                     progress.update(part, completed=event.batch, said=said)
                 case EpochFinished():

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import signal
 import sys
 import tempfile
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from eqprop_core import catalogue
+from eqprop_core.config import RunConfig
 from eqprop_core.presets import Preset, load_preset
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import (
     BEST_MODEL,
+    EVENTS,
     FINAL_CHECKPOINT,
     FINAL_MODEL,
     RunError,
     RunFolder,
     results_root,
 )
-from eqprop_core.runs.launcher import launch
-from eqprop_core.runs.settings import Plan, Todo, changed_settings, in_flags, make_plan
+from eqprop_core.runs.launcher import Start, launch
+from eqprop_core.runs.listing import summarize
+from eqprop_core.runs.log import last_seq
+from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
 from eqprop_core.runs.words import in_words
+from eqprop_core.worker.signals import Wishes, heard
+from eqprop_tui.cli import data as data_sets
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
 from eqprop_tui.cli.follow import Outcome, follow
+from eqprop_tui.cli.watch import tell_launch, watch
 
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
 ]
 UNSAVED = (BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT)  # what a warning about such a file begins with
+PROCESS = "Process"
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 
 
@@ -48,15 +59,58 @@ def train(
     preset: PresetName = None,
     as_json: AsJson = False,
     detach: Annotated[
-        bool, typer.Option("--detach", help="train in a process of its own; prints the run's folder")
+        bool,
+        typer.Option(
+            "--detach", help="print the run's folder and return; do not watch", rich_help_panel=PROCESS
+        ),
     ] = False,
+    foreground: Annotated[
+        bool,
+        typer.Option(
+            "--foreground",
+            help="train in this process, as EQPROP_FOREGROUND=1 does: for debuggers, containers, schedulers",
+            rich_help_panel=PROCESS,
+        ),
+    ] = False,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="do not wait for other runs on the same device", rich_help_panel=PROCESS),
+    ] = False,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="a tag for the run; may be repeated", rich_help_panel=PROCESS),
+    ] = None,
+    note: Annotated[
+        str | None, typer.Option("--note", help="a note on the run", rich_help_panel=PROCESS)
+    ] = None,
+    on_finish: Annotated[
+        str | None,
+        typer.Option(
+            "--on-finish",
+            metavar="COMMAND",
+            help="shell command for when the run has ended; EQPROP_RUN, EQPROP_STATE, EQPROP_BEST tell how",
+            rich_help_panel=PROCESS,
+        ),
+    ] = None,
 ) -> None:
-    """Train a network, and keep the run in a folder."""
+    """Train a network in a process of its own that outlives this terminal, and watch it."""
     plan = _plan("train", preset, flags)
-    if detach and not plan.config.dry_run:
-        print(start_detached(plan).path)
+    plan = replace(plan, labels={**plan.labels, **labels_of(tag, note)})
+    here = foreground or plan.config.save is False
+    if detach and here:
+        raise ConfigError([Problem("detach", None, "cannot go with --foreground or --no-save")])
+    if here or plan.config.dry_run or (os.environ.get("EQPROP_FOREGROUND") and not detach):
+        carry_out(plan, keep=plan.config.save is not False, as_json=as_json, on_finish=on_finish)
         return
-    carry_out(plan, keep=plan.config.save is not False, as_json=as_json)
+    run, outcome = start(plan, Start(now=now, on_finish=on_finish), watched=not detach)
+    if outcome is not None:
+        outcome.path = run.path
+        show("train", outcome, as_json=as_json)
+        fail_if_unsaved(outcome)
+    elif as_json:
+        report.put_json({"todo": "train", "folder": str(run.path)})
+    else:
+        print(run.path)
 
 
 @with_flags(leave_out=("todo", "all_elements"))
@@ -81,38 +135,70 @@ def reference(flags: dict[str, Any], as_json: AsJson = False) -> None:
     carry_out(plan, keep=bool(plan.config.save), as_json=as_json)
 
 
-def start_detached(plan: Plan) -> RunFolder:
-    """Start a training in a process that outlives this terminal; returns the folder of its run."""
-    if plan.config.save is False:
-        raise ConfigError([Problem("save", False, "a detached run is kept; leave --no-save out")])
-    if plan.stored is not None:
-        if changes := changed_settings(plan.stored, plan.config):
-            raise RunError(
-                f"{plan.stored.path}: goes on detached with its own settings only, not {in_flags(changes)}"
-            )
-        launch(plan.stored, more_epochs=plan.more_epochs)
-        return plan.stored
+def labels_of(tags: list[str] | None, note: str | None) -> dict[str, Any]:
+    """Tags and note as a run keeps them. Raises `ConfigError` for what a list could not show."""
+    problems = [
+        Problem(name, value, "must be text on one line, 1 to 200 printable characters")
+        for name, values in (("tag", tags or []), ("note", [note] if note is not None else []))
+        for value in values
+        if not value.strip() or not value.isprintable() or len(value) > 200
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return {**({"tags": tags} if tags else {}), **({"note": note} if note else {})}
+
+
+def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outcome | None]:
+    """Start a training in a process that outlives this terminal, and watch it if wished.
+
+    Raises `ConfigError`, `RunError` or `DataError` for what is found before the process is started.
+    """
     config = plan.config
-    data = catalogue.status(config.task, catalogue.data_root(_path(config.data_dir)))
+    fetch_if_absent(config)
+    if plan.stored is not None:
+        run = plan.stored
+        state = summarize(run.path).state
+        if state == "finished" and plan.more_epochs is None:
+            raise RunError(f"{run.path}: is complete; --epochs N trains N more")
+        changes = changed_settings({**(run.config() or {}), **run.amendments()}, config)
+        if name := changes.pop("name", None):
+            run.relabel(name=name[1])
+        wanted = replace(
+            wanted, more_epochs=plan.more_epochs, changes={name: new for name, (_, new) in changes.items()}
+        )
+    else:
+        if config.seed is None:
+            config = config.changed(seed=secrets.randbelow(2**31))
+        run = RunFolder.create(
+            results_root(config), config, command=plan.command, preset=plan.preset, labels=plan.labels
+        )
+    before = last_seq(run.path / EVENTS)
+    tell_launch(launch(run, config, wanted))
+    if not watched:
+        return run, None
+    report.say(f"{run.path}")
+    return run, watch(run, after=before)
+
+
+def fetch_if_absent(config: RunConfig) -> None:
+    """Fetch the data set if it is not here, while there is somebody to see it.
+
+    Raises `DataError` where it cannot be fetched, `ConfigError` where it has fewer images than asked for.
+    """
+    root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
+    data = catalogue.status(config.task, root)
     if data.state in ("absent", "damaged"):
-        raise RunError(f"{config.task} is not here; fetch it first: eqprop data get {config.task}")
+        data_sets.fetch_now(config.task, root)
+        data = catalogue.status(config.task, root)
     for name, size in (("train_samples", data.train_size), ("test_samples", data.test_size)):
         wanted = getattr(config, name)
         if wanted is not None and size is not None and wanted > size:
             raise ConfigError([Problem(name, wanted, f"there are {size:,} images")])
-    if config.seed is None:
-        config = config.changed(seed=secrets.randbelow(2**31))
-    preset = plan.preset.name if plan.preset else None
-    run = RunFolder.create(results_root(config), config, command=plan.command, preset=preset)
-    launch(run)
-    return run
 
 
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
-
-
-def carry_out(plan: Plan, *, keep: bool = True, as_json: bool = False) -> Outcome | None:
+def carry_out(
+    plan: Plan, *, keep: bool = True, as_json: bool = False, on_finish: str | None = None
+) -> Outcome | None:
     """Do what a plan says in this process, show progress, print the result.
 
     `keep=False` trains in a temporary folder.
@@ -120,29 +206,36 @@ def carry_out(plan: Plan, *, keep: bool = True, as_json: bool = False) -> Outcom
     if plan.config.dry_run:
         report.dry_run(plan.config, more_epochs=plan.more_epochs)
         return None
-    from eqprop_core.worker import process  # torch: only once there is something to do
-    from eqprop_core.worker.signals import StopWish, stop_wishes
-
-    wish = StopWish()
+    wishes = Wishes()
     with tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
-        work = process.begin(plan, root=None if keep else Path(temporary), stop=wish)
-        resumable = plan.config.todo == "train" and keep and work.path is not None
-        hint = f"; go on with: eqprop train --load-path {work.path}" if resumable else ""
-        try:
-            with stop_wishes(wish) if plan.config.todo == "train" else nullcontext():
+        with heard(wishes) if plan.config.todo == "train" else nullcontext():
+            from eqprop_core.worker import process  # torch: only once there is something to do
+
+            work = process.begin(plan, root=None if keep else Path(temporary), wishes=wishes)
+            resumable = plan.config.todo == "train" and keep and work.path is not None
+            hint = f"; go on with: eqprop train --load-path {work.path}" if resumable else ""
+            try:
                 outcome = follow(work.records, epochs=plan.config.epochs)
-        except KeyboardInterrupt:
-            report.say(f"stopped at once{hint}")
-            raise typer.Exit(128 + (wish.signal or signal.SIGINT)) from None
-        if wish.signal is not None and outcome.finished is None:
+            except KeyboardInterrupt:
+                report.say(f"stopped at once{hint}")
+                raise typer.Exit(128 + (wishes.stop or signal.SIGINT)) from None
+            finally:
+                if on_finish and work.path is not None:
+                    call(on_finish, RunFolder(work.path))
+        if wishes.stop is not None and outcome.finished is None:
             report.say(f"stopped{hint}")
-            raise typer.Exit(128 + wish.signal)
+            raise typer.Exit(128 + wishes.stop)
         outcome.path = work.path if keep else None
         show(plan.config.todo, outcome, as_json=as_json)
-        if unsaved := [said for said in outcome.warnings if said.startswith(UNSAVED)]:
-            report.say(f"error: not everything was saved: {unsaved[-1]}")
-            raise typer.Exit(1)
+        fail_if_unsaved(outcome)
         return outcome
+
+
+def fail_if_unsaved(outcome: Outcome) -> None:
+    """Exit with 1 where the weights that a training came to were not written."""
+    if unsaved := [said for said in outcome.warnings if said.startswith(UNSAVED)]:
+        report.say(f"error: not everything was saved: {unsaved[-1]}")
+        raise typer.Exit(1)
 
 
 def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:

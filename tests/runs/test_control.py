@@ -142,23 +142,26 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(eqprop: 
 
 
 def test_a_run_that_cannot_begin_says_why(eqprop: Run, tmp_path: Path) -> None:
-    said = eqprop("train", "--preset", "mnist-mlp-ep", "--data-dir", tmp_path, "--detach", code=1).stderr
-    assert "eqprop data get MNIST" in said
+    words = ["--task", "imagefolder", "--data-dir", tmp_path, "--archi", "3072", "10", "--lrs", "0.1"]
+    assert "is not a folder" in eqprop("train", *words, "--detach", code=1).stderr
     assert not (tmp_path / "results").exists()
 
 
 def test_requests_are_taken_once_and_in_order(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    assert take(run) == []
+    assert take(tmp_path) == []
     for request in ("pause", "resume", "stop"):
-        ask(run, request)  # type: ignore[arg-type]
+        ask(tmp_path, request)  # type: ignore[arg-type]
+    ask(tmp_path, "set", {"epochs": 3})
     (tmp_path / CONTROL / "1-odd.json").write_text('{"request": "explode"}')
     (tmp_path / CONTROL / "2-odd.json").write_text("[[[")
     (tmp_path / CONTROL / "3-odd.json").write_bytes(b"\xff" * 100)
     (tmp_path / CONTROL / "4-odd.json").write_text('{"request": ["stop"]}')
     (tmp_path / CONTROL / "5-odd.json").write_text(" " * 100_000 + '{"request": "stop"}')
-    assert take(run) == ["pause", "resume", "stop"]
-    assert take(run) == []
+    (tmp_path / CONTROL / "6-odd.json").write_text('{"request": "set", "settings": {"epochs": 0.5}}')
+    (tmp_path / CONTROL / "7-odd.json").write_text('{"request": "set", "settings": {"seed": 3}}')
+    taken = [(asked.request, asked.settings) for asked in take(tmp_path)]
+    assert taken == [("pause", {}), ("resume", {}), ("stop", {}), ("set", {"epochs": 3})]
+    assert take(tmp_path) == []
     assert list((tmp_path / CONTROL).iterdir()) == []
 
 

@@ -1,0 +1,126 @@
+"""The line in front of a device: who came first computes first, without a process that keeps the order.
+
+A folder a device holds a ticket for each run that computes there or waits to. Tickets are numbered as they
+are taken; each is locked by its process, so that one whose process has died is known and removed.
+Whoever has the lowest number computes. The folder is local to the host. The standard library only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from eqprop_core.runs.files import inherited, locked, read_json
+
+SUFFIX = ".ticket"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A place in the line of a device, held as long as `descriptor` is open in some process."""
+
+    path: Path
+    descriptor: int
+
+    def ahead(self) -> list[Path]:
+        """Folders of the runs that come before, first one first. Raises `OSError`."""
+        return [
+            run for number, run in _alive(self.path.parent, skip=self.path) if number < _number(self.path)
+        ]
+
+    def give_back(self) -> None:
+        """Leave the line; the next one's turn comes."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def lines_folder() -> Path:
+    """Where the lines of this host's devices are: `EQPROP_LINES`, or a folder of this user's in /var/tmp.
+
+    Raises `OSError` where it cannot be made, or belongs to somebody else.
+    """
+    chosen = os.environ.get("EQPROP_LINES")
+    if chosen:
+        path = Path(chosen)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+    local = Path("/var/tmp")
+    path = (local if local.is_dir() else Path(tempfile.gettempdir())) / f"eqprop-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(1, "belongs to another user", str(path))
+    return path
+
+
+def line_of(device: str) -> Path:
+    """The folder of a device's line; `device` is its UUID or, without one, its name. Raises `OSError`."""
+    path = lines_folder() / (re.sub(r"[^A-Za-z0-9._-]", "-", device) or "-")
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def take_ticket(line: Path, run: Path) -> Ticket:
+    """Go to the end of a line. Raises `OSError`."""
+    with _door(line) as door:
+        last = [_number(path) for path in line.glob("*" + SUFFIX)]
+        counted = os.pread(door, 20, 0).decode("ascii", "ignore").strip()
+        number = 1 + max([int(counted) if counted.isdecimal() else 0, *last])
+        os.pwrite(door, f"{number:020d}".encode(), 0)
+        path = line / f"{number:020d}{SUFFIX}"
+        descriptor = locked(path)
+        if descriptor is None:
+            raise BlockingIOError(11, "is locked already", str(path))
+        os.write(descriptor, json.dumps({"run": str(run)}).encode())
+    return Ticket(path, descriptor)
+
+
+def given_ticket(path: Path, descriptor: int | None, run: Path) -> Ticket:
+    """The ticket that the launcher took, or a new one where it was not handed over. Raises `OSError`."""
+    own = inherited(descriptor, path)
+    return Ticket(path, own) if own is not None else take_ticket(path.parent, run)
+
+
+def in_line(line: Path) -> list[Path]:
+    """Folders of all runs that compute on a device or wait to, first one first. Raises `OSError`."""
+    return [run for _, run in _alive(line)]
+
+
+def _number(path: Path) -> int:
+    stem = path.name.removesuffix(SUFFIX)
+    return int(stem) if stem.isdecimal() else 0
+
+
+def _alive(line: Path, skip: Path | None = None) -> list[tuple[int, Path]]:
+    """Numbers and runs of the tickets that a process holds; removes the others. `skip` is left alone."""
+    found: list[tuple[int, Path]] = []
+    with _door(line):  # nobody is between making a ticket and locking it
+        for path in sorted(line.glob("*" + SUFFIX)):
+            if path == skip:
+                continue
+            descriptor = locked(path, shared=True)
+            if descriptor is None:
+                found.append((_number(path), Path(str(read_json(path).get("run", "?")))))
+            else:
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
+    return found
+
+
+@contextmanager
+def _door(line: Path) -> Iterator[int]:
+    """One process at a time; yields a descriptor of the file that counts tickets."""
+    descriptor = os.open(line / "door", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,57 @@
+"""Owns a run from its start to its end: chooses the device before torch starts, trains, says how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import IO
+
+from eqprop_core.catalogue import DataError
+from eqprop_core.problems import ConfigError
+from eqprop_core.runs.finishing import call
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.places import Place, choose_place
+from eqprop_core.runs.settings import make_plan
+from eqprop_core.runs.words import in_words
+from eqprop_core.worker.signals import Wishes
+
+
+def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> int:
+    """Train the run that the worker's words name; returns the exit status."""
+    run = RunFolder(words.run)
+    try:
+        lock = lock or run.lock()
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1  # its state is the owner's to write
+    status = _train(run, words, wishes, lock)
+    if words.on_finish:
+        call(words.on_finish, run)
+    return status
+
+
+def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[bytes]) -> int:
+    try:
+        more = {} if words.more_epochs is None else {"epochs": words.more_epochs}
+        plan = make_plan("train", {"load_path": str(run.path), **words.changes, **more})
+        place = Place(words.device, words.uuid) if words.device else None
+        if place is None:
+            place, warning = choose_place(plan.config.device, lambda _: 0)
+            if warning:
+                print(f"warning: {warning}", file=sys.stderr)
+            os.environ.update(place.environment)
+        from eqprop_core.worker import process  # torch: it sees what the environment says now
+
+        work = process.begin(plan, run=run, wishes=wishes, place=place, lock=lock)
+        for record in work.records:
+            if record.event.kind == "run_failed":
+                print(in_words(record.event), file=sys.stderr)
+    except (ConfigError, RunError, DataError) as error:
+        if run.read_state().get("state") != "failed":
+            run.fail(str(error))
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        return 128 + (wishes.stop or 2)
+    return 0 if wishes.stop is None else 128 + wishes.stop

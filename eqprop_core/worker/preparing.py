@@ -1,0 +1,157 @@
+"""Everything that is needed before anything is written: device, data, network, folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+
+from eqprop_core import catalogue
+from eqprop_core.config import RunConfig
+from eqprop_core.data.datasets import Dataset, load_dataset
+from eqprop_core.data.randomness import generator
+from eqprop_core.devices import choose_device
+from eqprop_core.events import Record, RunStarted
+from eqprop_core.networks.network import Network, build_network
+from eqprop_core.runs.folder import RunError, RunFolder, results_root
+from eqprop_core.runs.places import Place
+from eqprop_core.runs.settings import Plan
+from eqprop_core.worker import checkpoint
+
+PRODUCTS_WORTH_SHARING = 2e7  # multiplications in a time step
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something about to be done: where it writes (None: nowhere), and the records that do it."""
+
+    path: Path | None
+    records: Iterator[Record]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is needed before anything is written: a plan that got this far can run.
+
+    `label` is the device by the name that `eqprop devices` gives it.
+    """
+
+    plan: Plan
+    config: RunConfig
+    device: torch.device
+    label: str
+    dataset: Dataset
+    net: Network
+    weights: str
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = None, progress: bool = True
+) -> Prepared:
+    """Choose the device, load the data and build the network, with stored weights where there are some.
+
+    `place` is the device where it has been chosen already; `weights` are the files of the stored run to look
+    for, best first. Raises `ConfigError`, `RunError` or `DataError`.
+    """
+    config = plan.config
+    if config.seed is None:
+        config = config.changed(seed=secrets.randbelow(2**31))
+    assert config.seed is not None
+    warnings: list[str] = []
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order that `eqprop devices` shows
+    chosen, warning = choose_device(
+        place.torch_name if place else config.device,
+        torch.cuda.device_count(),
+        torch.backends.mps.is_available(),
+    )
+    label = place.key if place is not None and place.torch_name == chosen else chosen
+    if warning:
+        warnings.append(warning)
+    device = torch.device(chosen)
+    dataset = load_dataset(
+        config.task,
+        root=catalogue.data_root(Path(config.data_dir) if config.data_dir else None),
+        train_samples=config.train_samples,
+        test_samples=config.test_samples,
+        val_split=config.val_split,
+        seed=config.seed,
+        image_size=config.image_size,
+        device=device,
+        progress=progress,
+    )
+    data = catalogue.status(
+        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
+    )
+    if data.state == "subset":
+        warnings.append(f"{config.task} is a subset: {data.note}")
+    net = build_network(config.model_part(), generator=generator(config.seed, "weights"))
+    if net.classes != len(dataset.info.classes):
+        raise RunError(
+            f"the network tells {net.classes} classes apart, {config.task} has {len(dataset.info.classes)}"
+        )
+    if device.type == "cpu":
+        choose_threads(net, config.mbs)
+    torch.backends.cudnn.allow_tf32 = False  # an EP gradient is a small difference: 10 bits are too few
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True  # a resumed run repeats what an uninterrupted one does
+    loaded = ""
+    if plan.stored is not None and weights:
+        path = next((plan.stored.path / name for name in weights if (plan.stored.path / name).exists()), None)
+        if path is None:
+            raise RunError(f"--load-path {plan.stored.path}: holds none of {', '.join(weights)}")
+        checkpoint.load_weights(net, checkpoint.load(path), path)
+        loaded = path.name
+    return Prepared(plan, config, device, label, dataset, net.to(device), loaded, tuple(warnings))
+
+
+def choose_threads(net: Network, batch: int) -> None:
+    """Compute with one thread where a time step is too small to share.
+
+    Two threads are then no faster, and many times slower as soon as something else runs on their cores.
+    OMP_NUM_THREADS, where set, is left alone.
+    """
+    inner = net.config.connections()[1:]
+    products = sum(2 * batch * prod(shape.weight) * prod((shape.convolved or (1,))[1:]) for shape in inner)
+    if products < PRODUCTS_WORTH_SHARING and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+
+
+def started(ready: Prepared, *, epochs: int = 0, batches: int = 0) -> RunStarted:
+    """The event that opens a run."""
+    return RunStarted(
+        todo=ready.config.todo,
+        epochs=epochs,
+        batches=batches,
+        train_images=len(ready.dataset.train),
+        test_images=len(ready.dataset.test),
+        parameters=sum(p.numel() for p in ready.net.parameters()),
+        device=ready.label,
+    )
+
+
+def facts_of(device: torch.device, label: str | None = None) -> dict[str, str | int]:
+    """What `meta.json` and checkpoints record of the machine: what the last bits of a result depend on."""
+    return {
+        "torch": str(torch.__version__),
+        "device": label or str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def new_folder(ready: Prepared, root: Path | None = None) -> RunFolder:
+    """Make the folder of a new run."""
+    plan = ready.plan
+    return RunFolder.create(
+        root or results_root(ready.config),
+        ready.config,
+        command=plan.command,
+        preset=plan.preset,
+        labels=plan.labels,
+    )

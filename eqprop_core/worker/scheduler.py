@@ -1,0 +1,33 @@
+"""What a batch scheduler is asked for by the job that runs under it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """Whether the scheduler will start this job again, and what to say of it."""
+
+    done: bool
+    message: str
+
+
+def requeue() -> Requeued | None:
+    """Ask Slurm to start this job again; None where it does not run under Slurm."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        return None
+    try:
+        asked = subprocess.run(
+            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Requeued(False, f"job {job} could not be requeued: {error}")
+    if asked.returncode != 0:
+        return Requeued(False, f"job {job} could not be requeued: {asked.stderr.strip()[:300]}")
+    return Requeued(True, f"job {job} is requeued; the run goes on from this checkpoint when it starts again")

@@ -1,0 +1,154 @@
+"""Trains as a plan says, from the start or from where a run's latest checkpoint is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from eqprop_core.events import Amended, Event, Record, RunResumed, Warned
+from eqprop_core.learning.trainer import Trainer, TrainingError
+from eqprop_core.runs import folder as names
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.log import last_seq, read_events
+from eqprop_core.runs.places import Place
+from eqprop_core.runs.settings import Plan, changed_settings, in_flags
+from eqprop_core.worker import checkpoint
+from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
+from eqprop_core.worker.requests import Requests
+from eqprop_core.worker.session import Session
+from eqprop_core.worker.signals import Wishes
+
+
+def begin_training(
+    plan: Plan,
+    root: Path | None,
+    made: RunFolder | None,
+    wishes: Wishes,
+    place: Place | None,
+    lock: IO[bytes] | None,
+) -> Work:
+    """Prepare a training and put it where the run's latest checkpoint is, if it has one."""
+    ready = prepare(plan, place=place)
+    trainer = Trainer(ready.config, ready.net, ready.dataset)
+    opening: list[Event] = []
+    again: list[Amended] = []
+    run = made or plan.stored
+    begun = run is not None and any(
+        (run.path / name).exists() for name in (names.CHECKPOINT, names.CHECKPOINT_BEFORE)
+    )
+    if run is None or not begun:
+        if plan.stored is not None and not (plan.stored.path / names.CONFIG).exists():
+            raise RunError(f"{plan.stored.path}: has no {names.CHECKPOINT} to go on from")
+        if run is None:
+            run = new_folder(ready, root)
+        elif last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
+            opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
+            again = changes_after(run, 0)
+        opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
+    else:
+        opening += _resume(trainer, ready, run)
+        assert isinstance(opening[0], RunResumed)
+        again = changes_after(run, opening[0].from_seq)
+    opening += [Warned(message=warning) for warning in ready.warnings]
+    run.describe(facts_of(ready.device, ready.label))
+    session = Session(
+        run.path,
+        folder=run,
+        config=ready.config,
+        epochs=trainer.epochs,
+        numerics=facts_of(ready.device),
+        expected_accuracy=run.expected_accuracy(),
+        lock=lock,
+    )
+    requests = Requests(run, session, trainer, wishes, again)
+    trainer.boundary = requests.boundary
+    return Work(run.path, _train(ready, trainer, session, requests, opening))
+
+
+def changes_after(run: RunFolder, seq: int) -> list[Amended]:
+    """Changes made in flight after event `seq`, in the order of the places where they were made."""
+    events = [record.event for record in read_events(run.path / names.EVENTS) if record.seq > seq]
+    changes = [event for event in events if isinstance(event, Amended) and event.epoch is not None]
+    return sorted(changes, key=lambda change: (change.epoch or 0, change.batch or 0))
+
+
+def _train(
+    ready: Prepared, trainer: Trainer, session: Session, requests: Requests, opening: list[Event]
+) -> Iterator[Record]:
+    with session, requests:
+        for event in opening:
+            yield session.emit(event)
+        requests.change_again()
+        try:
+            for event in trainer.run():
+                yield session.emit(event)
+                yield from session.after(event, trainer)
+                yield from session.untold()
+                if session.checkpoint_due():
+                    yield from session.save_checkpoint(trainer)
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"out of memory on {ready.label}: {str(error).splitlines()[0]} "
+                f"Try a smaller --mbs than {ready.config.mbs}"
+            ) from None
+        except TrainingError as error:
+            raise RunError(str(error)) from None
+        yield from session.stop(trainer) if trainer.stopped else session.finish(trainer)
+
+
+def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
+    """Put a trainer where the run's latest checkpoint is; returns what there is to say of it."""
+    plan, said = ready.plan, list[Event]()
+    path = run.path / names.CHECKPOINT
+    try:
+        content = checkpoint.load(path)
+    except RunError as error:
+        path = run.path / names.CHECKPOINT_BEFORE
+        if not path.exists():
+            raise
+        said.append(Warned(message=f"{error}; going on from the one before, {path.name}"))
+        content = checkpoint.load(path)
+    checkpoint.load_weights(trainer.net, content, path)
+    if "position" not in content:
+        raise RunError(
+            f"{path}: holds weights but no training state; it can be evaluated and checked, not resumed"
+        )
+    stored = content.get("config", {})
+    stored = stored if isinstance(stored, dict) else {}
+    same_optimizer = stored.get("optim", plan.config.optim) == plan.config.optim
+    if not same_optimizer:
+        said.append(
+            Warned(message=f"--optim {plan.config.optim} starts afresh: the run had another optimizer")
+        )
+    said += _repeat_choices(content.get("numerics", {}), trainer.device)
+    try:
+        trainer.restore(content, with_optimizer=same_optimizer)
+        seq = int(content.get("seq", 0))
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        raise RunError(f"{path}: its training state is not valid ({error})") from None
+    if plan.more_epochs is not None:
+        trainer.epochs = trainer.epoch + plan.more_epochs
+    if trainer.epoch >= trainer.epochs:
+        raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
+    if changes := changed_settings(stored, ready.config):
+        said.append(Amended(settings={name: new for name, (_, new) in changes.items() if new is not None}))
+        said.append(Warned(message=f"resumed with other settings: {in_flags(changes)}"))
+    return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
+
+
+def _repeat_choices(recorded: object, device: torch.device) -> list[Event]:
+    """Compute as the checkpoint's process did; says where that cannot be, so that last bits may differ."""
+    if not isinstance(recorded, dict):
+        return []
+    threads = recorded.get("threads")
+    if isinstance(threads, int) and 1 <= threads <= 1024:
+        torch.set_num_threads(threads)
+    now = facts_of(device)
+    return [
+        Warned(message=f"the run had {name} {recorded[name]}, here it is {now[name]}: last bits may differ")
+        for name in ("torch", "device_name", "threads")
+        if name in recorded and recorded[name] != now[name]
+    ]

@@ -1,0 +1,60 @@
+"""The time that a run's process waits in line for its device, without torch and with little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from eqprop_core.runs.control import take
+from eqprop_core.runs.files import read_json, write_text
+from eqprop_core.runs.queue import Ticket
+from eqprop_core.worker.signals import Wishes
+
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_BEATS = 5.0
+
+
+def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> bool:
+    """Wait until no run is ahead, keeping the run's `state` file; False if it was asked to stop before."""
+    own = psutil.Process()
+    facts = {
+        **read_json(state),
+        "state": "queued",
+        "host": socket.gethostname(),
+        "pid": own.pid,
+        "process_started": own.create_time(),
+    }
+    said: tuple[int, float] | None = None
+    while ahead := _ahead(ticket):
+        now = time.monotonic()
+        if said is None or said[0] != ahead or now - said[1] >= SECONDS_BETWEEN_BEATS:
+            said = (ahead, now)
+            _write(
+                state, {**facts, "ahead": ahead, "heartbeat": time.time(), "memory": own.memory_info().rss}
+            )
+        if wishes.stop is not None or any(asked.request == "stop" for asked in take(run)):
+            _write(state, {**facts, "state": "stopped", "heartbeat": time.time()})
+            return False
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    _write(state, {**facts, "state": "starting", "heartbeat": time.time()})
+    return True
+
+
+def _ahead(ticket: Ticket) -> int:
+    """How many runs come before; none where the line cannot be read any more."""
+    try:
+        return len(ticket.ahead())
+    except OSError:
+        return 0
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    with suppress(OSError):  # a full disk must not cost the place in line
+        write_text(path, json.dumps(state) + os.linesep)

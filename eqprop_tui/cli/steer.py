@@ -1,0 +1,189 @@
+"""`eqprop runs attach`, `stop`, `set` …: watch a run and ask it for something, from any terminal."""
+
+from __future__ import annotations
+
+import socket
+import time
+from datetime import datetime
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from eqprop_core.config import RunConfig
+from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs.control import CHANGEABLE, Request, ask
+from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
+from eqprop_core.runs.launcher import Start, launch
+from eqprop_core.runs.listing import ALIVE, find_run, summarize
+from eqprop_core.runs.log import follow_events, last_seq, read_events
+from eqprop_core.runs.words import in_words
+from eqprop_tui.cli import report
+from eqprop_tui.cli.listing import Wanted
+from eqprop_tui.cli.watch import alive, tell_launch, watch
+
+SECONDS_FOR_AN_ANSWER = 10.0
+SECONDS_TO_END = 30.0  # after a signal
+
+
+def tail(
+    run: Wanted, follow_on: Annotated[bool, typer.Option("--follow", "-f", help="wait for more")] = False
+) -> None:
+    """Print what happened in a run, a line for each event."""
+    folder = find_run(run)
+    path = folder.path / EVENTS
+    records = read_events(path) if not follow_on else follow_events(path, ended=lambda: not alive(folder))
+    for record in records:
+        if line := in_words(record.event):
+            print(f"{datetime.fromtimestamp(record.time):%H:%M:%S} {line}", flush=True)
+
+
+def attach(run: Wanted) -> None:
+    """Watch a run until it ends; Ctrl-C asks whether to leave it running, stop it or kill it."""
+    watch(find_run(run))
+
+
+def stop(
+    run: Wanted,
+    at_once: Annotated[
+        bool, typer.Option("--now", help="between two time steps, dropping the batch")
+    ] = False,
+    terminate: Annotated[
+        bool, typer.Option("--terminate", help="by a signal, which a process without ears hears too")
+    ] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="what is not in a checkpoint is lost")] = False,
+) -> None:
+    """Stop a run after its batch, with a checkpoint; `resume` goes on."""
+    folder = find_run(run)
+    if terminate or kill:
+        end(folder, run, kill=kill)
+        return
+    tell(run, "stop")
+    if at_once and summarize(folder.path).state in ALIVE:
+        tell(run, "stop")
+
+
+def pause(
+    run: Wanted,
+    at_once: Annotated[
+        bool, typer.Option("--now", help="between two time steps, dropping the batch")
+    ] = False,
+) -> None:
+    """Hold a run after its batch; its process and its memory stay."""
+    tell(run, "pause")
+    if at_once:
+        tell(run, "pause")
+
+
+def checkpoint(run: Wanted) -> None:
+    """Save a checkpoint after the batch."""
+    tell(run, "checkpoint")
+
+
+def check(run: Wanted) -> None:
+    """Run the GDU check on the present weights after the batch."""
+    tell(run, "check")
+
+
+def change(
+    run: Wanted,
+    lr_factor: Annotated[
+        float | None, typer.Option(help="factor on all learning rates, after their decay")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="number of the last epoch")] = None,
+    checkpoint_every: Annotated[float | None, typer.Option(help="minutes between checkpoints")] = None,
+    event_rate: Annotated[float | None, typer.Option(help="batch events a second, 10 at most")] = None,
+) -> None:
+    """Change what is safe to change while a run trains; it is written down, and holds on resuming."""
+    values = {
+        "lr_factor": lr_factor,
+        "epochs": epochs,
+        "checkpoint_every": checkpoint_every,
+        "event_rate": event_rate,
+    }
+    settings = {name: value for name, value in values.items() if value is not None}
+    if not settings:
+        names = ", ".join("--" + name.replace("_", "-") for name in CHANGEABLE)
+        raise ConfigError([Problem("config", "runs set", f"say what to change: {names}")])
+    problems = [
+        Problem(name, value, f"must be more than 0 and at most {CHANGEABLE[name].high:g}")
+        for name, value in settings.items()
+        if not CHANGEABLE[name].accept(value)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    tell(run, "set", settings)
+
+
+def resume(
+    run: Wanted,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="epochs to add to a complete run")
+    ] = None,
+    now: Annotated[bool, typer.Option("--now", help="do not wait for other runs on its device")] = False,
+    on_finish: Annotated[
+        str | None, typer.Option("--on-finish", metavar="COMMAND", help="shell command for when it has ended")
+    ] = None,
+) -> None:
+    """Go on with a run: one that is paused, stopped, failed or lost."""
+    folder = find_run(run)
+    state = summarize(folder.path).state
+    if state == "paused":
+        tell(run, "resume")
+        return
+    if state in ALIVE:
+        raise RunError(f"{run}: is {state} already")
+    if state == "finished" and epochs is None:
+        raise RunError(f"{run}: is complete; --epochs N trains N more")
+    settings = folder.config()
+    if settings is None:
+        raise RunError(f"{run}: has no config.toml to go on with")
+    config = RunConfig(**{**settings, **folder.amendments()})
+    launched = launch(folder, config, Start(more_epochs=epochs, now=now, on_finish=on_finish))
+    tell_launch(launched)
+    print(folder.path)
+
+
+def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None) -> None:
+    """Ask a run for something and wait until it says that it has heard. Raises `RunError` if it does not."""
+    folder = find_run(wanted)
+    state = summarize(folder.path).state
+    if state not in ALIVE:
+        raise RunError(f"{wanted}: is {state}; there is no process to ask")
+    if state == "queued" and request != "stop":
+        raise RunError(f"{wanted}: is waiting for its device; it can be stopped, or resumed with --now")
+    before = last_seq(folder.path / EVENTS)
+    ask(folder.path, request, settings)
+    deadline = time.monotonic() + SECONDS_FOR_AN_ANSWER
+    answers = follow_events(
+        folder.path / EVENTS, after=before, ended=lambda: time.monotonic() > deadline or not alive(folder)
+    )
+    for record in answers:
+        if record.event.kind == "control_received":
+            report.say(f"{request}: received, takes effect after the batch")
+            return
+    if request == "stop" and summarize(folder.path).state == "stopped":
+        report.say("stopped")
+        return
+    raise RunError(f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s")
+
+
+def end(folder: RunFolder, wanted: str, *, kill: bool) -> None:
+    """End the process of a run by a signal. Raises `RunError` where that cannot be done from here."""
+    state = folder.read_state()
+    standing = summarize(folder.path).state
+    if standing not in ALIVE or standing == "starting":
+        raise RunError(f"{wanted}: is {standing}; there is no process to end")
+    try:
+        process = psutil.Process(int(state["pid"]))
+        if state.get("host") != socket.gethostname():
+            raise RunError(f"{wanted}: its process is on {state.get('host')}, and signals do not reach there")
+        (process.kill if kill else process.terminate)()
+        process.wait(SECONDS_TO_END)
+    except psutil.TimeoutExpired:
+        raise RunError(f"{wanted}: has not ended within {SECONDS_TO_END:.0f} s; try --kill") from None
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied:
+        raise RunError(f"{wanted}: process {state['pid']} belongs to another user") from None
+    report.say(f"{'killed' if kill else 'terminated'}; {summarize(folder.path).state}")
