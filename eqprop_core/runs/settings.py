@@ -73,10 +73,13 @@ def make_plan(
         _refuse_contradictions(combine({**settings, "todo": "evaluate"}), config, flags)
     if refused := refused_flags(config, flags):
         raise ConfigError(refused)
+    labels: dict[str, Any] = {}
+    if stored is not None and settings is None and todo == "train":  # another program's weights begin a run
+        labels, stored = {"started_from": str(stored.path.resolve())}, None
     more = config.epochs if stored is not None and todo == "train" and "epochs" in flags else None
     if more is not None and settings is not None:
         config = config.changed(epochs=settings.get("epochs", 1))
-    return Plan(config, stored, preset, command, more)
+    return Plan(config, stored, preset, command, more, labels)
 
 
 def _located(

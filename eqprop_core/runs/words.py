@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eqprop_core.events import (
+    Amended,
     Angles,
     ControlApplied,
     EpochFinished,
@@ -51,6 +52,11 @@ def in_words(event: Event) -> str:
         case Angles():
             angles = (f"{name} {angle:.1f}°" for name, angle in event.angles.items() if angle is not None)
             return f"angles between forward and backward weights: {', '.join(angles)}"
+        case Amended() if event.epoch is not None:
+            changes = ", ".join(f"{name} {value}" for name, value in event.settings.items())
+            return f"set {changes} at epoch {event.epoch}, batch {event.batch}"
+        case ControlApplied(request="set"):
+            return ""  # what was set is told by its own event
         case ControlApplied():
             return f"{event.request} at epoch {event.epoch}, batch {event.batch}"
         case Warned():

@@ -7,6 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,6 +16,8 @@ import psutil
 from eqprop_core.runs.folder import RunFolder
 
 SECONDS_BETWEEN_BEATS = 5.0
+CLOCK_JUMP = 60.0  # seconds by which the time of day may differ from the time that has passed
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 class Heartbeat:
@@ -31,13 +35,20 @@ class Heartbeat:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process_started": self._process.create_time(),
+            "memory_limit": memory_limit(),
         }
+        self._passed = time.monotonic() - time.time()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self, **changes: Any) -> None:
         """Write the first state and keep it alive from now on."""
         self.update(**changes)
         self._thread.start()
+
+    def note(self, **changes: Any) -> None:
+        """Change the state; it is written with the next beat."""
+        with self._lock:
+            self._state.update(changes)
 
     def update(self, **changes: Any) -> None:
         """Change the state and write it."""
@@ -54,7 +65,19 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_BEATS):
+            self._look_at_clock()
             self.update(**self._folder.labels())  # a person may have given the run another name
+
+    def _look_at_clock(self) -> None:
+        """Warn where the time of day has jumped: times in events before and after do not compare."""
+        passed = time.monotonic() - time.time()
+        jump = self._passed - passed
+        if abs(jump) > CLOCK_JUMP:
+            self._passed = passed
+            self._warn(
+                f"the clock of this machine jumped by {jump:+,.0f} s, or it slept: times of day before and "
+                f"after do not compare; durations are not touched"
+            )
 
     def _write(self) -> None:
         self._state.update(heartbeat=time.time(), memory=self._process.memory_info().rss)
@@ -64,3 +87,14 @@ class Heartbeat:
             if not self._warned:
                 self._warned = True
                 self._warn(f"state.json could not be written: {error.strerror or error}")
+
+
+def memory_limit() -> int | None:
+    """Bytes that this process may use: the limit of its control group, or else the machine's memory."""
+    limits = []
+    for path in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # "max" is no limit
+            limits.append(int(path.read_text()))
+    with suppress(psutil.Error, OSError):
+        limits.append(psutil.virtual_memory().total)
+    return min(limits, default=None)

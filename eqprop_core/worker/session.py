@@ -20,6 +20,7 @@ from torch import Tensor
 from eqprop_core.config import RunConfig
 from eqprop_core.events import (
     Activity,
+    BatchFinished,
     CheckpointSaved,
     ControlApplied,
     EpochFinished,
@@ -85,7 +86,7 @@ class Session:
         if path is not None and folder is not None and path == folder.path:
             # An evaluation or a check inside a run leaves the run's own lock and state alone.
             self._lock = lock or folder.lock()
-            self._heartbeat = Heartbeat(folder, folder.identity(), warn=self._note)
+            self._heartbeat = Heartbeat(folder, folder.identity(), warn=self._warn_later)
         if path is not None:
             self._log = EventLog(path / names.EVENTS)
             self._console = (path / names.CONSOLE).open("a", encoding="utf-8", buffering=1)
@@ -159,6 +160,10 @@ class Session:
             return
         if isinstance(event, Gdu):
             self._gdu = trainer.last_gdu
+        if isinstance(event, BatchFinished) and self._heartbeat is not None:
+            self._heartbeat.note(
+                batch=event.batch, batches=event.batches, samples_per_s=round(event.samples_per_s, 1)
+            )
         if isinstance(event, EpochFinished):
             if self._log is not None:
                 self._log.sync()
@@ -271,6 +276,10 @@ class Session:
         except DRAWING_ERRORS as error:
             yield self._warn("a figure", error)
         self._drawing += time.monotonic() - begun
+
+    def _warn_later(self, message: str) -> None:
+        """A warning from another thread than the one that trains."""
+        self.later([self.emit(Warned(message=message))])
 
     def _warn(self, what: str, error: Exception) -> Record:
         why = getattr(error, "strerror", None) or error

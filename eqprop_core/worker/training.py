@@ -31,23 +31,43 @@ def begin_training(
     lock: IO[bytes] | None,
 ) -> Work:
     """Prepare a training and put it where the run's latest checkpoint is, if it has one."""
+    run = made or plan.stored
+    if run is not None:
+        lock = lock or run.lock()  # nobody else writes from here on
+    try:
+        return _prepared(plan, root, run, wishes, place, lock)
+    except BaseException:
+        if lock is not None:
+            lock.close()
+        raise
+
+
+def _prepared(
+    plan: Plan,
+    root: Path | None,
+    run: RunFolder | None,
+    wishes: Wishes,
+    place: Place | None,
+    lock: IO[bytes] | None,
+) -> Work:
     ready = prepare(plan, place=place)
     trainer = Trainer(ready.config, ready.net, ready.dataset)
     opening: list[Event] = []
     again: list[Amended] = []
-    run = made or plan.stored
     begun = run is not None and any(
         (run.path / name).exists() for name in (names.CHECKPOINT, names.CHECKPOINT_BEFORE)
     )
     if run is None or not begun:
-        if plan.stored is not None and not (plan.stored.path / names.CONFIG).exists():
-            raise RunError(f"{plan.stored.path}: has no {names.CHECKPOINT} to go on from")
         if run is None:
+            if source := plan.labels.get("started_from"):
+                _begin_with(trainer, source)  # what does not fit is said before a folder is made
             run = new_folder(ready, root)
         elif last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
             again = changes_after(run, 0)
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
+        if source := run.meta().get("started_from"):
+            opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
     else:
         opening += _resume(trainer, ready, run)
         assert isinstance(opening[0], RunResumed)
@@ -66,6 +86,16 @@ def begin_training(
     requests = Requests(run, session, trainer, wishes, again)
     trainer.boundary = requests.boundary
     return Work(run.path, _train(ready, trainer, session, requests, opening))
+
+
+def _begin_with(trainer: Trainer, source: str) -> Path:
+    """Give the network the weights that lie in a folder; returns the file. Raises `RunError`."""
+    for name in (names.CHECKPOINT, names.BEST_MODEL):
+        path = Path(source) / name
+        if path.exists():
+            checkpoint.load_weights(trainer.net, checkpoint.load(path), path)
+            return path
+    raise RunError(f"{source}: holds no {names.CHECKPOINT} and no {names.BEST_MODEL}")
 
 
 def changes_after(run: RunFolder, seq: int) -> list[Amended]:

@@ -215,7 +215,7 @@ def test_a_run_with_weights_of_another_network_is_refused(name: str, run: Path, 
     assert f"{name}: is of another network: synapses.0.weight is 8×64, this network has 9×64" in said
 
 
-def test_the_references_checkpoint_is_evaluated_with_its_network_as_flags(
+def test_the_references_checkpoint_is_evaluated_and_trained_on_with_its_network_as_flags(
     run: Path, eqprop: Run, tmp_path: Path
 ) -> None:
     folder = tmp_path / "theirs"
@@ -224,8 +224,14 @@ def test_the_references_checkpoint_is_evaluated_with_its_network_as_flags(
     torch.save({"model_state_dict": weights, "epoch": 3, "opt": {}}, folder / "checkpoint.tar")
     flags = ["--task", "digits", "--archi", "64", "8", "10", "--test-samples", "20", "--T1", "6"]
     eqprop("evaluate", "--load-path", folder, *flags)
-    said = eqprop("train", "--load-path", folder, *flags, "--lrs", "1", "1", code=1).stderr
-    assert "holds weights but no training state" in said
+    eqprop("train", "--load-path", folder, *flags, "--lrs", "1e-9", "1e-9", "--results", "from-theirs")
+    (begun,) = Path("from-theirs").glob("*/*/*/*")
+    after = checkpoint.load(begun / "final_model.pt")["model_state_dict"]
+    assert all(torch.allclose(after[name], weights[name], atol=1e-5) for name in weights)
+    flags[4] = "9"
+    said = eqprop("train", "--load-path", folder, *flags, "--lrs", "1", "1", "--results", "no", code=1).stderr
+    assert "synapses.0.weight is 8×64, this network has 9×64" in said
+    assert not Path("no").exists()
 
 
 @pytest.mark.parametrize(
