@@ -187,7 +187,7 @@ class RunFolder:
     def fail(self, message: str) -> None:
         """Write down that a run ended before it began, or began again; a complete one stays complete."""
         state = self.read_state()
-        how = "finished" if state.get("before") == "finished" else "failed"
+        how = "finished" if state.get("before", state.get("state")) == "finished" else "failed"
         with suppress(OSError):
             self.write_state({**state, "state": how, "message": message[:2000]})
 

@@ -1,0 +1,279 @@
+"""Runs in processes of their own: what they are started with, how they wait, what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from typer.testing import Result
+
+from eqprop_core.devices import Device
+from eqprop_core.problems import ConfigError
+from eqprop_core.runs import logout
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.listing import ALIVE, list_runs, summarize
+from eqprop_core.runs.log import read_events
+from eqprop_core.runs.places import Place, choose_place
+from eqprop_core.runs.queue import in_line, line_of, take_ticket
+
+Run = Callable[..., Result]
+SMALL = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--T1", "4", "--T2", "2", "--betas", "0", "0.3", "--seed", "1", "--train-samples", "40", "--test-samples", "10"]  # fmt: skip
+LONG = [*SMALL[:-4], "--mbs", "1", "--epochs", "400"]
+GPUS = [
+    Device("cpu", "CPU"),
+    Device("cuda:0", "A", memory_total=100, memory_used=80, uuid="GPU-aa"),
+    Device("cuda:1", "B", memory_total=100, memory_used=10, uuid="GPU-bb"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _processes_end(tmp_path: Path) -> Iterator[None]:
+    yield
+    for run in list_runs([tmp_path / "results"]):
+        with suppress(psutil.Error, KeyError, TypeError):
+            pid = RunFolder(run.path).read_state()["pid"]
+            if run.state in ALIVE and pid != os.getpid():
+                psutil.Process(pid).kill()
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings get processes of their own, as they do for a person."""
+    monkeypatch.delenv("EQPROP_FOREGROUND")
+
+
+def stands(folder: Path, *wanted: str) -> dict[str, Any]:
+    """Wait until a run stands as wanted; returns its `state.json`."""
+    for _ in range(3_000_000):
+        if (state := summarize(folder).state) in wanted:
+            return RunFolder(folder).read_state()
+        assert state in ALIVE, (state, (folder / "console.log").read_text())
+        os.sched_yield()
+    raise AssertionError(f"{state}, not {wanted}")
+
+
+def stand_in(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of this name, found before all others."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_training_is_watched_to_its_end_in_a_process_of_its_own(eqprop: Run, tmp_path: Path) -> None:
+    done = eqprop(
+        "train", *SMALL, "--epochs", "2", "--name", "mine", "--tag", "a", "--tag", "b c", "--note", "why not"
+    )
+    assert "epoch 2" in done.stderr
+    assert "saved in" in done.stdout
+    (folder,) = tmp_path.glob("results/*/*/*/*")
+    state = stands(folder, "finished")
+    assert state["pid"] != os.getpid()
+    assert state["name"] == "mine"
+    meta = json.loads((folder / "meta.json").read_text())
+    assert (meta["tags"], meta["note"], meta["device"]) == (["a", "b c"], "why not", "cpu")
+    assert meta["torch"]
+    assert "epoch 2" in (folder / "console.log").read_text()
+    again = json.loads(
+        eqprop("train", "--load-path", folder, "--epochs", "1", "--lrs", "0.05", "0.05", "--json").stdout
+    )
+    assert [event["epoch"] for event in again["epochs"]] == [3]
+    assert RunFolder(folder).amendments() == {"lrs": [0.05, 0.05]}
+    assert "is complete" in eqprop("train", "--load-path", folder, code=1).stderr
+    assert summarize(folder).state == "finished"
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_training_that_fails_says_why_and_exits_with_1(eqprop: Run, tmp_path: Path) -> None:
+    words = [
+        *SMALL,
+        "--loss",
+        "cel",
+        "--lrs",
+        "1e6",
+        "1e6",
+        "--wds",
+        "1e6",
+        "1e6",
+        "--epochs",
+        "9",
+        "--mbs",
+        "2",
+    ]
+    assert "finite" in eqprop("train", *words, code=1).stderr
+    (folder,) = tmp_path.glob("results/*/*/*/*")
+    assert summarize(folder).state == "failed"
+
+
+@pytest.mark.parametrize("words", [["--tag", "a\nb"], ["--note", ""], ["--detach", "--foreground"], ["--detach", "--no-save"]])  # fmt: skip
+def test_what_cannot_be_is_refused(words: list[str], eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", *SMALL, *words, code=2)
+    assert not (tmp_path / "results").exists()
+
+
+def test_runs_on_one_device_wait_for_each_other_unless_told_otherwise(eqprop: Run) -> None:
+    def detached(*words: str) -> Path:
+        return Path(eqprop("train", *words, "--detach").stdout.strip()).resolve()
+
+    first = detached(*LONG)
+    stands(first, "running")
+    second, third = detached(*SMALL), detached(*SMALL)
+    assert stands(second, "queued")["ahead"] == 1
+    assert stands(third, "queued")["ahead"] == 2
+    waiting = psutil.Process(RunFolder(third).read_state()["pid"])
+    assert not any("torch" in mapped.path for mapped in waiting.memory_maps())
+    assert in_line(line_of("cpu")) == [first, second, third]
+    at_once = detached(*SMALL, "--now")
+    stands(at_once, "finished")
+    assert "waiting for its device" in eqprop("runs", "pause", third, code=1).stderr
+    eqprop("runs", "stop", second)
+    stands(second, "stopped")
+    assert stands(third, "queued")
+    eqprop("runs", "stop", first, "--kill")
+    assert summarize(first).state == "lost"
+    stands(third, "finished")
+    eqprop("runs", "resume", second)
+    stands(second, "finished")
+    psutil.wait_procs(
+        [psutil.Process(pid) for pid in [RunFolder(second).read_state()["pid"]] if psutil.pid_exists(pid)], 60
+    )
+    assert in_line(line_of("cpu")) == []
+
+
+def test_a_command_is_run_when_the_run_has_ended(eqprop: Run, tmp_path: Path) -> None:
+    command = f'echo "$EQPROP_NAME $EQPROP_STATE $EQPROP_BEST $EQPROP_RUN" >> {tmp_path}/told; exit 3'
+    run = Path(eqprop("train", *SMALL, "--name", "n", "--detach", "--on-finish", command).stdout.strip())
+    stands(run, "finished")
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(RunFolder(run).read_state()["pid"]).wait(60)
+    name, state, best, path = (tmp_path / "told").read_text().split()
+    assert (name, state, path) == ("n", "finished", str(run.resolve()))
+    assert float(best) == summarize(run).best
+    assert "ended with status 3" in (run / "console.log").read_text()
+    eqprop("train", *SMALL, "--name", "n", "--on-finish", command)
+    assert len((tmp_path / "told").read_text().splitlines()) == 2
+
+
+def worker(run: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The worker, as a scheduler would start it."""
+    return subprocess.run(
+        [sys.executable, "-m", "eqprop_core.worker", str(run), *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_worker_that_is_started_by_hand_owns_its_run(eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", *SMALL)
+    (folder,) = tmp_path.glob("results/*/*/*/*")
+    assert worker(folder, "--more-epochs", "1").returncode == 0
+    assert summarize(folder).epoch == 2
+    assert "is complete" in worker(folder).stderr
+    assert summarize(folder).state == "finished"
+    with RunFolder(folder).lock():
+        assert "is in use" in worker(folder, "--more-epochs", "1").stderr
+    assert worker(tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("answer", ["exit 0", "echo no such job >&2; exit 1", None])
+def test_usr2_saves_a_checkpoint_and_requeues_under_a_scheduler(
+    answer: str | None, eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if answer is not None:
+        stand_in(tmp_path / "bin", "scontrol", f'echo "$@" >> {tmp_path}/asked; {answer}', monkeypatch)
+        monkeypatch.setenv("SLURM_JOB_ID", "77")
+    run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    state = stands(run, "running")
+    psutil.Process(state["pid"]).send_signal(12)
+    if answer == "exit 0":
+        stands(run, "stopped")
+    else:
+        while not (run / "checkpoint.tar").exists():
+            assert summarize(run).state == "running"
+    if answer is not None:
+        while not (tmp_path / "asked").exists():
+            os.sched_yield()
+        assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    if answer == "exit 0":
+        said = [
+            record.event.message
+            for record in read_events(run / "events.jsonl")
+            if record.event.kind == "warning"
+        ]
+        assert any("job 77 is requeued" in message for message in said)
+
+
+@pytest.mark.parametrize(
+    ("kills", "lingers", "wrapped", "said"),
+    [("b false", "no", False, False), ("b true", "no", False, True), ("b true", "yes", True, False)],
+)
+def test_where_log_out_ends_processes_a_run_is_put_into_a_scope_or_the_person_is_told(
+    kills: str, lingers: str, wrapped: bool, said: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert logout.outliving(["a"]) == (["a"], [])  # no session of logind's
+    monkeypatch.setenv("XDG_SESSION_ID", "3")
+    for name, answer in (("busctl", kills), ("loginctl", lingers), ("systemd-run", "")):
+        stand_in(tmp_path / "bin", name, f'echo "{answer}"', monkeypatch)
+    words, warnings = logout.outliving(["a", "b"])
+    assert words[-2:] == ["a", "b"]
+    assert (len(words) > 2) == wrapped
+    assert bool(warnings) == said
+    assert not said or "loginctl enable-linger" in warnings[0]
+
+
+def test_a_run_in_a_scope_is_still_given_its_lock_and_its_ticket(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_SESSION_ID", "3")
+    for name, script in (
+        ("busctl", "echo b true"),
+        ("loginctl", "echo yes"),
+        ("systemd-run", 'shift 5; exec "$@"'),
+    ):
+        stand_in(tmp_path / "bin", name, script, monkeypatch)
+    run = Path(eqprop("train", *SMALL, "--detach").stdout.strip())
+    stands(run, "finished")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lengths", "place"),
+    [
+        ("auto", {}, Place("cuda:1", "GPU-bb")),
+        ("auto", {"GPU-bb": 1}, Place("cuda:0", "GPU-aa")),
+        ("auto", {"GPU-bb": 1, "GPU-aa": 1}, Place("cuda:1", "GPU-bb")),
+        ("0", {"GPU-aa": 5}, Place("cuda:0", "GPU-aa")),
+        ("cuda:1", {}, Place("cuda:1", "GPU-bb")),
+        ("cpu", {}, Place("cpu")),
+    ],
+)
+def test_the_device_is_chosen_by_its_line_and_its_memory(
+    wanted: str, lengths: dict[str, int], place: Place
+) -> None:
+    assert choose_place(wanted, lambda there: lengths.get(there.line, 0), GPUS) == (place, None)
+
+
+def test_a_process_sees_its_device_alone() -> None:
+    assert Place("cuda:1", "GPU-bb").environment["CUDA_VISIBLE_DEVICES"] == "GPU-bb"
+    assert Place("cuda:1", "GPU-bb").torch_name == "cuda:0"
+    assert Place("cpu").environment["CUDA_VISIBLE_DEVICES"] == ""
+    with pytest.raises(ConfigError, match="no such GPU"):
+        choose_place("7", lambda _: 0, GPUS)
+    assert choose_place("3", lambda _: 0, GPUS[:1])[0] == Place("cpu")
+
+
+def test_a_ticket_whose_worker_never_came_is_nobodys(tmp_path: Path) -> None:
+    ticket = take_ticket(line_of("cpu"), tmp_path)
+    os.close(ticket.descriptor)
+    assert in_line(line_of("cpu")) == []
