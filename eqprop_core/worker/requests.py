@@ -1,7 +1,8 @@
 """What the owner of a run does when it is asked: stop, pause, resume, checkpoint, check, set.
 
 A thread takes requests from `control/` and says so within a second, also while a batch takes minutes; they
-take effect between two batches, in the thread that trains. Signals are granted in the same place.
+take effect between two batches, in the thread that trains, or between two time steps where a stop or a pause
+is asked for twice. Signals are granted in the same place.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Requests:
         self._waiting: deque[Asked] = deque()
         self._paused = False
         self._arrived = threading.Event()
+        self._impatient = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, name="requests", daemon=True)
 
@@ -55,8 +57,13 @@ class Requests:
         self._ended.set()
         self._thread.join()
 
+    def impatient(self) -> bool:
+        """Whether a stop or a pause was asked for again before it took effect: the batch is dropped."""
+        return self._impatient.is_set()
+
     def boundary(self) -> bool:
         """Do what was asked; True to end the training here. Stays inside while the run is paused."""
+        self._impatient.clear()
         self.change_again()
         while True:
             while self._waiting:
@@ -132,5 +139,8 @@ class Requests:
         while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
             for asked in take(self._run.path):
                 self._tell(ControlReceived(request=asked.request))
-                self._waiting.append(asked)
+                if asked.request in ("stop", "pause") and asked in self._waiting:
+                    self._impatient.set()
+                else:
+                    self._waiting.append(asked)
                 self._arrived.set()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -97,40 +98,63 @@ def _on_terminal(records: Iterable[Record], outcome: Outcome, screen: Console, e
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=screen, refresh_per_second=8, expand=True) as progress:
-        whole: TaskID | None = None
-        part: TaskID | None = None
-        for record in records:
-            event = record.event
-            outcome.note(record)
-            match event:
-                case EpochStarted():
-                    if whole is None and epochs > 1:
-                        whole = progress.add_task("epochs", total=epochs, completed=event.epoch - 1, said="")
-                    if part is not None:
-                        progress.remove_task(part)
-                    part = progress.add_task(f"epoch {event.epoch}", total=event.batches, said="")
-                case BatchFinished():
-                    if part is None:  # one who comes later has not seen the epoch begin
-                        part = progress.add_task(f"epoch {event.epoch}", total=event.batches, said="")
-                    said = f"{event.accuracy:5.2f} %  {event.samples_per_s:,.0f} images/s"
-                    progress.update(part, completed=event.batch, said=said)
-                case EpochFinished():
-                    if whole is not None:
-                        progress.update(
-                            whole, completed=event.epoch, said=f"test {event.test_accuracy:.2f} %"
-                        )
-                    progress.console.print(in_words(event), markup=False)
-                case PhaseProgress():
-                    if part is None or progress.tasks[-1].description != event.phase:
-                        if part is not None:
-                            progress.remove_task(part)
-                        part = progress.add_task(event.phase, total=event.steps, said="")
-                    progress.update(part, completed=event.step)
-                case _:
-                    if line := _progress_line(event):
-                        progress.console.print(line, markup=False)
-        for task in progress.task_ids:  # the lines above tell how it ended
-            progress.remove_task(task)
+        bars = _Bars(progress, epochs)
+        try:
+            for record in records:
+                outcome.note(record)
+                bars.show(record.event)
+        finally:  # the lines above tell how it ended
+            for task in progress.task_ids:
+                progress.remove_task(task)
+
+
+class _Bars:
+    """Up to three bars: the epochs of a run, the batches of an epoch, and a phase inside a long batch."""
+
+    def __init__(self, progress: Progress, epochs: int) -> None:
+        self._progress = progress
+        self._epochs = epochs
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, event: Event) -> None:
+        """Move the bars, or print a line above them."""
+        match event:
+            case EpochStarted():
+                if self._epochs > 1:
+                    self._move("epochs", "epochs", event.epoch - 1, self._epochs)
+                self._move("epoch", f"epoch {event.epoch}", 0, event.batches)
+            case BatchFinished():
+                self._remove("phase")
+                said = f"{event.accuracy:5.2f} %  {event.samples_per_s:,.0f} images/s"
+                self._move("epoch", f"epoch {event.epoch}", event.batch, event.batches, said)
+            case PhaseProgress():
+                self._move("phase", event.phase, event.step, event.steps)
+            case EpochFinished():
+                self._remove("phase", "epoch")
+                if "epochs" in self._tasks:
+                    said = f"test {event.test_accuracy:.2f} %"
+                    self._move("epochs", "epochs", event.epoch, self._epochs, said)
+                self._progress.console.print(in_words(event), markup=False)
+            case _:
+                if line := _progress_line(event):
+                    self._progress.console.print(line, markup=False)
+
+    def _move(self, bar: str, name: str, done: int, total: int, said: str | None = None) -> None:
+        """Put a bar where it is now; one that changes its name begins again."""
+        if bar in self._tasks and self._progress.tasks[self._place(bar)].description != name:
+            self._remove(bar)
+        if bar not in self._tasks:
+            self._tasks[bar] = self._progress.add_task(name, total=total, said="")
+        told: dict[str, Any] = {} if said is None else {"said": said}
+        self._progress.update(self._tasks[bar], completed=done, total=total, **told)
+
+    def _place(self, bar: str) -> int:
+        return self._progress.task_ids.index(self._tasks[bar])
+
+    def _remove(self, *bars: str) -> None:
+        for bar in bars:
+            if bar in self._tasks:
+                self._progress.remove_task(self._tasks.pop(bar))
 
 
 def _progress_line(event: Event) -> str:

@@ -58,9 +58,7 @@ def stop(
     if terminate or kill:
         end(folder, run, kill=kill)
         return
-    tell(run, "stop")
-    if at_once and summarize(folder.path).state in ALIVE:
-        tell(run, "stop")
+    tell(run, "stop", times=1 + at_once)
 
 
 def pause(
@@ -70,9 +68,7 @@ def pause(
     ] = False,
 ) -> None:
     """Hold a run after its batch; its process and its memory stay."""
-    tell(run, "pause")
-    if at_once:
-        tell(run, "pause")
+    tell(run, "pause", times=1 + at_once)
 
 
 def checkpoint(run: Wanted) -> None:
@@ -144,8 +140,11 @@ def resume(
     print(folder.path)
 
 
-def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None) -> None:
-    """Ask a run for something and wait until it says that it has heard. Raises `RunError` if it does not."""
+def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, *, times: int = 1) -> None:
+    """Ask a run for something and wait until it says that it has heard. Raises `RunError` if it does not.
+
+    Asked two `times`, it stops or pauses between two time steps.
+    """
     folder = find_run(wanted)
     state = summarize(folder.path).state
     if state not in ALIVE:
@@ -153,14 +152,16 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None) 
     if state == "queued" and request != "stop":
         raise RunError(f"{wanted}: is waiting for its device; it can be stopped, or resumed with --now")
     before = last_seq(folder.path / EVENTS)
-    ask(folder.path, request, settings)
+    for _ in range(times):
+        ask(folder.path, request, settings)
     deadline = time.monotonic() + SECONDS_FOR_AN_ANSWER
     answers = follow_events(
         folder.path / EVENTS, after=before, ended=lambda: time.monotonic() > deadline or not alive(folder)
     )
     for record in answers:
         if record.event.kind == "control_received":
-            report.say(f"{request}: received, takes effect after the batch")
+            when = "at once, dropping the batch" if times > 1 else "after the batch"
+            report.say(f"{request}: received, takes effect {when}")
             return
     if request == "stop" and summarize(folder.path).state == "stopped":
         report.say("stopped")

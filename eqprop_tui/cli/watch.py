@@ -20,7 +20,7 @@ from eqprop_core.runs.log import follow_events
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
 
-CHOICES = "[d] leave it running   [s] stop after this batch   [k] kill   [Enter] go on watching"
+CHOICES = "d leave it running · s stop after this batch · k kill · Enter go on watching"
 
 
 class Terminated(Exception):  # noqa: N818  a wish, not an error
