@@ -164,7 +164,10 @@ def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
     if trainer.epoch >= trainer.epochs:
         raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
     if changes := changed_settings(stored, ready.config):
-        said.append(Amended(settings={name: new for name, (_, new) in changes.items() if new is not None}))
+        # What config.toml does not say already, since it was a flag, is written down to hold from here on.
+        flags = changed_settings({**(run.config() or {}), **run.amendments()}, ready.config)
+        if settings := {name: new for name, (_, new) in flags.items() if new is not None}:
+            said.append(Amended(settings=settings))
         said.append(Warned(message=f"resumed with other settings: {in_flags(changes)}"))
     return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
 

@@ -315,6 +315,18 @@ def test_a_disk_that_is_full_is_a_warning_and_training_goes_on(
     assert kinds(run)[-1] == "run_finished"
 
 
+def test_a_configuration_that_was_edited_by_hand_holds_and_is_told(run: Path, eqprop: Run) -> None:
+    text = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(text.replace("mmt = 0.0", "mmt = 0.5"))
+    said = eqprop("train", "--load-path", run, "--epochs", "1").stderr
+    assert "resumed with other settings: --mmt 0.0 → 0.5" in said
+    (run / "config.toml").write_text(text.replace("mmt = 0.0", "mmt = 'much'"))
+    assert (
+        "--mmt much: is not a number (in "
+        in eqprop("train", "--load-path", run, "--epochs", "1", code=2).stderr
+    )
+
+
 def test_a_failure_is_written_down(eqprop: Run, tmp_path: Path) -> None:
     words = [*TINY, "--loss", "cel", "--lrs", "1e6", "1e6", "--wds", "1e6", "1e6", "--epochs", "9"]
     message = eqprop("train", *words, code=1).stderr

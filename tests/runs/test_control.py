@@ -14,6 +14,7 @@ import pytest
 import torch
 from typer.testing import Result
 
+from eqprop_core.events import Warned
 from eqprop_core.runs.control import CONTROL, ask, take
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, summarize
@@ -114,6 +115,45 @@ def test_a_run_is_steered_from_outside_and_ends_as_if_it_had_been_left_alone(
     assert ends[0]["histories"] == ends[1]["histories"]
     for name, value in ends[0]["model_state_dict"].items():
         assert torch.equal(value, ends[1]["model_state_dict"][name])
+
+
+def test_settings_are_changed_in_flight_and_hold_on_resuming(detached: RunFolder, eqprop: Run) -> None:
+    for words in (["--lr-factor", "0"], ["--epochs", "-1"], ["--event-rate", "11"], []):
+        eqprop("runs", "set", detached.path, *words, code=2)
+    eqprop("runs", "set", detached.path, "--lr-factor", "0.5", "--epochs", "39", "--event-rate", "5")
+    changed = until(detached, "amended").event
+    assert changed.settings == {"lr_factor": 0.5, "epochs": 39, "event_rate": 5.0}
+    assert changed.batch is not None
+    until(detached, "control_applied", request="set")
+    eqprop("runs", "set", detached.path, "--checkpoint-every", "0.001")
+    until(detached, "checkpoint_saved")
+    assert [event for event in in_tail(detached) if isinstance(event, Warned)] == []
+    assert summarize(detached.path).epochs == 39
+    eqprop("runs", "stop", detached.path, "--terminate")
+    assert summarize(detached.path).state == "stopped"
+    state = checkpoint.load(detached.path / "checkpoint.tar")
+    assert (state["lr_factor"], state["epochs"]) == (0.5, 39)
+    last = max(record.seq for record in read_events(detached.path / "events.jsonl"))
+    eqprop("runs", "resume", detached.path)
+    assert until(detached, "epoch_started", after=last).event.rates == [0.05, 0.05]
+    assert [event for event in in_tail(detached) if isinstance(event, Warned)] == []
+    eqprop("runs", "stop", detached.path, "--kill")
+    assert summarize(detached.path).state == "lost"
+    assert "no process" in eqprop("runs", "stop", detached.path, "--kill", code=1).stderr
+
+
+def in_tail(folder: RunFolder) -> list[Any]:
+    """All events that a run has told."""
+    return [record.event for record in read_events(folder.path / "events.jsonl")]
+
+
+def test_a_last_epoch_that_is_over_is_refused(detached: RunFolder, eqprop: Run) -> None:
+    until(detached, "epoch_finished")
+    eqprop("runs", "set", detached.path, "--epochs", "1")
+    until(detached, "control_applied", request="set")
+    (warning,) = [event for event in in_tail(detached) if isinstance(event, Warned)]
+    assert "epoch 1 is over" in warning.message
+    assert summarize(detached.path).epochs == 40
 
 
 def test_a_killed_run_is_lost_and_resumed(detached: RunFolder, eqprop: Run) -> None:
