@@ -19,12 +19,12 @@ from eqprop_core.problems import flag, shown
 PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console for standard output or error; tables are not squeezed when they go to a file."""
+def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
+    """A console for standard output or error, `plain_width` columns wide where that is no terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(
         file=stream,
-        width=None if stream.isatty() else PLAIN_WIDTH,
+        width=None if stream.isatty() else plain_width,
         highlight=False,
         soft_wrap=not stream.isatty(),
     )

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from eqprop_core import catalogue
-from eqprop_core.presets import Preset, load_preset
+from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import (
     BEST_MODEL,
@@ -29,6 +29,7 @@ from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
 from eqprop_tui.cli.follow import Outcome, follow
+from eqprop_tui.cli.presets import pick_preset
 
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
@@ -38,7 +39,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON o
 
 
 def _plan(todo: Todo, preset: str | None, flags: dict[str, Any]) -> Plan:
-    chosen: Preset | None = load_preset(preset) if preset else None
+    chosen: Preset | None = pick_preset(preset) if preset else None
     return make_plan(todo, flags, chosen, ("eqprop", *sys.argv[1:]))
 
 
