@@ -13,6 +13,8 @@ from rich.text import Text
 
 from eqprop_core import catalogue
 from eqprop_core.command_line import command_line
+from eqprop_core.devices import Device, list_devices
+from eqprop_core.memory import Room, fitting_mbs, room_for
 from eqprop_core.presets import (
     Preset,
     PresetError,
@@ -52,13 +54,18 @@ def list_presets(
         warn(problem)
     wanted = [word.lower() for word in words or []]
     chosen = [preset for preset in library.presets.values() if all(word in _text(preset) for word in wanted)]
+    devices = list_devices()
     if as_json:
-        report.put_json([as_document(preset) for preset in chosen])
+        report.put_json([as_document(preset, devices) for preset in chosen])
         return
     if not chosen:
         report.say("no preset mentions all of these words; `eqprop presets list` shows all")
         raise typer.Exit(1)
-    _print_list(report.console(plain_width=UNLIMITED), chosen)
+    _print_list(
+        report.console(plain_width=UNLIMITED),
+        chosen,
+        [room_for(preset.run_config(), devices) for preset in chosen],
+    )
 
 
 @app.command("show")
@@ -77,7 +84,7 @@ def show_preset(
         print(line)
         return
     if as_json:
-        report.put_json({**as_document(preset), "command": line})
+        report.put_json({**as_document(preset, list_devices()), "command": line})
         return
     out = report.console()
     out.print(preset.title, markup=False, style="bold")
@@ -88,6 +95,7 @@ def show_preset(
             f"expected  {preset.expected.test_error:g} % test error, {preset.expected.source}", markup=False
         )
     out.print(f"needs     {config.task} ({data_state(preset)})", markup=False)
+    out.print(f"memory    {_memory_in_words(preset)}", markup=False)
     if not preset.shipped:
         out.print(f"file      {preset.path}", markup=False, soft_wrap=True)
     out.print()
@@ -149,9 +157,10 @@ def warn(problem: PresetError) -> None:
         report.say(f"warning: {line}")
 
 
-def as_document(preset: Preset) -> dict[str, Any]:
-    """A preset as plain values."""
+def as_document(preset: Preset, devices: Sequence[Device]) -> dict[str, Any]:
+    """A preset as plain values; memory in bytes."""
     expected = preset.expected
+    place = room_for(preset.run_config(), devices)
     return {
         "name": preset.name,
         "title": preset.title,
@@ -164,6 +173,9 @@ def as_document(preset: Preset) -> dict[str, Any]:
         "shipped": preset.shipped,
         "path": str(preset.path.absolute()),
         "data": data_state(preset),
+        "memory": place.need,
+        "device": place.device,
+        "fits": place.fits,
     }
 
 
@@ -177,20 +189,27 @@ def data_state(preset: Preset) -> str:
 # --- list -----------------------------------------------------------------------------------------------
 
 
-def _print_list(out: Console, presets: Sequence[Preset]) -> None:
+def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) -> None:
     """Presets by group. Names are never cut; where there is no room for titles, they have a line each."""
-    headings = ("  name", "data", "expected")
+    headings = ("  name", "data", "memory", "expected")
+    padding = "  " if any(place.fits is False for place in rooms) else ""
     rows = [
-        (("  " if preset.shipped else "* ") + preset.name, data_state(preset), _expected(preset))
-        for preset in presets
+        (
+            ("  " if preset.shipped else "* ") + preset.name,
+            data_state(preset),
+            report.size(place.need) + (" !" if place.fits is False else padding),
+            _expected(preset),
+        )
+        for preset, place in zip(presets, rooms, strict=True)
     ]
-    table = report.aligned(headings, rows, right=("expected",)).splitlines()
-    room = out.width - max(map(cell_len, table)) - 2
-    beside = room >= LEAST_TITLE
+    right = ("memory", "expected")
+    table = report.aligned(headings, rows, right=right).splitlines()
+    left = out.width - max(map(cell_len, table)) - 2
+    beside = left >= LEAST_TITLE
     if beside:
-        cut = [_cut(title, room) for title in ("title", *(preset.title for preset in presets))]
+        cut = [_cut(title, left) for title in ("title", *(preset.title for preset in presets))]
         cells = [(row[0], title, *row[1:]) for row, title in zip((headings, *rows), cut, strict=True)]
-        table = report.aligned(cells[0], cells[1:], right=("expected",)).splitlines()
+        table = report.aligned(cells[0], cells[1:], right=right).splitlines()
     out.print(Text(table[0], "bold"), soft_wrap=True)
     groups = {preset.group for preset in presets}
     for group in [*(group for group in GROUPS if group in groups), *sorted(groups - set(GROUPS))]:
@@ -202,6 +221,24 @@ def _print_list(out: Console, presets: Sequence[Preset]) -> None:
                     out.print(Text("    " + _cut(preset.title, out.width - 4), "dim"), soft_wrap=True)
     if not all(preset.shipped for preset in presets):
         out.print(Text("* your own", "dim"))
+    if full := next((place for place in rooms if place.fits is False), None):
+        assert full.free is not None
+        free = f"the {report.size(full.free)} that are free on {full.device}"
+        out.print(Text(f"! more than {free}; `eqprop presets show` says what would fit", "dim"))
+
+
+def _memory_in_words(preset: Preset) -> str:
+    """What a preset needs and what there is, and what would fit where it does not."""
+    config = preset.run_config()
+    place = room_for(config, list_devices())
+    words = f"about {report.size(place.need)}"
+    if place.free is None:
+        return words
+    words += f", {report.size(place.free)} free on {place.device}"
+    if place.fits or config.todo != "train":
+        return words if place.fits else f"{words}: too little"
+    fitting = fitting_mbs(config, place.free)
+    return f"{words}: too little; " + (f"--mbs {fitting} would fit" if fitting else "not even --mbs 1 fits")
 
 
 def _cut(text: str, columns: int) -> str:

@@ -45,6 +45,13 @@ def plain_table(title: str | None = None) -> Table:
     return Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
 
 
+def size(count: int) -> str:
+    """Bytes in words: `640 kB`, `31 MB`, `1.2 GB`, by powers of 1024."""
+    if count < 2**20:
+        return f"{count / 2**10:.0f} kB"
+    return f"{count / 2**20:.0f} MB" if count < 1000 * 2**20 else f"{count / 2**30:.1f} GB"
+
+
 def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:
     """Rows in columns, those headed by a word of `right` flush right.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import tomli_w
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from eqprop_core.devices import Device
 from eqprop_core.presets import all_presets, load_preset, read_preset, shipped_folder, user_folders
 from eqprop_core.runs.settings import Plan
 from eqprop_tui.cli import presets, work
@@ -79,6 +81,21 @@ def test_a_list_holds_what_mentions_all_of_the_words(eqprop: Run) -> None:
     assert "no preset mentions" in eqprop("presets", "list", "nothing like it", code=1).stderr
     (mine,) = json.loads(eqprop("presets", "list", "--json", "mine").stdout)
     assert not mine["shipped"] and Path(mine["path"]) == user_folders()[-1] / "mine.toml"
+
+
+def test_what_needs_more_memory_than_there_is_is_marked(eqprop: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Device("cpu", "a small computer", memory_total=2**31, memory_used=2**30)
+    monkeypatch.setattr(presets, "list_devices", lambda: [small])
+    lines = eqprop("presets", "list").stdout.splitlines()
+    marked = {line.split()[0] for line in lines if " !" in line and not line.startswith("!")}
+    assert "cifar10-cnn-cel-bptt" in marked and "digits-mlp-ep" not in marked
+    assert lines[-1].startswith("! more than the 1.0 GB that are free on cpu; ")
+    (item,) = json.loads(eqprop("presets", "list", "--json", "cifar10-cnn-cel-bptt").stdout)
+    assert (item["fits"], item["device"]) == (False, "cpu") and item["memory"] > 2**30
+    shown = " ".join(eqprop("presets", "show", "cifar10-cnn-cel-bptt").stdout.split())
+    fitting = re.search(r"1.0 GB free on cpu: too little; --mbs (\d+) would fit", shown)
+    assert fitting and 1 <= int(fitting[1]) < 128
+    assert "too little" not in eqprop("presets", "show", "digits-mlp-ep").stdout
 
 
 @pytest.mark.parametrize("name", SHIPPED)
