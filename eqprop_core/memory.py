@@ -252,9 +252,9 @@ def _unpooled(shape: ConnectionShape) -> int:
 
 def _images(config: RunConfig) -> tuple[int, int]:
     """Training and test images that are held in memory; 0 where an image folder is missing."""
-    root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
     try:
+        root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
         info = catalogue.describe(config.task, root, config.image_size)
-    except catalogue.DataError:
+    except (catalogue.DataError, RuntimeError):  # of a folder, or a home that does not exist
         return config.train_samples or 0, config.test_samples or 0
     return config.train_samples or info.train_size or 0, config.test_samples or info.test_size or 0

@@ -74,6 +74,18 @@ def test_a_list_says_whether_the_data_is_here(
     assert states()["mnist-mlp-ep"] == "subset"
 
 
+def test_a_data_folder_that_cannot_be_is_absent(eqprop: Run) -> None:
+    for name, task in (("mine", "MNIST"), ("images", "imagefolder")):
+        own(name, f'[config]\ntask = "{task}"\nlrs = [0.1, 0.1]\ndata_dir = "~nobody-here/x"\n')
+        (item,) = [
+            item
+            for item in json.loads(eqprop("presets", "list", "--json", name).stdout)
+            if not item["shipped"]
+        ]
+        assert item["data"] == "absent"
+        assert f"{task} (absent)" in eqprop("presets", "show", name).stdout
+
+
 def test_a_list_holds_what_mentions_all_of_the_words(eqprop: Run) -> None:
     own("mine")
     found = json.loads(eqprop("presets", "list", "--json", "Digits", "bptt").stdout)
