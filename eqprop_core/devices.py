@@ -25,6 +25,7 @@ import psutil
 from eqprop_core.problems import ConfigError, Problem
 
 SMI_FIELDS = ("pci.bus_id", "uuid", "name", "memory.total", "memory.used", "utilization.gpu")
+SMI_PROCESS_FIELDS = ("gpu_uuid", "pid", "used_gpu_memory")
 SMI_SECONDS = 2.0
 ACCEPTED = "accepted are auto, cpu, mps, cuda:1, or the index of a GPU"
 
@@ -46,6 +47,15 @@ class Device:
     load: float | None = None
     uuid: str | None = None
     note: str | None = None
+
+
+@dataclass(frozen=True)
+class Occupant:
+    """A process that computes on a GPU; its owner's user name and its bytes there, `None` where not known."""
+
+    pid: int
+    owner: str | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -176,19 +186,26 @@ def _visible(gpus: Sequence[_Gpu], allowed: str | None) -> list[Device]:
     return chosen
 
 
-def _ask_nvml() -> list[_Gpu]:
-    """GPUs as NVML has them; raises whatever is wrong with it, as when it is not installed."""
+@contextlib.contextmanager
+def _nvml() -> Iterator[Any]:
+    """NVML while it is in use; raises whatever is wrong with it, as when it is not installed."""
     nvml: Any = importlib.import_module("pynvml")
     nvml.nvmlInit()
     try:
+        yield nvml
+    finally:
+        with contextlib.suppress(Exception):
+            nvml.nvmlShutdown()
+
+
+def _ask_nvml() -> list[_Gpu]:
+    """GPUs as NVML has them."""
+    with _nvml() as nvml:
         found = []
         for index in range(nvml.nvmlDeviceGetCount()):
             handle = _maybe(lambda index=index: nvml.nvmlDeviceGetHandleByIndex(index))  # type: ignore[misc]
             found.append(_nvml_gpu(nvml, handle, index))
         return found
-    finally:
-        with contextlib.suppress(Exception):
-            nvml.nvmlShutdown()
 
 
 def _nvml_gpu(nvml: Any, handle: Any, index: int) -> _Gpu:
@@ -213,40 +230,46 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _ask_smi() -> list[_Gpu]:
-    """GPUs as `nvidia-smi` lists them; none where it is not there, raises where it fails."""
+def _smi_rows(query: str, fields: Sequence[str]) -> Iterator[list[str | None]]:
+    """What `nvidia-smi --query-...` answers, a row at a time; what it puts in brackets is not known.
+
+    No rows where there is no such program; raises where it fails.
+    """
     program = shutil.which("nvidia-smi")
     if program is None:
-        return []
-    command = [program, f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"]
+        return
+    command = [program, f"--query-{query}={','.join(fields)}", "--format=csv,noheader,nounits"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
-    return list(_smi_gpus(answer.stdout))
+    for row in csv.reader(answer.stdout.splitlines(), skipinitialspace=True):
+        if len(row) == len(fields):
+            yield [None if cell.strip().startswith("[") else cell.strip() for cell in row]
 
 
-def _smi_gpus(table: str) -> Iterator[_Gpu]:
-    """GPUs of a table with `SMI_FIELDS` as columns; memory is in MiB, what is not known in brackets."""
-    for index, row in enumerate(csv.reader(table.splitlines(), skipinitialspace=True)):
-        if len(row) != len(SMI_FIELDS):
-            continue
-        bus, uuid, name, total, used, load = (
-            None if cell.strip().startswith("[") else cell.strip() for cell in row
-        )
+def _number(cell: str | None, unit: float) -> float | None:
+    return None if cell is None else _maybe(lambda: float(cell) * unit)
 
-        def number(cell: str | None, unit: float) -> float | None:
-            return None if cell is None else _maybe(lambda: float(cell) * unit)
 
-        memory = [number(cell, 2**20) for cell in (total, used)]
-        yield _Gpu(
+def _mebibytes(cell: str | None) -> int | None:
+    count = _number(cell, 2**20)
+    return None if count is None else _maybe(lambda: int(count))
+
+
+def _ask_smi() -> list[_Gpu]:
+    """GPUs as `nvidia-smi` lists them."""
+    return [
+        _Gpu(
             bus=_bus_order(bus, index),
             device=Device(
                 key="",
                 name=name or "NVIDIA GPU",
-                memory_total=None if memory[0] is None else int(memory[0]),
-                memory_used=None if memory[1] is None else int(memory[1]),
-                load=number(load, 0.01),
+                memory_total=_mebibytes(total),
+                memory_used=_mebibytes(used),
+                load=_number(load, 0.01),
                 uuid=uuid,
             ),
         )
+        for index, (bus, uuid, name, total, used, load) in enumerate(_smi_rows("gpu", SMI_FIELDS))
+    ]
 
 
 def _bus_order(bus: str | None, index: int) -> str:
@@ -255,3 +278,38 @@ def _bus_order(bus: str | None, index: int) -> str:
         return f"~{index:06}"
     domain, _, rest = bus.upper().partition(":")
     return f"{domain.rjust(8, '0')}:{rest}"
+
+
+# --- who computes on one --------------------------------------------------------------------------------
+
+
+def occupants(uuid: str) -> list[Occupant]:
+    """Processes that compute on the GPU (or the part of one) with this UUID, by process number.
+
+    Empty where that is not known. Raises nothing and takes some seconds at most.
+    """
+    found = _maybe(lambda: _nvml_occupants(uuid))
+    if found is None:
+        found = _maybe(lambda: _smi_occupants(uuid)) or {}
+    return [Occupant(pid, _owner(pid), memory) for pid, memory in sorted(found.items())]
+
+
+def _nvml_occupants(uuid: str) -> dict[int, int | None]:
+    """Bytes by process as NVML has them; it has none where a driver does not tell."""
+    with _nvml() as nvml:
+        processes = nvml.nvmlDeviceGetComputeRunningProcesses(nvml.nvmlDeviceGetHandleByUUID(uuid))
+        return {int(process.pid): _maybe(lambda p=process: int(p.usedGpuMemory)) for process in processes}  # type: ignore[misc]
+
+
+def _smi_occupants(uuid: str) -> dict[int, int | None]:
+    """Bytes by process as `nvidia-smi` lists them."""
+    return {
+        int(pid): _mebibytes(used)
+        for where, pid, used in _smi_rows("compute-apps", SMI_PROCESS_FIELDS)
+        if where == uuid and pid is not None and pid.isdecimal()
+    }
+
+
+def _owner(pid: int) -> str | None:
+    """The user that a process belongs to; `None` where it is gone or not to be seen from here."""
+    return _maybe(lambda: psutil.Process(pid).username())

@@ -25,7 +25,7 @@ from eqprop_core.problems import ConfigError, Problem, shown
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 SIZE_LIMIT = 1_000_000  # bytes of a preset file
-_NAME_RULE = "small letters, digits and . _ - , beginning with a letter or digit"
+NAME_RULE = "small letters, digits and . _ - , beginning with a letter or digit"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Preset:
 class PresetError(ConfigError):
     """A preset file that cannot be used, at `path`; each line of the text is one thing wrong with it.
 
-    Settings of its `problems` are the file's keys, as in `config.lrs`, or empty where it is the file itself.
+    Settings of its `problems` are the file's keys, as in `config.lrs`, or empty where it is the file itself;
+    `lines` has the line of those keys that stand on one.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class PresetError(ConfigError):
     ) -> None:
         super().__init__(problems)
         self.path = path
-        self.args = ("\n".join(_sentence(path, problem, lines or {}) for problem in problems),)
+        self.lines = dict(lines or {})
+        self.args = ("\n".join(_sentence(path, problem, self.lines) for problem in problems),)
 
 
 class PresetLibrary(NamedTuple):
@@ -105,14 +107,14 @@ def all_presets() -> PresetLibrary:
     problems: list[PresetError] = []
     shipped = shipped_folder()
     if not shipped.is_dir():
-        problems.append(_file_error(shipped, "is missing, with all shipped presets: install eqprop again"))
+        problems.append(file_error(shipped, "is missing, with all shipped presets: install eqprop again"))
     for folder in (shipped, *user_folders()):
         try:
             paths = sorted(folder.iterdir())
         except FileNotFoundError:
             continue
         except OSError as error:
-            problems.append(_file_error(folder, f"cannot be listed: {error.strerror}"))
+            problems.append(file_error(folder, f"cannot be listed: {error.strerror}"))
             continue
         for path in paths:
             if path.suffix != ".toml" or path.name.startswith("."):
@@ -124,10 +126,19 @@ def all_presets() -> PresetLibrary:
                 continue
             first = presets.setdefault(preset.name, preset)
             if first is not preset:
-                owner = "a shipped preset" if first.shipped else str(first.path)
-                message = f"is not used: {owner} has the name {preset.name} already; rename the file"
-                problems.append(_file_error(path, message))
+                problems.append(_hidden(path, first))
     return PresetLibrary(presets, tuple(problems))
+
+
+def hidden_by(preset: Preset) -> list[PresetError]:
+    """A person's own files that have the name of this preset and are not used because of it."""
+    paths = [folder / preset.path.name for folder in user_folders()]
+    return [_hidden(path, preset) for path in paths if path != preset.path and path.is_file()]
+
+
+def _hidden(path: Path, owner: Preset) -> PresetError:
+    who = "a shipped preset" if owner.shipped else str(owner.path)
+    return file_error(path, f"is not used: {who} has the name {owner.name} already; rename the file")
 
 
 def load_preset(name: str) -> Preset:
@@ -139,7 +150,7 @@ def load_preset(name: str) -> Preset:
     if name.endswith(".toml"):
         return read_preset(Path(name))
     if not NAME.fullmatch(name):
-        message = f"is not the name of a preset: {_NAME_RULE}; or give the path of a .toml file"
+        message = f"is not the name of a preset: {NAME_RULE}; or give the path of a .toml file"
         raise ConfigError([Problem("preset", name, message)])
     presets, problems = all_presets()
     if name in presets:
@@ -162,12 +173,18 @@ def read_preset(path: Path) -> Preset:
     settings of a preset.
     """
     if not NAME.fullmatch(path.stem) or path.suffix != ".toml":
-        raise _file_error(path, f"is not named like a preset: {_NAME_RULE}, then .toml")
-    text = _read_text(path)
+        raise file_error(path, f"is not named like a preset: {NAME_RULE}, then .toml")
+    return parse_preset(read_text(path), path)
+
+
+def parse_preset(text: str, path: Path) -> Preset:
+    """The preset that `text` is, as the file at `path`, which need not exist. Raises `PresetError`."""
+    if len(text.encode(errors="replace")) > SIZE_LIMIT:
+        raise file_error(path, f"is too large for a preset: {SIZE_LIMIT:,} bytes at most")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _file_error(path, f"is not TOML: {error}") from None
+        raise file_error(path, f"is not TOML: {error}") from None
     problems = list(document_problems(document))
     if problems:
         lines = {problem.setting: line_of(text, problem.setting) for problem in problems}
@@ -185,7 +202,8 @@ def read_preset(path: Path) -> Preset:
     )
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a file that is to be a preset. Raises `PresetError` where it cannot be read as one."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -202,10 +220,11 @@ def _read_text(path: Path) -> str:
         problem = f"cannot be read: {error.strerror}"
     except ValueError as error:  # a path that no file can have
         problem = f"cannot be read: {error}"
-    raise _file_error(path, problem)
+    raise file_error(path, problem)
 
 
-def _file_error(path: Path, message: str) -> PresetError:
+def file_error(path: Path, message: str) -> PresetError:
+    """What is wrong with a preset file as a whole."""
     return PresetError(path, [Problem("", None, message)])
 
 

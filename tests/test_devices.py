@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from eqprop_core import devices
-from eqprop_core.devices import choose_device, list_devices
+from eqprop_core.devices import Occupant, choose_device, list_devices, occupants
 from eqprop_core.problems import ConfigError
 
 GIB = 2**30
@@ -36,6 +38,9 @@ class StubNvml:
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:  # noqa: N802
         return self.gpus[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> dict[str, Any]:  # noqa: N802
+        return next(gpu for gpu in self.gpus if gpu.get("nvmlDeviceGetUUID") == uuid)
 
     def __getattr__(self, call: str) -> Any:
         def answer(gpu: dict[str, Any]) -> Any:
@@ -211,6 +216,54 @@ def test_a_hanging_nvidia_smi_means_no_gpu(machine: Any, monkeypatch: pytest.Mon
     machine(smi=SMI)
     monkeypatch.setattr(subprocess, "run", hang)
     assert gpus() == []
+
+
+# --- who computes on one ------------------------------------------------------------------------------
+
+ME, GONE = os.getpid(), 2**22 + 1  # no process has a number beyond what Linux gives
+OCCUPANTS = f"""
+test "$1" = "--query-compute-apps=gpu_uuid,pid,used_gpu_memory" || exit 2
+test "$2" = "--format=csv,noheader,nounits" || exit 2
+cat <<END
+GPU-bbbb, 17, 5
+GPU-aaaa, {GONE}, [N/A]
+GPU-aaaa, {ME}, 1024
+GPU-aaaa, [Insufficient Permissions], 3
+GPU-aaaa, x, 3
+a line of something else
+END
+"""
+
+
+def processes(*found: Any) -> dict[str, Any]:
+    return {"nvmlDeviceGetComputeRunningProcesses": list(found)}
+
+
+def test_nvml_tells_who_computes_on_a_gpu(machine: Any) -> None:
+    first = processes(
+        SimpleNamespace(pid=GONE, usedGpuMemory=None), SimpleNamespace(pid=ME, usedGpuMemory=GIB)
+    )
+    nvml = StubNvml(gpu("1", "GPU-aaaa", **first), gpu("2", "GPU-bbbb", **processes()))
+    machine(nvml)
+    user = psutil.Process().username()
+    assert occupants("GPU-aaaa") == [Occupant(ME, user, GIB), Occupant(GONE, None, None)]
+    assert nvml.closed
+    assert occupants("GPU-bbbb") == [] == occupants("GPU-zzzz")
+
+
+@pytest.mark.parametrize("nvml", [None, StubNvml(broken=True), StubNvml(gpu("1", "GPU-aaaa"))])
+def test_nvidia_smi_tells_who_computes_where_nvml_does_not(nvml: StubNvml | None, machine: Any) -> None:
+    machine(nvml, smi=OCCUPANTS)
+    user = psutil.Process().username()
+    assert occupants("GPU-aaaa") == [Occupant(ME, user, GIB), Occupant(GONE, None, None)]
+    assert occupants("GPU-zzzz") == []
+
+
+@pytest.mark.parametrize("script", [None, "exit 9", "echo No devices were found", "printf '\\377'", "true"])
+@pytest.mark.parametrize("uuid", ["GPU-aaaa", "", "\0"])
+def test_nobody_is_known_where_nobody_tells(script: str | None, uuid: str, machine: Any) -> None:
+    machine(smi=script)
+    assert occupants(uuid) == []
 
 
 def test_no_torch_is_needed_to_look() -> None:

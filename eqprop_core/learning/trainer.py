@@ -24,6 +24,7 @@ from eqprop_core.learning import observations
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
 from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
+from eqprop_core.memory import evaluation_images
 from eqprop_core.networks.network import Masks, Network, State, Watch
 
 OBSERVED_BATCHES = 4  # of each epoch: activity and settling
@@ -33,7 +34,6 @@ EVENTS_PER_SECOND = 10.0
 SECONDS_OF_FREQUENT_EVENTS = 600.0  # then BATCH_EVENTS_AN_EPOCH at most, so that long runs stay readable
 BATCH_EVENTS_AN_EPOCH = 300
 SECONDS_BETWEEN_PROGRESS = 0.5  # in an evaluation
-EVALUATION_VALUES = 2**25  # values of the largest layer in one batch of an evaluation, about 128 MiB
 
 
 class TrainingError(RuntimeError):
@@ -371,7 +371,7 @@ def evaluation(
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[PhaseProgress]:
     """Evaluate by free phases of `steps` steps, adding to `into`; yields progress in images now and then."""
-    size = evaluation_batch(net)
+    size = evaluation_images(net.config.connections())
     dtype = next(net.parameters()).dtype
     said = clock()
     for start in range(0, len(images), size):
@@ -384,12 +384,6 @@ def evaluation(
             said = clock()
             done = start + len(x)
             yield PhaseProgress(epoch=epoch, batch=0, phase=f"evaluate {part}", step=done, steps=len(images))
-
-
-def evaluation_batch(net: Network) -> int:
-    """Images settled at once: as many as keep the largest layer within about 128 MiB, 1000 at most."""
-    largest = max(torch.Size(shape.convolved or shape.post).numel() for shape in net.config.connections())
-    return max(1, min(1000, EVALUATION_VALUES // largest))
 
 
 def kept(s: State, masks: Masks) -> State:

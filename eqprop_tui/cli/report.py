@@ -19,12 +19,12 @@ from eqprop_core.problems import flag, shown
 PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console for standard output or error; tables are not squeezed when they go to a file."""
+def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
+    """A console for standard output or error, `plain_width` columns wide where that is no terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(
         file=stream,
-        width=None if stream.isatty() else PLAIN_WIDTH,
+        width=None if stream.isatty() else plain_width,
         highlight=False,
         soft_wrap=not stream.isatty(),
     )
@@ -43,6 +43,13 @@ def put_json(value: Any) -> None:
 def plain_table(title: str | None = None) -> Table:
     """A table without frames, as all of them are."""
     return Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
+
+
+def size(count: int) -> str:
+    """Bytes in words: `640 kB`, `31 MB`, `1.2 GB`, by powers of 1024."""
+    if count < 2**20:
+        return f"{count / 2**10:.0f} kB"
+    return f"{count / 2**20:.0f} MB" if count < 1000 * 2**20 else f"{count / 2**30:.1f} GB"
 
 
 def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:

@@ -16,7 +16,7 @@ import typer
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
-from eqprop_core.presets import Preset, load_preset
+from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import (
@@ -38,6 +38,7 @@ from eqprop_tui.cli import data as data_sets
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
 from eqprop_tui.cli.follow import Outcome, follow
+from eqprop_tui.cli.presets import pick_preset
 from eqprop_tui.cli.watch import tell_launch, watch
 
 PresetName = Annotated[
@@ -49,7 +50,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON o
 
 
 def _plan(todo: Todo, preset: str | None, flags: dict[str, Any]) -> Plan:
-    chosen: Preset | None = load_preset(preset) if preset else None
+    chosen: Preset | None = pick_preset(preset) if preset else None
     return make_plan(todo, flags, chosen, ("eqprop", *sys.argv[1:]))
 
 
