@@ -21,10 +21,14 @@ from eqprop_core.data.datasets import Dataset, Images
 from eqprop_core.data.randomness import generator
 from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, PhaseProgress, Settling
 from eqprop_core.learning import observations
-from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
+from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm, TrainingBatch
+from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
+from eqprop_core.learning.running import Running
 from eqprop_core.networks.network import Masks, Network, State, Watch
+
+__all__ = ["Running", "Trainer", "TrainingError", "evaluation", "spaced"]
 
 OBSERVED_BATCHES = 4  # of each epoch: activity and settling
 CHECKED_BATCHES = 10  # of each epoch, with --check-thm
@@ -32,8 +36,6 @@ CHECKED_IMAGES = 5
 EVENTS_PER_SECOND = 10.0
 SECONDS_OF_FREQUENT_EVENTS = 600.0  # then BATCH_EVENTS_AN_EPOCH at most, so that long runs stay readable
 BATCH_EVENTS_AN_EPOCH = 300
-SECONDS_BETWEEN_PROGRESS = 0.5  # in an evaluation
-EVALUATION_VALUES = 2**25  # values of the largest layer in one batch of an evaluation, about 128 MiB
 
 
 class TrainingError(RuntimeError):
@@ -251,15 +253,17 @@ class Trainer:
             return lambda _, before, after: found.append(observations.largest_change(before, after).detach())
 
         self.algorithm(
-            self.net,
-            self.optimizer,
-            x,
-            y,
-            self.config,
-            masks=masks,
-            generator=generator(self.seed, "sign", self.epoch, index),
-            on_free=torch.no_grad()(on_free),
-            watch=watch if observed else None,
+            TrainingBatch(
+                net=self.net,
+                optimizer=self.optimizer,
+                x=x,
+                y=y,
+                config=self.config,
+                masks=masks,
+                generator=generator(self.seed, "sign", self.epoch, index),
+                on_free=torch.no_grad()(on_free),
+                watch=watch if observed else None,
+            )
         )
         if not observed:
             return []
@@ -328,68 +332,6 @@ class Trainer:
                 self.stopped = True
                 return
         self.evaluated[part] = (result.accuracy(), result.loss())
-
-
-class Running:
-    """Accuracy and loss over the images seen so far; summed on the device, read when asked for."""
-
-    def __init__(self, device: torch.device, *, images: int = 0, correct: int = 0, loss: float = 0.0) -> None:
-        self.images = images
-        self._correct = torch.tensor(correct, device=device, dtype=torch.int64)
-        # A float64 sum would be wished for; not every device has it.
-        exact = torch.float32 if device.type == "mps" else torch.float64
-        self._loss = torch.tensor(loss, device=device, dtype=exact)
-
-    def add(self, logits: Tensor, losses: Tensor, y: Tensor) -> None:
-        """Count a batch: logits [batch, classes], losses [batch], y [batch]."""
-        self.images += len(y)
-        self._correct += (logits.argmax(1) == y).sum()
-        self._loss += losses.sum()
-
-    def accuracy(self) -> float:
-        """Per cent of images whose prediction is right."""
-        return 100 * int(self._correct) / max(1, self.images)
-
-    def loss(self) -> float:
-        """Mean loss of an image."""
-        return float(self._loss) / max(1, self.images)
-
-    def state(self) -> dict[str, Any]:
-        """Arguments that make this again."""
-        return {"images": self.images, "correct": int(self._correct), "loss": float(self._loss)}
-
-
-def evaluation(
-    net: Network,
-    images: Images,
-    dataset: Dataset,
-    *,
-    part: str,
-    steps: int,
-    into: Running,
-    epoch: int = 0,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[PhaseProgress]:
-    """Evaluate by free phases of `steps` steps, adding to `into`; yields progress in images now and then."""
-    size = evaluation_batch(net)
-    dtype = next(net.parameters()).dtype
-    said = clock()
-    for start in range(0, len(images), size):
-        with torch.no_grad():
-            x = normalize(images.images[start : start + size], dataset.info, dtype)
-            y = images.labels[start : start + size]
-            s = net.settle(x, net.initial_state(len(x)), steps=steps)
-            into.add(net.logits(s), net.loss(s, y), y)
-        if clock() - said >= SECONDS_BETWEEN_PROGRESS:
-            said = clock()
-            done = start + len(x)
-            yield PhaseProgress(epoch=epoch, batch=0, phase=f"evaluate {part}", step=done, steps=len(images))
-
-
-def evaluation_batch(net: Network) -> int:
-    """Images settled at once: as many as keep the largest layer within about 128 MiB, 1000 at most."""
-    largest = max(torch.Size(shape.convolved or shape.post).numel() for shape in net.config.connections())
-    return max(1, min(1000, EVALUATION_VALUES // largest))
 
 
 def kept(s: State, masks: Masks) -> State:
