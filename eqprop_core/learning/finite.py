@@ -12,6 +12,8 @@ from eqprop_core.config import RunConfig
 from eqprop_core.learning.optimizer import connection_index
 from eqprop_core.networks.network import Network, State
 
+HUGE = 1e6  # weights beyond this are the cause, though they are finite yet
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to try."""
@@ -59,12 +61,16 @@ def check_loss(losses: Tensor, s: State, net: Network, config: RunConfig, *, whe
             f"the loss is {loss} in {where}; no longer finite: {', '.join(wrong)}. "
             f"{rates_hint(wrong, config)}"
         )
+    sizes = {name: float(weight.detach().abs().max()) for name, weight in net.named_parameters()}
+    if large := [name for name, size in sizes.items() if size > HUGE]:
+        weights = ", ".join(f"{name} (up to {sizes[name]:.2g})" for name in large)
+        raise TrainingError(
+            f"the loss is {loss} in {where}; no longer reasonable: {weights}. {rates_hint(large, config)}"
+        )
     layers = infinite({f"layer {n + 1}": layer for n, layer in enumerate(s)})
     state = f"the state of {', '.join(layers)} is not finite" if layers else "the state is finite"
-    largest = max(float(weight.detach().abs().max()) for weight in net.parameters())
     raise TrainingError(
-        f"the loss is {loss} in {where}; {state}, though the weights are (the largest is {largest:.2g}). "
-        f"{beta_hint(net, config)}"
+        f"the loss is {loss} in {where}; {state}, though the weights are. {beta_hint(net, config)}"
     )
 
 
@@ -81,6 +87,8 @@ def rates_hint(names: Sequence[str], config: RunConfig) -> str:
     places = sorted({connection_index(name) for name in names})
     values = ", ".join(f"value {place + 1}, now {rates[place]:g}" for place in places if place < len(rates))
     hint = f"Smaller learning rates there (--lrs: {values}) usually help"
+    if config.wds and any(rates[place] * config.wds[place] > 1 for place in places):
+        hint += ", or smaller weight decays (--wds): rate times decay must stay below 1"
     if config.alg == "CEP":
         sides = 2 if config.thirdphase else 1
         hint += f"; continual EP takes {sides * config.T2} steps a batch and needs smaller ones than EP"

@@ -97,7 +97,10 @@ class Observed:
         return Settling(epoch=epoch, batch=batch, phases=phases)
 
     def free_changes(self) -> list[list[float]]:
-        """Root mean square change of each layer at each step of the free phase: [layers][steps]."""
+        """Root mean square change of each layer at each step of the free phase: [layers][steps].
+
+        That of the median image, because single images may go on oscillating in networks that train well.
+        """
         steps = [*self._changes.get("free", []), *self._changes.get("unrolled", [])]
         found: list[list[float]] = torch.stack(steps)[:, 1].T.tolist() if steps else []
         return found
@@ -132,11 +135,11 @@ def kept(s: State, masks: Masks) -> State:
 
 
 def changes(before: State, after: State) -> Tensor:
-    """Largest and root mean square Δs of each layer over samples and neurons: [2, layers], on the device."""
-    differences = [(new - old).detach() for old, new in zip(before, after, strict=True)]
+    """The largest |Δs| of each layer, and its median image's root mean square: [2, layers], on the device."""
+    differences = [(new - old).detach().flatten(1) for old, new in zip(before, after, strict=True)]
     largest = [change.abs().max() for change in differences]
-    mean = [change.square().mean().sqrt() for change in differences]
-    return torch.stack([torch.stack(largest), torch.stack(mean)])
+    typical = [change.square().mean(1).median().sqrt() for change in differences]
+    return torch.stack([torch.stack(largest), torch.stack(typical)])
 
 
 def angles(net: Network, *, epoch: int) -> Angles:

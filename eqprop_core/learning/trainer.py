@@ -171,10 +171,10 @@ class Trainer:
     def _finish_epoch(self, started: float) -> Iterator[Event]:
         """Evaluate, and go on to the next epoch."""
         self.check_finite()
-        yield from self._evaluate("validation")
-        yield from self._evaluate("test")
-        if self.stopped:
-            return  # this epoch's evaluation is repeated when the run is resumed
+        for part in ("validation", "test"):
+            yield from self._evaluate(part)
+            if self.stopped:
+                return  # this epoch's evaluation is repeated when the run is resumed
         if self.net.vector_field:
             yield observations.angles(self.net, epoch=self.epoch + 1)
         validation, test = self.evaluated.get("validation"), self.evaluated["test"]

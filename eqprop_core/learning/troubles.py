@@ -16,7 +16,7 @@ from eqprop_core.learning.observations import Observed
 
 STEPS_TO_JUDGE = 4  # times (layers + 2): by a quarter of the phase, the input has reached every layer
 SHRINKS = 0.9  # of the change in the second quarter of the phase, or less, is left in the last quarter
-NOTICEABLE = 0.01  # of a layer's range: root mean square change a time step
+NOTICEABLE = 0.01  # of a layer's range: root mean square change a time step, for half of the images
 AT_REST = 0.7  # of the neurons of a layer at one bound whatever the image
 EPOCHS_TO_LEARN = 5
 
@@ -86,15 +86,15 @@ class Troubles:
 
     def _about_settling(self, restless: dict[int, tuple[float, float]], where: str) -> str:
         found = ", ".join(
-            f"layer {n + 1} ({early:.2g} at first, {late:.2g} at the end)"
+            f"layer {n + 1} ({early:.2g} a time step, then {late:.2g})"
             for n, (early, late) in restless.items()
         )
         cause = f"the weights have become too large: {self._smaller_rates(*restless)}"
         if self._first["restless"]:
             cause = "it has not from the start: smaller start weights (--scale) usually help"
         return (
-            f"the free phase does not settle ({where}): the mean change a time step does not shrink in "
-            f"{found}; {cause}"
+            f"the free phase does not settle ({where}): the states of half of the images change at its "
+            f"end as much as before, in {found}; {cause}"
         )
 
     def _about_resting(self, n: int, now: float, then: float | None, where: str) -> str:
