@@ -99,8 +99,11 @@ class Observed:
     def free_changes(self) -> list[list[float]]:
         """Root mean square change of each layer at each step of the free phase: [layers][steps].
 
-        That of the median image, because single images may go on oscillating in networks that train well.
+        That of the median image, because single images may go on oscillating in networks that train well;
+        nothing where there are too few images to tell.
         """
+        if not self._free or len(self._free[0]) < IMAGES_TO_JUDGE:
+            return []
         steps = [*self._changes.get("free", []), *self._changes.get("unrolled", [])]
         found: list[list[float]] = torch.stack(steps)[:, 1].T.tolist() if steps else []
         return found

@@ -33,7 +33,7 @@ from eqprop_core.learning.steps import BatchDropped, Drop, Progress, Steps
 from eqprop_core.learning.troubles import Troubles
 from eqprop_core.networks.network import Network
 
-__all__ = ["Running", "Trainer", "TrainingError", "evaluation", "spaced"]
+__all__ = ["Running", "Trainer", "TrainingError", "evaluation"]
 
 CHECKED_IMAGES = 5
 EVENTS_PER_SECOND = 10.0

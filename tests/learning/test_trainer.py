@@ -21,7 +21,8 @@ from eqprop_core.events import (
     Gdu,
     Settling,
 )
-from eqprop_core.learning.trainer import Trainer, TrainingError, spaced
+from eqprop_core.learning.batch import spaced
+from eqprop_core.learning.trainer import Trainer, TrainingError
 from eqprop_core.networks.network import Network
 
 

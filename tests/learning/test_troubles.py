@@ -17,6 +17,7 @@ from eqprop_core.data.randomness import generator
 from eqprop_core.events import EpochFinished, EpochStarted, Warned
 from eqprop_core.learning.algorithms import ALGORITHMS, TrainingBatch
 from eqprop_core.learning.finite import check_loss
+from eqprop_core.learning.observations import at_one_bound
 from eqprop_core.learning.trainer import Trainer, TrainingError
 from eqprop_core.learning.troubles import Troubles
 from eqprop_core.presets import load_preset
@@ -207,6 +208,18 @@ def test_a_training_can_be_asked_whether_it_is_worth_saving(optim: str) -> None:
     run.optimizer.state[run.net.synapses[1].bias][moment][0] = float("nan")
     with pytest.raises(TrainingError, match=rf"no longer finite: synapses\.1\.bias \({moment}\)"):
         run.check_finite()
+
+
+def test_neurons_at_one_bound_are_those_that_no_image_moves() -> None:
+    values = torch.tensor([[0.0, 0.0, 1.0, 0.3], [0.0, 1.0, 1.0, 0.0]])
+    assert at_one_bound(values, None, (0.0, 1.0)) == 0.5
+    mask = torch.tensor([[2.0, 2.0, 0.0, 0.0], [2.0, 0.0, 2.0, 2.0]])  # what was dropped tells nothing
+    assert at_one_bound(values, mask, (0.0, 1.0)) == 1.0
+
+
+def test_few_images_are_not_judged() -> None:
+    settings = {**BAD["start weights too large"][0], "mbs": 4, "train_samples": 16, "epochs": 1}
+    assert warnings(trainer(**settings)) == []
 
 
 def test_a_softmax_readout_has_only_hidden_layers() -> None:
