@@ -85,11 +85,17 @@ def rates_hint(names: Sequence[str], config: RunConfig) -> str:
     """Which learning rates to lower, given names of parameters."""
     rates = config.lrs or ()
     places = sorted({connection_index(name) for name in names})
-    values = ", ".join(f"value {place + 1}, now {rates[place]:g}" for place in places if place < len(rates))
-    hint = f"Smaller learning rates there (--lrs: {values}) usually help"
+    hint = f"S{smaller_rates(places, config)[1:]}"
     if config.wds and any(rates[place] * config.wds[place] > 1 for place in places):
-        hint += ", or smaller weight decays (--wds): rate times decay must stay below 1"
+        hint += "; so do smaller weight decays (--wds): rate times decay must stay below 1"
     if config.alg == "CEP":
         sides = 2 if config.thirdphase else 1
-        hint += f"; continual EP takes {sides * config.T2} steps a batch and needs smaller ones than EP"
+        hint += f"; continual EP takes {sides * config.T2} steps a batch and needs smaller rates than EP"
     return hint
+
+
+def smaller_rates(places: Sequence[int], config: RunConfig) -> str:
+    """A hint at the learning rates of some connections (from 0), to go on a sentence with."""
+    rates = config.lrs or ()
+    values = ", ".join(f"value {place + 1} (now {rates[place]:g})" for place in places)
+    return f"smaller learning rates (--lrs) usually help: {values}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import Warned
+from eqprop_core.learning.finite import smaller_rates
 from eqprop_core.learning.observations import Observed
 
 STEPS_TO_JUDGE = 4  # times (layers + 2): by a quarter of the phase, the input has reached every layer
@@ -89,7 +90,7 @@ class Troubles:
             f"layer {n + 1} ({early:.2g} a time step, then {late:.2g})"
             for n, (early, late) in restless.items()
         )
-        cause = f"the weights have become too large: {self._smaller_rates(*restless)}"
+        cause = f"the weights have become too large: {smaller_rates(list(restless), self.config)}"
         if self._first["restless"]:
             cause = "it has not from the start: smaller start weights (--scale) usually help"
         return (
@@ -101,14 +102,8 @@ class Troubles:
         before = f", {100 * then:.0f} % at the start" if then is not None else ""
         return (
             f"{100 * now:.0f} % of the neurons of layer {n + 1} stay at one bound whatever the image "
-            f"({where}{before}) and learn next to nothing there: {self._smaller_rates(n)}"
+            f"({where}{before}) and learn next to nothing there: {smaller_rates([n], self.config)}"
         )
-
-    def _smaller_rates(self, *layers: int) -> str:
-        """A hint at the learning rates of the connections that lead to these layers."""
-        rates = self.config.lrs or ()
-        values = ", ".join(f"value {n + 1}, now {rates[n]:g}" for n in layers if n < len(rates))
-        return f"smaller learning rates there (--lrs: {values}) usually help"
 
     def _say(self, kind: str, message: str) -> None:
         if kind not in self._told:

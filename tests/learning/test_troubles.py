@@ -30,7 +30,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "rates too large": (
         {**LONG, "act": "hard_sigmoid", "lrs": [20.0, 10.0], "mmt": 0.9, "epochs": 6},
-        ["neurons of layer 1 stay at one bound .*value 1, now 20", "about chance level since the start"],
+        [r"neurons of layer 1 stay at one bound .*value 1 \(now 20\)", "about chance level since the start"],
     ),
     "rates too large, linear output": (
         {**LONG, "loss": "cel", "lrs": [3.0, 3.0], "mmt": 0.9, "epochs": 3},
@@ -159,7 +159,7 @@ def test_weights_that_are_not_finite_are_named_with_their_rate(alg: str, loss: s
         list(run.run())
     message = str(error.value)
     assert "epoch 1, batch 1; no longer finite: synapses.1.weight. " in message
-    assert "--lrs: value 2, now 0.25" in message
+    assert "(--lrs) usually help: value 2 (now 0.25)" in message
     assert ("continual EP takes 4 steps a batch" in message) == (alg == "CEP")
 
 
