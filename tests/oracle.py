@@ -6,13 +6,10 @@ nothing of the explicit step or of the explicit contrast is used. For symmetric 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from eqprop_core.config import RunConfig
-from eqprop_core.learning.equilibrium import WatchPhase, relax
+from eqprop_core.learning.algorithms import TrainingBatch, ep_phases
 from eqprop_core.learning.optimizer import apply_gradients
 from eqprop_core.networks.network import Masks, Network, State, Watch
 
@@ -45,36 +42,15 @@ class AutogradNetwork(Network):
         return list(s)
 
 
-def train_ep_by_autograd(
-    net: Network,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    config: RunConfig,
-    *,
-    masks: Masks | None,
-    generator: torch.Generator,
-    on_free: Callable[[State], None],
-    watch: WatchPhase | None,
-) -> None:
+def train_ep_by_autograd(batch: TrainingBatch) -> None:
     """One optimizer step down the derivative of the contrast of Φ."""
-    phases = relax(
-        net,
-        x,
-        y,
-        steps=(config.T1, config.T2),
-        beta=config.betas[1],
-        beta_free=config.betas[0],
-        estimator=config.estimator,
-        masks=masks,
-        generator=generator,
-        watch=watch,
-    )
-    on_free(phases.free)
+    net, x, y, masks = batch.net, batch.x, batch.y, batch.masks
+    phases = ep_phases(batch)
+    batch.on_free(phases.free)
     with torch.enable_grad():
         first = net.phi(x, phases.first, beta=phases.beta_first, y=y, masks=masks).mean()
         second = net.phi(x, phases.second, beta=phases.beta_second, y=y, masks=masks).mean()
         contrast = (first - second) / (phases.beta_second - phases.beta_first)
         parameters = dict(net.named_parameters())
         gradients = torch.autograd.grad(contrast, list(parameters.values()))
-    apply_gradients(net, optimizer, dict(zip(parameters, gradients, strict=True)))
+    apply_gradients(net, batch.optimizer, dict(zip(parameters, gradients, strict=True)))

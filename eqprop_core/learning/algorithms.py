@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,105 +11,87 @@ from torch import Tensor
 from eqprop_core.config import RunConfig
 from eqprop_core.learning.bptt import bptt_phases
 from eqprop_core.learning.continual import continual_ep
-from eqprop_core.learning.equilibrium import WatchPhase, gradients_of, relax
+from eqprop_core.learning.equilibrium import Phases, WatchPhase, gradients_of, relax
 from eqprop_core.learning.optimizer import apply_gradients
 from eqprop_core.networks.network import Masks, Network, State
 
 
-class Algorithm(Protocol):
-    """Trains `net` on x [batch, ...], y [batch]; `on_free` gets the free state before weights change."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingBatch:
+    """What training on one batch needs: x [batch, ...], y [batch] class indices.
 
-    def __call__(
-        self,
-        net: Network,
-        optimizer: torch.optim.Optimizer,
-        x: Tensor,
-        y: Tensor,
-        config: RunConfig,
-        *,
-        masks: Masks | None,
-        generator: torch.Generator,
-        on_free: Callable[[State], None],
-        watch: WatchPhase | None,
-    ) -> None:
-        """Train on one batch."""
+    `generator` draws the sign of β. `on_free` gets the free state before any weight changes. `watch` watches
+    the time steps; what it raises ends the batch with weights and optimizer as they were before it.
+    """
+
+    net: Network
+    optimizer: torch.optim.Optimizer
+    x: Tensor
+    y: Tensor
+    config: RunConfig
+    masks: Masks | None
+    generator: torch.Generator
+    on_free: Callable[[State], None]
+    watch: WatchPhase | None
 
 
-def train_ep(
-    net: Network,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    config: RunConfig,
-    *,
-    masks: Masks | None,
-    generator: torch.Generator,
-    on_free: Callable[[State], None],
-    watch: WatchPhase | None,
-) -> None:
-    """One optimizer step down the EP gradient; see `equilibrium`."""
-    phases = relax(
-        net,
-        x,
-        y,
+Algorithm = Callable[[TrainingBatch], None]
+
+
+def ep_phases(batch: TrainingBatch) -> Phases:
+    """The settled states that the estimator of the batch's configuration contrasts."""
+    config = batch.config
+    return relax(
+        batch.net,
+        batch.x,
+        batch.y,
         steps=(config.T1, config.T2),
         beta=config.betas[1],
         beta_free=config.betas[0],
         estimator=config.estimator,
-        masks=masks,
-        generator=generator,
-        watch=watch,
+        masks=batch.masks,
+        generator=batch.generator,
+        watch=batch.watch,
     )
-    on_free(phases.free)
-    gradients = gradients_of(net, x, y, phases, same_update=config.same_update, masks=masks)
-    apply_gradients(net, optimizer, gradients)
 
 
-def train_bptt(
-    net: Network,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    config: RunConfig,
-    *,
-    masks: Masks | None,
-    generator: torch.Generator,
-    on_free: Callable[[State], None],
-    watch: WatchPhase | None,
-) -> None:
+def train_ep(batch: TrainingBatch) -> None:
+    """One optimizer step down the EP gradient; see `equilibrium`."""
+    phases = ep_phases(batch)
+    batch.on_free(phases.free)
+    gradients = gradients_of(
+        batch.net, batch.x, batch.y, phases, same_update=batch.config.same_update, masks=batch.masks
+    )
+    apply_gradients(batch.net, batch.optimizer, gradients)
+
+
+def train_bptt(batch: TrainingBatch) -> None:
     """One optimizer step down the BPTT gradient; see `bptt`."""
-    free, gradients = bptt_phases(net, x, y, steps=(config.T1, config.T2), masks=masks, watch=watch)
-    on_free(free)
-    apply_gradients(net, optimizer, gradients)
+    steps = (batch.config.T1, batch.config.T2)
+    free, gradients = bptt_phases(
+        batch.net, batch.x, batch.y, steps=steps, masks=batch.masks, watch=batch.watch
+    )
+    batch.on_free(free)
+    apply_gradients(batch.net, batch.optimizer, gradients)
 
 
-def train_cep(
-    net: Network,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    config: RunConfig,
-    *,
-    masks: Masks | None,
-    generator: torch.Generator,
-    on_free: Callable[[State], None],
-    watch: WatchPhase | None,
-) -> None:
+def train_cep(batch: TrainingBatch) -> None:
     """An optimizer step at every nudged time step; see `continual`."""
+    config = batch.config
     continual_ep(
-        net,
-        optimizer,
-        x,
-        y,
+        batch.net,
+        batch.optimizer,
+        batch.x,
+        batch.y,
         steps=(config.T1, config.T2),
         beta=config.betas[1],
         beta_free=config.betas[0],
         estimator=config.estimator,
         same_update=config.same_update,
-        masks=masks,
-        generator=generator,
-        on_free=on_free,
-        watch=watch,
+        masks=batch.masks,
+        generator=batch.generator,
+        on_free=batch.on_free,
+        watch=batch.watch,
     )
 
 

@@ -32,9 +32,9 @@ def bptt_phases(
         steps=steps[0] - steps[1],
         y=y,
         masks=masks,
-        watch=watch("free") if watch is not None else None,
+        watch=watch("free", steps[0] - steps[1]) if watch is not None else None,
     )
-    watch_step = watch("unrolled") if watch is not None else None
+    watch_step = watch("unrolled", steps[1]) if watch is not None else None
     with torch.enable_grad():
         drive = net.input_drive(x, masks)
         for step in range(1, steps[1] + 1):

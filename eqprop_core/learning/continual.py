@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eqprop_core.config import Estimator
 from eqprop_core.learning.equilibrium import WatchPhase, check_betas, contrast
-from eqprop_core.learning.optimizer import apply_gradients, connection_index
+from eqprop_core.learning.optimizer import apply_gradients, connection_index, undoing
 from eqprop_core.networks.network import Masks, Network, State, last_seen
 
 
@@ -38,11 +38,12 @@ def continual_ep(
 
     `symmetric` nudges by +β, goes T2 free steps back, and nudges by −β, each counting half. A softmax readout
     takes its gradient once, at the end of each nudged phase. `on_free` is called before any weight changes.
+    What is raised while they change, by `watch` above all, leaves weights and optimizer as they were before.
     """
     check_betas(beta, beta_free, estimator)
 
     def watched(name: str, start: State, count: int) -> State:
-        watcher = watch(name) if watch is not None else None
+        watcher = watch(name, count) if watch is not None else None
         return net.settle(x, start, steps=count, beta=beta_free, y=y, masks=masks, watch=watcher)
 
     free = watched("free", net.initial_state(len(x)), steps[0])
@@ -51,6 +52,7 @@ def continual_ep(
     if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
         beta = -beta
     sides = [beta, -beta] if estimator == "symmetric" else [beta]
+    undo = undoing(net, optimizer)
     decay = SpreadDecay(net, optimizer, steps[1], len(sides))
     target = net.target(y)
     s = free
@@ -58,7 +60,8 @@ def continual_ep(
         for side, strength in enumerate(sides):
             if side:
                 s = watched("back", s, steps[1])
-            watcher = watch("nudged +β" if strength > 0 else "nudged −β") if watch is not None else None
+            name = "nudged +β" if strength > 0 else "nudged −β"
+            watcher = watch(name, steps[1]) if watch is not None else None
             for t in range(steps[1]):
                 before = s
                 drive = net.input_drive(x, masks)  # the weights have changed since the last step
@@ -89,6 +92,9 @@ def continual_ep(
                 apply_gradients(net, optimizer, gradients)
                 if watcher is not None:
                     watcher(t + 1, before, s)
+    except BaseException:
+        undo()
+        raise
     finally:
         decay.restore()
     return free

@@ -20,7 +20,7 @@ from eqprop_core.config import Estimator
 from eqprop_core.networks.network import Masks, Network, State, Watch, last_seen, masked
 
 Gradients = dict[str, Tensor]
-WatchPhase = Callable[[str], Watch | None]  # from the name of a phase to what watches its steps
+WatchPhase = Callable[[str, int], Watch]  # from a phase and its number of steps to what watches them
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def relax(
             y=y,
             masks=masks,
             input_drive=drive,
-            watch=watch(name) if watch is not None else None,
+            watch=watch(name, count) if watch is not None else None,
         )
 
     free = phase("free", net.initial_state(len(x)), steps[0], beta_free)

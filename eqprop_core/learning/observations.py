@@ -6,17 +6,19 @@ Everything is reduced to a few numbers here, so that writing it down costs next 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from eqprop_core.events import Activity, Angles, Gdu, GduCurve, GduRow, LayerActivity
+from eqprop_core.events import Activity, Angles, Gdu, GduCurve, GduRow, LayerActivity, Settling
 from eqprop_core.learning.gdu import GduResult
-from eqprop_core.networks.network import Network, State
+from eqprop_core.networks.network import Masks, Network, State, Watch
 
 BINS = 40
 STUCK = 1e-3  # share of the range within which a neuron counts as stuck at a bound
 CURVES = 5
+IMAGES_TO_JUDGE = 8  # of a batch: with fewer, neurons may well agree by chance
 
 
 def finite(value: float) -> float | None:
@@ -59,10 +61,88 @@ def _range(values: Tensor) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def largest_change(before: State, after: State) -> Tensor:
-    """Largest |Δs| over all layers, samples and neurons: a tensor without dimensions, still on the device."""
-    changes = [(new - old).abs().max() for old, new in zip(before, after, strict=True)]
-    return torch.stack(changes).max()
+class Observed:
+    """What is seen of a network during one batch: its free state, and what each time step changes.
+
+    Tensors stay on the device until they are asked for.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        self._free: State = []
+        self._masks: Masks | None = None
+        self._changes: dict[str, list[Tensor]] = {}
+
+    def watch(self, phase: str) -> Watch:
+        """What watches the steps of a phase."""
+        found = self._changes.setdefault(phase, [])
+        return lambda _, before, after: found.append(changes(before, after))
+
+    def free(self, s: State, masks: Masks | None) -> None:
+        """Keep the free state."""
+        self._free, self._masks = s, masks
+
+    def activity(self, *, epoch: int, batch: int) -> Activity:
+        """Histograms of the free state; neurons that dropout left out are not part of the picture."""
+        seen = self._free if self._masks is None else kept(self._free, self._masks)
+        return activity(self.net, seen, epoch=epoch, batch=batch)
+
+    def settling(self, *, epoch: int, batch: int) -> Settling:
+        """The largest change at each time step of each phase, whichever layer it is in."""
+        phases = {
+            name: [finite(value) for value in torch.stack(steps)[:, 0].amax(1).tolist()]
+            for name, steps in self._changes.items()
+            if steps
+        }
+        return Settling(epoch=epoch, batch=batch, phases=phases)
+
+    def free_changes(self) -> list[list[float]]:
+        """Root mean square change of each layer at each step of the free phase: [layers][steps].
+
+        That of the median image, because single images may go on oscillating in networks that train well;
+        nothing where there are too few images to tell.
+        """
+        if not self._free or len(self._free[0]) < IMAGES_TO_JUDGE:
+            return []
+        steps = [*self._changes.get("free", []), *self._changes.get("unrolled", [])]
+        found: list[list[float]] = torch.stack(steps)[:, 1].T.tolist() if steps else []
+        return found
+
+    def resting(self) -> list[float | None]:
+        """Share of each layer's neurons that every image of the batch leaves at one and the same bound.
+
+        None for a linear layer, and where there are too few images to tell.
+        """
+        masks: Sequence[Tensor | None] = self._masks[1:] if self._masks else [None] * len(self._free)
+        return [
+            at_one_bound(layer, mask, bounds) if bounds and len(layer) >= IMAGES_TO_JUDGE else None
+            for layer, mask, bounds in zip(self._free, masks, self.net.bounds, strict=True)
+        ]
+
+
+def at_one_bound(values: Tensor, mask: Tensor | None, bounds: tuple[float, float]) -> float:
+    """Share (0 to 1) of neurons, values [batch, ...], that are at the same bound for all of the batch.
+
+    Where `mask` is 0, a neuron has been dropped and is not looked at.
+    """
+    margin = STUCK * (bounds[1] - bounds[0])
+    low, high = values <= bounds[0] + margin, values >= bounds[1] - margin
+    if mask is not None:
+        low, high = low | (mask == 0), high | (mask == 0)
+    return float((low.all(0) | high.all(0)).float().mean())
+
+
+def kept(s: State, masks: Masks) -> State:
+    """The neurons that dropout left, layer by layer, flattened."""
+    return [layer[mask != 0] for layer, mask in zip(s, masks[1:], strict=True)]
+
+
+def changes(before: State, after: State) -> Tensor:
+    """The largest |Δs| of each layer, and its median image's root mean square: [2, layers], on the device."""
+    differences = [(new - old).detach().flatten(1) for old, new in zip(before, after, strict=True)]
+    largest = [change.abs().max() for change in differences]
+    typical = [change.square().mean(1).median().sqrt() for change in differences]
+    return torch.stack([torch.stack(largest), torch.stack(typical)])
 
 
 def angles(net: Network, *, epoch: int) -> Angles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -56,6 +56,24 @@ def apply_gradients(net: nn.Module, optimizer: torch.optim.Optimizer, gradients:
         parameter.grad = gradients.get(name)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+
+
+def undoing(net: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """Keep a copy of the weights and the optimizer's moments; what is returned puts them back, once."""
+    weights = [parameter.detach().clone() for parameter in net.parameters()]
+    moments = {
+        parameter: {name: v.clone() if isinstance(v, torch.Tensor) else v for name, v in values.items()}
+        for parameter, values in optimizer.state.items()
+    }
+
+    @torch.no_grad()
+    def undo() -> None:
+        for parameter, weight in zip(net.parameters(), weights, strict=True):
+            parameter.copy_(weight)
+        optimizer.state.clear()
+        optimizer.state.update(moments)
+
+    return undo
 
 
 def decayed(rate: float, epoch: int, length: int) -> float:

@@ -16,28 +16,27 @@ import torch
 from torch import Tensor
 
 from eqprop_core.config import RunConfig
-from eqprop_core.data.batches import batches, normalize
+from eqprop_core.data.batches import Batch, batches, normalize
 from eqprop_core.data.datasets import Dataset, Images
 from eqprop_core.data.randomness import generator
-from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, PhaseProgress, Settling
+from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, PhaseProgress
 from eqprop_core.learning import observations
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
+from eqprop_core.learning.batch import Looks, looks, spaced, train_batch
+from eqprop_core.learning.evaluation import evaluation
+from eqprop_core.learning.finite import check_training
 from eqprop_core.learning.gdu import GduResult, gdu_check
+from eqprop_core.learning.observations import Observed
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
-from eqprop_core.memory import evaluation_images
-from eqprop_core.networks.network import Masks, Network, State, Watch
+from eqprop_core.learning.running import Running
+from eqprop_core.learning.steps import BatchDropped, Drop, Progress, Steps
+from eqprop_core.learning.troubles import Troubles
+from eqprop_core.networks.network import Network
 
-OBSERVED_BATCHES = 4  # of each epoch: activity and settling
-CHECKED_BATCHES = 10  # of each epoch, with --check-thm
 CHECKED_IMAGES = 5
 EVENTS_PER_SECOND = 10.0
 SECONDS_OF_FREQUENT_EVENTS = 600.0  # then BATCH_EVENTS_AN_EPOCH at most, so that long runs stay readable
 BATCH_EVENTS_AN_EPOCH = 300
-SECONDS_BETWEEN_PROGRESS = 0.5  # in an evaluation
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why and what to try."""
 
 
 class Trainer:
@@ -48,6 +47,10 @@ class Trainer:
     configuration names unless given. `boundary` is called after each batch, when `state()` may be saved;
     training ends there, `stopped`, if it returns True. `epochs`, `lr_factor` and `events_per_second` may be
     changed there; `apply_rates` makes a new factor hold.
+
+    `drop` is asked between time steps: if it says True, all is as before the batch, `boundary` is called at
+    once, and unless training ends there the batch begins again. `progress` is told where a batch is that
+    takes longer than a second. An evaluation's batches are dropped and told in the same way.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Trainer:
         self.net = net
         self.dataset = dataset
         self.boundary: Callable[[], bool] = lambda: False
+        self.drop: Drop = lambda: False
+        self.progress: Progress = lambda _: None
         self.stopped = False
         self.algorithm = algorithm or ALGORITHMS[config.alg]
         self.clock = clock
@@ -77,17 +82,14 @@ class Trainer:
         self.epoch = 0
         self.batch = 0
         self.running = Running(self.device)
-        self.histories: dict[str, list[float | None]] = {
-            "train": [],
-            "validation": [],
-            "test": [],
-            "loss": [],
-        }
+        parts = ("train", "validation", "test", "loss")
+        self.histories: dict[str, list[float | None]] = {name: [] for name in parts}
         self.best_accuracy: float | None = None
         self.lr_factor = 1.0
         self.events_per_second = EVENTS_PER_SECOND
         self.evaluated: dict[str, tuple[float, float]] = {}
         self.last_gdu: GduResult | None = None
+        self.troubles = Troubles(config, net.classes)
 
     @property
     def device(self) -> torch.device:
@@ -113,6 +115,7 @@ class Trainer:
             "best_accuracy": self.best_accuracy,
             "epochs": self.epochs,
             "lr_factor": self.lr_factor,
+            "troubles": self.troubles.state(),
         }
 
     def restore(self, state: dict[str, Any], *, with_optimizer: bool = True) -> None:
@@ -127,6 +130,7 @@ class Trainer:
         self.best_accuracy = state["best_accuracy"]
         self.epochs = int(state["epochs"])
         self.lr_factor = float(state.get("lr_factor", 1.0))
+        self.troubles.restore(state.get("troubles", {}))
         # What the configuration says now wins over what the optimizer had when it was saved.
         decays = self.config.wds or [0.0] * len(self.rates)
         for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
@@ -147,6 +151,7 @@ class Trainer:
         After `EpochFinished` the position is that of the next epoch, and `state()` may be saved.
         """
         self.stopped = False
+        yield from self.troubles.untold()
         while self.epoch < self.epochs and not self.stopped:
             yield from self._epoch()
 
@@ -163,11 +168,13 @@ class Trainer:
 
     def _finish_epoch(self, started: float) -> Iterator[Event]:
         """Evaluate, and go on to the next epoch."""
-        loss = self._finite_loss()
-        yield from self._evaluate("validation")
-        yield from self._evaluate("test")
-        if self.stopped:
-            return  # this epoch's evaluation is repeated when the run is resumed
+        self.check_finite()
+        for part in ("validation", "test"):
+            yield from self._evaluate(part)
+            if self.stopped:
+                return  # this epoch's evaluation is repeated when the run is resumed
+        if self.net.vector_field:
+            yield observations.angles(self.net, epoch=self.epoch + 1)
         validation, test = self.evaluated.get("validation"), self.evaluated["test"]
         judged = (validation or test)[0]
         best = self.best_accuracy is None or judged > self.best_accuracy
@@ -177,7 +184,7 @@ class Trainer:
             ("train", self.running.accuracy()),
             ("validation", validation[0] if validation else None),
             ("test", test[0]),
-            ("loss", loss),
+            ("loss", self.running.loss()),
         ):
             self.histories[name].append(value)
         finished = EpochFinished(
@@ -185,21 +192,20 @@ class Trainer:
             train_accuracy=self.running.accuracy(),
             validation_accuracy=validation[0] if validation else None,
             test_accuracy=test[0],
-            loss=loss,
+            loss=self.running.loss(),
             test_loss=observations.finite(test[1]),
             rates=list(rates_of(self.optimizer)),
             seconds=self.clock() - started,
             best=best,
         )
         self.epoch, self.batch = self.epoch + 1, 0
-        if self.net.vector_field:
-            yield observations.angles(self.net, epoch=self.epoch)
+        self.troubles.judge_epochs(self.histories["train"])
         yield finished
+        yield from self.troubles.untold()
 
     def _train(self, count: int) -> Iterator[Event]:
         """The batches of an epoch that are left."""
-        observed = spaced(count, OBSERVED_BATCHES)
-        checked = spaced(count, CHECKED_BATCHES) if self.config.check_thm else set()
+        at = looks(count, self.config, self.device)
         sparse = spaced(count, BATCH_EVENTS_AN_EPOCH)
         said, images_said = self.clock(), self.running.images
         for item in batches(
@@ -213,11 +219,12 @@ class Trainer:
             dtype=next(self.net.parameters()).dtype,
             start=self.batch,
         ):
-            if item.index in checked:
-                yield self._check(item.x[:CHECKED_IMAGES], item.y[:CHECKED_IMAGES], item.index)
-            seen = self._train_batch(item.index, item.x, item.y, item.index in observed)
+            while (seen := self._attempt(item, at)) is None:
+                if self._ended():
+                    return
             self.batch = item.index + 1
             yield from seen
+            yield from self.troubles.untold()
             now = self.clock()
             late = now - self.begun > SECONDS_OF_FREQUENT_EVENTS and item.index not in sparse
             if (now - said >= 1 / self.events_per_second and not late) or self.batch == count:
@@ -228,50 +235,51 @@ class Trainer:
                     batch=self.batch,
                     batches=count,
                     accuracy=self.running.accuracy(),
-                    loss=self._finite_loss(),
+                    loss=observations.finite(self.running.loss()),
                     samples_per_s=speed,
                 )
-            if self.boundary():
-                self.stopped = True
+            if self._ended():
                 return
 
-    def _train_batch(self, index: int, x: Tensor, y: Tensor, observed: bool) -> list[Event]:
-        """Train on one batch; returns what was seen where it is observed."""
-        masks = self.net.draw_masks(len(x), generator(self.seed, "dropout", self.epoch, index))
-        changes: dict[str, list[Tensor]] = {}
-        free: list[State] = []
+    def _ended(self) -> bool:
+        """Let others act between two batches; whether training ends here."""
+        self.stopped = self.boundary()
+        return self.stopped
 
-        def on_free(s: State) -> None:
-            self.running.add(self.net.logits(s, masks), self.net.loss(s, y, masks), y)
-            if observed:  # dropped neurons are not part of the picture
-                free.append(s if masks is None else kept(s, masks))
+    def _attempt(self, item: Batch, at: Looks) -> list[Event] | None:
+        """Train on a batch; returns what was seen of the network, None where the batch was dropped."""
+        place = {"epoch": self.epoch + 1, "batch": item.index + 1}
+        seen: list[Event] = []
+        if item.index in at.checked:
+            seen.append(self._check(item.x[:CHECKED_IMAGES], item.y[:CHECKED_IMAGES], item.index))
+        picture = Observed(self.net) if item.index in at.observed else None
+        try:
+            logits, losses = train_batch(
+                self.algorithm,
+                self.net,
+                self.optimizer,
+                self.config,
+                item,
+                epoch=self.epoch,
+                steps=Steps(self.clock, self.progress, self.drop),
+                picture=picture,
+                judged=item.index in at.judged,
+            )
+        except BatchDropped:
+            return None
+        self.running.add(logits, losses, item.y)
+        if picture is None:
+            return seen
+        self.troubles.observe(picture, **place)
+        return [*seen, picture.activity(**place), picture.settling(**place)]
 
-        def watch(phase: str) -> Watch:
-            found = changes.setdefault(phase, [])
-            return lambda _, before, after: found.append(observations.largest_change(before, after).detach())
+    def check_finite(self) -> None:
+        """Raise `TrainingError` if a weight, a moment of the optimizer or the running loss is not finite.
 
-        self.algorithm(
-            self.net,
-            self.optimizer,
-            x,
-            y,
-            self.config,
-            masks=masks,
-            generator=generator(self.seed, "sign", self.epoch, index),
-            on_free=torch.no_grad()(on_free),
-            watch=watch if observed else None,
-        )
-        if not observed:
-            return []
-        phases = {
-            name: [observations.finite(value) for value in torch.stack(values).tolist()]
-            for name, values in changes.items()
-            if values
-        }
-        return [
-            observations.activity(self.net, free[0], epoch=self.epoch + 1, batch=index + 1),
-            Settling(epoch=self.epoch + 1, batch=index + 1, phases=phases),
-        ]
+        To be called before anything is saved that a training is to go on from. Waits for the device.
+        """
+        where = f"epoch {self.epoch + 1}, batch {self.batch}"
+        check_training(self.net, self.optimizer, self.config, loss=self.running.loss(), where=where)
 
     def check_now(self) -> Event:
         """The GDU check of the present weights, on the first training images."""
@@ -295,17 +303,6 @@ class Trainer:
         )
         return observations.gdu_event(self.last_gdu, epoch=self.epoch + 1, batch=index + 1, images=len(x))
 
-    def _finite_loss(self) -> float:
-        loss = self.running.loss()
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            wrong = [name for name, p in self.net.named_parameters() if not bool(torch.isfinite(p).all())]
-            where = f"no longer finite: {', '.join(wrong)}" if wrong else "the weights are still finite"
-            raise TrainingError(
-                f"the loss is {loss} in epoch {self.epoch + 1}, batch {self.batch}; {where}. "
-                f"Smaller learning rates (--lrs) or a bounded activation (--act) usually help"
-            )
-        return loss
-
     def _evaluate(self, part: str) -> Iterator[PhaseProgress]:
         """Accuracy in per cent and loss of a part of the data, into `evaluated` if there is such a part."""
         images: Images | None = getattr(self.dataset, part)
@@ -313,7 +310,7 @@ class Trainer:
         if images is None:
             return
         result = Running(self.device)
-        for progress in evaluation(
+        yield from evaluation(
             self.net,
             images,
             self.dataset,
@@ -322,75 +319,9 @@ class Trainer:
             into=result,
             epoch=self.epoch + 1,
             clock=self.clock,
-        ):
-            yield progress
-            if self.boundary():
-                self.stopped = True
-                return
-        self.evaluated[part] = (result.accuracy(), result.loss())
-
-
-class Running:
-    """Accuracy and loss over the images seen so far; summed on the device, read when asked for."""
-
-    def __init__(self, device: torch.device, *, images: int = 0, correct: int = 0, loss: float = 0.0) -> None:
-        self.images = images
-        self._correct = torch.tensor(correct, device=device, dtype=torch.int64)
-        # A float64 sum would be wished for; not every device has it.
-        exact = torch.float32 if device.type == "mps" else torch.float64
-        self._loss = torch.tensor(loss, device=device, dtype=exact)
-
-    def add(self, logits: Tensor, losses: Tensor, y: Tensor) -> None:
-        """Count a batch: logits [batch, classes], losses [batch], y [batch]."""
-        self.images += len(y)
-        self._correct += (logits.argmax(1) == y).sum()
-        self._loss += losses.sum()
-
-    def accuracy(self) -> float:
-        """Per cent of images whose prediction is right."""
-        return 100 * int(self._correct) / max(1, self.images)
-
-    def loss(self) -> float:
-        """Mean loss of an image."""
-        return float(self._loss) / max(1, self.images)
-
-    def state(self) -> dict[str, Any]:
-        """Arguments that make this again."""
-        return {"images": self.images, "correct": int(self._correct), "loss": float(self._loss)}
-
-
-def evaluation(
-    net: Network,
-    images: Images,
-    dataset: Dataset,
-    *,
-    part: str,
-    steps: int,
-    into: Running,
-    epoch: int = 0,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[PhaseProgress]:
-    """Evaluate by free phases of `steps` steps, adding to `into`; yields progress in images now and then."""
-    size = evaluation_images(net.config.connections())
-    dtype = next(net.parameters()).dtype
-    said = clock()
-    for start in range(0, len(images), size):
-        with torch.no_grad():
-            x = normalize(images.images[start : start + size], dataset.info, dtype)
-            y = images.labels[start : start + size]
-            s = net.settle(x, net.initial_state(len(x)), steps=steps)
-            into.add(net.logits(s), net.loss(s, y), y)
-        if clock() - said >= SECONDS_BETWEEN_PROGRESS:
-            said = clock()
-            done = start + len(x)
-            yield PhaseProgress(epoch=epoch, batch=0, phase=f"evaluate {part}", step=done, steps=len(images))
-
-
-def kept(s: State, masks: Masks) -> State:
-    """The neurons that dropout left, layer by layer, flattened."""
-    return [layer[mask != 0] for layer, mask in zip(s, masks[1:], strict=True)]
-
-
-def spaced(count: int, wanted: int) -> set[int]:
-    """Up to `wanted` batch numbers from 0, evenly spaced over `count`, the first among them."""
-    return {count * k // wanted for k in range(wanted)} if count else set()
+            progress=self.progress,
+            drop=self.drop,
+            ended=self._ended,
+        )
+        if not self.stopped:
+            self.evaluated[part] = (result.accuracy(), result.loss())

@@ -18,8 +18,9 @@ from eqprop_core.data.batches import batches
 from eqprop_core.data.randomness import generator
 from eqprop_core.events import Evaluated, Record, RunFinished, Warned
 from eqprop_core.learning import observations
+from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.gdu import GduResult, gdu_check
-from eqprop_core.learning.trainer import Running, evaluation
+from eqprop_core.learning.running import Running
 from eqprop_core.networks.network import Network
 from eqprop_core.runs import folder as names
 from eqprop_core.runs.folder import RunFolder

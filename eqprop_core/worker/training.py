@@ -9,7 +9,8 @@ from typing import IO
 import torch
 
 from eqprop_core.events import Amended, Event, Record, RunResumed, Warned
-from eqprop_core.learning.trainer import Trainer, TrainingError
+from eqprop_core.learning.finite import TrainingError
+from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs import folder as names
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.log import last_seq, read_events

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from golden_files import NAMES, golden
 
 from eqprop_core import bptt_gradients, ep_gradients, gdu_check
+from eqprop_core.events import PhaseProgress
+from eqprop_core.learning.steps import Steps
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,9 +39,11 @@ def test_settling_never_waits_for_the_host(name: str) -> None:
     case = golden(name)
     net = case.network(torch.float32).cuda()
     x, y = case.tensor("x", torch.float32).cuda(), case.tensor("y", torch.float32).cuda()
+    steps = Steps(time.monotonic, lambda _: None, lambda: False)
+    watch = steps.watch(lambda step: PhaseProgress(epoch=1, batch=1, phase="free", step=step, steps=5))
     s = net.settle(x, net.initial_state(len(x)), steps=2, beta=0.1, y=y)  # libraries load at first use
     torch.cuda.set_sync_debug_mode("error")
     try:
-        net.settle(x, s, steps=5, beta=0.1, y=y)
+        net.settle(x, s, steps=5, beta=0.1, y=y, watch=watch)
     finally:
         torch.cuda.set_sync_debug_mode("default")

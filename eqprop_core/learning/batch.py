@@ -1,0 +1,102 @@
+"""One batch of an epoch: which ones are looked at more closely, and training on one.
+
+Which batches those are does not depend on the clock, so that a run that is resumed looks at the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eqprop_core.config import RunConfig
+from eqprop_core.data.batches import Batch
+from eqprop_core.data.randomness import generator
+from eqprop_core.events import PhaseProgress
+from eqprop_core.learning.algorithms import Algorithm, TrainingBatch
+from eqprop_core.learning.finite import check_loss
+from eqprop_core.learning.observations import Observed
+from eqprop_core.learning.steps import Steps
+from eqprop_core.networks.network import Network, State, Watch
+
+OBSERVED_BATCHES = 4  # of each epoch: activity and settling
+CHECKED_BATCHES = 10  # of each epoch, with --check-thm
+JUDGED_BATCHES = 100  # of each epoch where looking at a loss means waiting for a GPU; all of them on a CPU
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Batches, from 0, that are `observed`, held against BPTT, and whose losses are `judged` to be finite."""
+
+    observed: Container[int]
+    checked: Container[int]
+    judged: Container[int]
+
+
+def looks(count: int, config: RunConfig, device: torch.device) -> Looks:
+    """What is looked at in an epoch of `count` batches."""
+    observed = spaced(count, OBSERVED_BATCHES)
+    return Looks(
+        observed=observed,
+        checked=spaced(count, CHECKED_BATCHES) if config.check_thm else (),
+        judged=range(count) if device.type == "cpu" else spaced(count, JUDGED_BATCHES) | observed,
+    )
+
+
+def spaced(count: int, wanted: int) -> set[int]:
+    """Up to `wanted` batch numbers from 0, evenly spaced over `count`, the first among them."""
+    return {count * k // wanted for k in range(wanted)} if count else set()
+
+
+def train_batch(
+    algorithm: Algorithm,
+    net: Network,
+    optimizer: torch.optim.Optimizer,
+    config: RunConfig,
+    item: Batch,
+    *,
+    epoch: int,
+    steps: Steps,
+    picture: Observed | None,
+    judged: bool,
+) -> tuple[Tensor, Tensor]:
+    """Train on a batch of an epoch (from 0); returns logits [batch, classes] and losses [batch] as they were.
+
+    Both are of the free state, before the weights changed. `steps` and `picture` watch; what `steps` raises
+    leaves network and optimizer as they were. Raises `TrainingError` if `judged` and a loss is not finite.
+    """
+    assert config.seed is not None
+    masks = net.draw_masks(len(item.x), generator(config.seed, "dropout", epoch, item.index))
+    found: list[tuple[Tensor, Tensor]] = []
+
+    @torch.no_grad()
+    def on_free(s: State) -> None:
+        found.append((net.logits(s, masks), net.loss(s, item.y, masks)))
+        if judged:  # before the weights change: those that are not finite by now are the cause
+            where = f"epoch {epoch + 1}, batch {item.index + 1}"
+            check_loss(found[0][1], s, net, config, where=where)
+        if picture is not None:
+            picture.free(s, masks)
+
+    def watch(phase: str, count: int) -> Watch:
+        def place(step: int) -> PhaseProgress:
+            return PhaseProgress(epoch=epoch + 1, batch=item.index + 1, phase=phase, step=step, steps=count)
+
+        return steps.watch(place, picture.watch(phase) if picture is not None else None)
+
+    algorithm(
+        TrainingBatch(
+            net=net,
+            optimizer=optimizer,
+            x=item.x,
+            y=item.y,
+            config=config,
+            masks=masks,
+            generator=generator(config.seed, "sign", epoch, item.index),
+            on_free=on_free,
+            watch=watch,
+        )
+    )
+    return found[0]
