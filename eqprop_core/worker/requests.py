@@ -58,6 +58,8 @@ class Requests:
     def boundary(self) -> bool:
         """Do what was asked; True to end the training here. Stays inside while the run is paused."""
         self.change_again()
+        if self._session.checkpoint_due():
+            self._session.later(self._session.save_checkpoint(self._trainer))
         while True:
             while self._waiting:
                 if self._grant(self._waiting.popleft()):
