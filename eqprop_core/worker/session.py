@@ -40,7 +40,8 @@ from eqprop_core.worker import checkpoint
 from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, save_gdu
 from eqprop_core.worker.heartbeat import Heartbeat
 
-FIGURE_SHARE = 0.02  # of the time, while training
+FIGURE_SHARE = 0.01  # of the time, while training
+SECONDS_TO_DRAW = 0.3  # as long as it has not been measured
 DRAWING_ERRORS = (OSError, ValueError, RuntimeError, MemoryError)  # a picture is never worth a run
 
 
@@ -69,7 +70,8 @@ class Session:
         self.expected_accuracy = expected_accuracy
         self.numerics = dict(numerics or {})
         self._begun = time.monotonic()
-        self._drawing = 0.0
+        self._drawing = 0.0  # seconds, in all
+        self._last_drawing = SECONDS_TO_DRAW
         self._activity: Activity | None = None
         self._gdu: GduResult | None = None
         self._seq = 0
@@ -172,7 +174,7 @@ class Session:
                     last=event.test_accuracy,
                     seconds_an_epoch=event.seconds,
                 )
-            if self._drawing <= FIGURE_SHARE * self.seconds:
+            if self._drawing + self._last_drawing <= FIGURE_SHARE * self.seconds:
                 yield from self._draw(trainer)
 
     def checkpoint_due(self) -> bool:
@@ -270,7 +272,8 @@ class Session:
                 draw_activity(self.path / names.ACTIVITY_FIGURE, self._activity.layers, title=where)
         except DRAWING_ERRORS as error:
             yield self._warn("a figure", error)
-        self._drawing += time.monotonic() - begun
+        self._last_drawing = time.monotonic() - begun
+        self._drawing += self._last_drawing
 
     def _warn(self, what: str, error: Exception) -> Record:
         why = getattr(error, "strerror", None) or error
