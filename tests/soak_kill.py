@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Kill runs again and again, resume them, and see whether anything was lost.
+"""Kill, stop, pause and change runs again and again, resume them, and see whether anything was lost.
 
     python tests/soak_kill.py --kills 200
 
-Small trainings by every algorithm are started in processes of their own and ended by SIGKILL at seeded random
-moments, in a batch, in an evaluation, in the writing of a checkpoint, right after a start. Each is resumed until
-it is complete, and must then have the weights, the optimizer's state, the histories and the best accuracy of one
-that was left alone, bit for bit.
+Small trainings by every algorithm are started in processes of their own and met at seeded random moments, in a
+batch, in an evaluation, in the writing of a checkpoint, right after a start: by SIGKILL mostly, by SIGTERM, by
+requests to stop, to pause and to go on, and to change the learning rates and the number of epochs. Each is resumed
+until it is complete, and must then have the weights, the optimizer's state, the histories and the best accuracy of
+one that was left alone, bit for bit. Where a run was changed in flight, the one left alone is trained afterwards,
+with the same changes at the same places.
 """
 
 from __future__ import annotations
@@ -14,18 +16,22 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
+from interruptions import same
 
 from eqprop_core.config import RunConfig
-from eqprop_core.runs.folder import CHECKPOINT, FINAL_CHECKPOINT, RunFolder
+from eqprop_core.events import Amended
+from eqprop_core.runs.control import ask
+from eqprop_core.runs.folder import CHECKPOINT, EVENTS, FINAL_CHECKPOINT, RunFolder
+from eqprop_core.runs.log import EventLog, read_events
 from eqprop_core.worker import checkpoint
 
 BASE: dict[str, Any] = {
@@ -45,6 +51,8 @@ TABLE: dict[str, dict[str, Any]] = {
     "vector field": {**CNN, "thirdphase": True, "same_update": True},
 }
 
+DEEDS = {"kill": 6, "term": 1, "stop": 1, "pause": 1, "set": 1}  # how likely
+
 
 def start(run: RunFolder) -> subprocess.Popen[bytes]:
     """The worker of a run."""
@@ -57,22 +65,84 @@ def start(run: RunFolder) -> subprocess.Popen[bytes]:
         )
 
 
-def same(a: Any, b: Any) -> bool:
-    """Equal in every bit."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
-
-
 def end_of(run: RunFolder) -> dict[str, Any]:
     """What must be equal at the end."""
     content = checkpoint.load(run.path / FINAL_CHECKPOINT)
     kept = ("model_state_dict", "optimizer_state_dict", "histories", "best_accuracy", "position")
     return {name: content[name] for name in kept}
+
+
+def changes_of(run: RunFolder) -> list[Amended]:
+    """The changes that were made in flight, each once."""
+    found: list[Amended] = []
+    for record in read_events(run.path / EVENTS):
+        if isinstance(record.event, Amended) and record.event not in found:
+            found.append(record.event)
+    return found
+
+
+def left_alone(root: Path, name: str, changes: list[Amended]) -> RunFolder:
+    """A run that nothing happened to, changed at the same places as another."""
+    run = RunFolder.create(root, RunConfig(**{**BASE, **TABLE[name]}), command=[name])
+    if changes:  # as if its first process had died after them: they are made again
+        log = EventLog(run.path / EVENTS)
+        for change in changes:
+            log.write(change)
+        log.close()
+    assert start(run).wait() == 0, (run.path / "console.log").read_text()
+    return run
+
+
+def meet(run: RunFolder, process: subprocess.Popen[bytes], deed: str, chance: random.Random) -> bool:
+    """Do something to a run's process; whether it has ended by that."""
+    match deed:
+        case "kill":
+            process.kill()
+        case "term":
+            process.terminate()
+        case "stop":
+            ask(run.path, "stop")
+        case "set":
+            settings = chance.choice(
+                [{"lr_factor": chance.choice([0.5, 2.0])}, {"epochs": chance.randint(5, 7)}]
+            )
+            ask(run.path, "set", settings)
+            return False
+        case "pause":
+            ask(run.path, "pause")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0.3, 1.0))
+            ask(run.path, "resume")
+            return False
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        print(f"{run.path}: has not heard {deed} for a minute", flush=True)
+        process.kill()
+        process.wait()
+        raise
+    return True
+
+
+def trouble(run: RunFolder, length: float, left: int, chance: random.Random) -> Counter[str]:
+    """Start and meet a run until it is complete, killing it `left` times at most; how often what was done."""
+    done: Counter[str] = Counter()
+    while not (run.path / FINAL_CHECKPOINT).exists():
+        process = start(run)
+        assert sum(done.values()) < 200, (run.path / "console.log").read_text()[-2000:]
+        ended = done["kill"] >= left and process.wait() is not None
+        while not ended:
+            try:
+                process.wait(chance.uniform(1.0, length))
+                break
+            except subprocess.TimeoutExpired:
+                (deed,) = chance.choices(list(DEEDS), list(DEEDS.values()))
+                done[deed] += 1
+                ended = meet(run, process, deed, chance)
+                done["kill before a first checkpoint"] += (
+                    deed == "kill" and not (run.path / CHECKPOINT).exists()
+                )
+    return done
 
 
 def main() -> int:
@@ -85,41 +155,36 @@ def main() -> int:
     words = parser.parse_args()
     chance = random.Random(words.seed)
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()  # the folders of this script are nobody's results
-    lost = before_first = kills = 0
+    lost = changed = 0
+    done: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        expected: dict[str, dict[str, Any]] = {}
+        expected: dict[str, RunFolder] = {}
         lengths: dict[str, float] = {}
-        for name, more in TABLE.items():
-            run = RunFolder.create(root, RunConfig(**{**BASE, **more}), command=[name])
+        for name in TABLE:
             begun = time.monotonic()
-            assert start(run).wait() == 0, (run.path / "console.log").read_text()
+            expected[name] = left_alone(root, name, [])
             lengths[name] = time.monotonic() - begun
-            expected[name] = end_of(run)
-        while kills < words.kills:
+        while done["kill"] < words.kills:
             name = chance.choice(list(TABLE))
             run = RunFolder.create(root, RunConfig(**{**BASE, **TABLE[name]}), command=[name])
-            times = 0
-            while not (run.path / FINAL_CHECKPOINT).exists():
-                process = start(run)
-                if kills + times >= words.kills:
-                    process.wait()
-                    break
-                try:
-                    process.wait(chance.uniform(1.0, lengths[name]))
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-                    times += 1
-                    before_first += not (run.path / CHECKPOINT).exists()
-            kills += times
-            equal = (run.path / FINAL_CHECKPOINT).exists() and same(end_of(run), expected[name])
+            times = trouble(run, lengths[name], words.kills - done["kill"], chance)
+            done += times
+            changes = changes_of(run)
+            changed += bool(changes)
+            whole = left_alone(root, name, changes) if changes else expected[name]
+            equal = same(end_of(run), end_of(whole))
             lost += not equal
+            what = ", ".join(f"{deed} {count}" for deed, count in times.items() if deed in DEEDS)
             print(
-                f"{kills:4d} kills  {name:<26} killed {times} times: {'equal' if equal else 'LOST'}",
+                f"{done['kill']:4d} kills  {name:<26} {what or 'nothing'}: {'equal' if equal else 'LOST'}",
                 flush=True,
             )
-    print(f"{kills} kills, {before_first} before a first checkpoint; {lost} runs differ from one left alone")
+    counts = ", ".join(f"{done[deed]} × {deed}" for deed in DEEDS)
+    print(
+        f"{counts}; {done['kill before a first checkpoint']} kills before a first checkpoint, {changed} runs "
+        f"changed in flight; {lost} runs differ from one left alone"
+    )
     return int(lost > 0)
 
 

@@ -65,10 +65,12 @@ class Requests:
         """Do what was asked; True to end the training here. Stays inside while the run is paused."""
         self._impatient.clear()
         self.change_again()
+        if self._session.checkpoint_due():
+            self._session.later(self._session.save_checkpoint(self._trainer))
         while True:
-            while self._waiting:
-                if self._grant(self._waiting.popleft()):
-                    return True
+            ended = [self._grant(self._waiting.popleft()) for _ in range(len(self._waiting))]
+            if any(ended):  # what was asked for beside the stop has been done too
+                return True
             if self._wishes.checkpoint:
                 self._wishes.checkpoint = False
                 self._session.later(self._session.save_checkpoint(self._trainer))

@@ -26,6 +26,7 @@ from eqprop_core.events import (
     EpochFinished,
     Event,
     Gdu,
+    PhaseProgress,
     Record,
     RunFailed,
     RunFinished,
@@ -41,7 +42,8 @@ from eqprop_core.worker import checkpoint
 from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, save_gdu
 from eqprop_core.worker.heartbeat import Heartbeat
 
-FIGURE_SHARE = 0.02  # of the time, while training
+FIGURE_SHARE = 0.01  # of the time, while training
+SECONDS_TO_DRAW = 0.3  # as long as it has not been measured
 DRAWING_ERRORS = (OSError, ValueError, RuntimeError, MemoryError)  # a picture is never worth a run
 
 
@@ -70,13 +72,15 @@ class Session:
         self.expected_accuracy = expected_accuracy
         self.numerics = dict(numerics or {})
         self._begun = time.monotonic()
-        self._drawing = 0.0
+        self._drawing = 0.0  # seconds, in all
+        self._last_drawing = SECONDS_TO_DRAW
         self._activity: Activity | None = None
         self._gdu: GduResult | None = None
         self._seq = 0
         self.checkpoint_every = config.checkpoint_every
         self._saved = time.monotonic()
         self._emitting = threading.RLock()  # the thread that takes requests emits too
+        self._told_phase = 0.0
         self._untold: deque[Record] = deque()
         self._log: EventLog | None = None
         self._console: TextIO | None = None
@@ -135,6 +139,15 @@ class Session:
         while self._untold:
             yield self._untold.popleft()
 
+    def progress(self, event: PhaseProgress) -> None:
+        """Where a long batch is: into `state.json`, and among the events the more rarely the longer it runs."""
+        if self._heartbeat is not None:
+            self._heartbeat.note(phase=event.phase, step=event.step, steps=event.steps)
+        now = self.seconds
+        if now - self._told_phase >= min(30.0, now / 1000):
+            self._told_phase = now
+            self.later([self.emit(event)])
+
     def set_state(self, **changes: Any) -> None:
         """Change what `state.json` says of the run."""
         if self._heartbeat is not None:
@@ -177,7 +190,7 @@ class Session:
                     last=event.test_accuracy,
                     seconds_an_epoch=event.seconds,
                 )
-            if self._drawing <= FIGURE_SHARE * self.seconds:
+            if self._drawing + self._last_drawing <= FIGURE_SHARE * self.seconds:
                 yield from self._draw(trainer)
 
     def checkpoint_due(self) -> bool:
@@ -275,7 +288,8 @@ class Session:
                 draw_activity(self.path / names.ACTIVITY_FIGURE, self._activity.layers, title=where)
         except DRAWING_ERRORS as error:
             yield self._warn("a figure", error)
-        self._drawing += time.monotonic() - begun
+        self._last_drawing = time.monotonic() - begun
+        self._drawing += self._last_drawing
 
     def _warn_later(self, message: str) -> None:
         """A warning from another thread than the one that trains."""

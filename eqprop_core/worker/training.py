@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO
 
 import torch
+from pydantic import JsonValue
 
 from eqprop_core.events import Amended, Event, Record, RunResumed, Warned
 from eqprop_core.learning.finite import TrainingError
@@ -66,13 +67,14 @@ def _prepared(
         elif last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
             again = changes_after(run, 0)
+            trainer.epochs = int((run.config() or {}).get("epochs", trainer.epochs))  # as when it began
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
         if source := run.meta().get("started_from"):
             opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
     else:
         opening += _resume(trainer, ready, run)
         assert isinstance(opening[0], RunResumed)
-        again = changes_after(run, opening[0].from_seq)
+        again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
     opening += [Warned(message=warning) for warning in ready.warnings]
     run.describe(facts_of(ready.device, ready.label))
     session = Session(
@@ -86,6 +88,8 @@ def _prepared(
     )
     requests = Requests(run, session, trainer, wishes, again)
     trainer.boundary = requests.boundary
+    trainer.drop = requests.impatient
+    trainer.progress = session.progress
     return Work(run.path, _train(ready, trainer, session, requests, opening))
 
 
@@ -99,11 +103,23 @@ def _begin_with(trainer: Trainer, source: str) -> Path:
     raise RunError(f"{source}: holds no {names.CHECKPOINT} and no {names.BEST_MODEL}")
 
 
-def changes_after(run: RunFolder, seq: int) -> list[Amended]:
-    """Changes made in flight after event `seq`, in the order of the places where they were made."""
-    events = [record.event for record in read_events(run.path / names.EVENTS) if record.seq > seq]
-    changes = [event for event in events if isinstance(event, Amended) and event.epoch is not None]
-    return sorted(changes, key=lambda change: (change.epoch or 0, change.batch or 0))
+def changes_after(run: RunFolder, seq: int, place: tuple[int, int] = (1, 0)) -> list[Amended]:
+    """Changes made in flight that a checkpoint does not have, one for each place, in the order of places.
+
+    The checkpoint is that of event `seq` at `place` = (epoch from 1, batch). It may have been saved after a
+    change was made and lost, and before the run came to that place again.
+    """
+    changes: dict[tuple[int, int], dict[str, JsonValue]] = {}
+    for record in read_events(run.path / names.EVENTS):
+        event = record.event
+        if isinstance(event, Amended) and event.epoch is not None:
+            made = (event.epoch, event.batch or 0)
+            if record.seq > seq or made > place:
+                changes.setdefault(made, {}).update(event.settings)
+    return [
+        Amended(settings=settings, epoch=epoch, batch=batch)
+        for (epoch, batch), settings in sorted(changes.items())
+    ]
 
 
 def _train(
@@ -118,8 +134,6 @@ def _train(
                 yield session.emit(event)
                 yield from session.after(event, trainer)
                 yield from session.untold()
-                if session.checkpoint_due():
-                    yield from session.save_checkpoint(trainer)
         except torch.OutOfMemoryError as error:
             raise RunError(
                 f"out of memory on {ready.label}: {str(error).splitlines()[0]} "
@@ -162,7 +176,7 @@ def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
         raise RunError(f"{path}: its training state is not valid ({error})") from None
     if plan.more_epochs is not None:
         trainer.epochs = trainer.epoch + plan.more_epochs
-    if trainer.epoch >= trainer.epochs:
+    if trainer.epoch >= trainer.epochs and _is_finished(run, seq):
         raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
     if changes := changed_settings(stored, ready.config):
         # What config.toml does not say already, since it was a flag, is written down to hold from here on.
@@ -171,6 +185,14 @@ def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
             said.append(Amended(settings=settings))
         said.append(Warned(message=f"resumed with other settings: {in_flags(changes)}"))
     return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
+
+
+def _is_finished(run: RunFolder, seq: int) -> bool:
+    """Whether the run came to its end after event `seq`, that of its last checkpoint."""
+    ends = (
+        record.seq for record in read_events(run.path / names.EVENTS) if record.event.kind == "run_finished"
+    )
+    return max(ends, default=0) > seq
 
 
 def _repeat_choices(recorded: object, device: torch.device) -> list[Event]:

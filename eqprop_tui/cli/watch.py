@@ -56,22 +56,24 @@ def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
     while True:
         epochs = summarize(folder.path).epochs or 0
         records = follow_events(folder.path / EVENTS, after=outcome.seq or after, ended=_ended(folder))
+        choice = ""
         try:
-            with _terminated():
-                follow(records, epochs=epochs, into=outcome)
-            break
-        except KeyboardInterrupt:
-            choice = _ask() if sys.stdin.isatty() and asked is None else "s"
-            if choice == "d":
-                leave(folder)
-                raise typer.Exit(130) from None
-            if choice == "k":
-                kill(folder)
-            if choice == "s":
-                asked = signal.SIGINT
-                stop(folder)
+            with _terminated():  # also at the question
+                try:
+                    follow(records, epochs=epochs, into=outcome)
+                    break
+                except KeyboardInterrupt:
+                    choice = _ask() if sys.stdin.isatty() and asked is None else "s"
         except Terminated as stopping:
             asked = stopping.number
+            stop(folder)
+        if choice == "d":
+            leave(folder)
+            raise typer.Exit(130)
+        if choice == "k":
+            kill(folder)
+        if choice == "s":
+            asked = signal.SIGINT
             stop(folder)
     _tell_end(folder, outcome, asked)
     return outcome
@@ -86,8 +88,10 @@ def stop(folder: RunFolder) -> None:
 
 def kill(folder: RunFolder) -> None:
     """Kill the run's process; what is not in a checkpoint is lost."""
-    with suppress(psutil.Error, KeyError, TypeError, ValueError):
+    try:
         psutil.Process(int(folder.read_state()["pid"])).kill()
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        report.say("there is no process to kill yet, or none that can be killed from here")
 
 
 def leave(folder: RunFolder) -> None:

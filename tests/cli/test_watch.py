@@ -1,0 +1,52 @@
+"""Watching a run: what signals to the one who watches mean for the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import typer
+
+from eqprop_core.config import RunConfig
+from eqprop_core.runs.control import take
+from eqprop_core.runs.folder import RunFolder
+from eqprop_tui.cli import watch
+
+
+def test_a_term_signal_at_the_question_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = RunConfig(task="digits", archi=[64, 10, 10], lrs=[0.1, 0.1])
+    run = RunFolder.create(tmp_path, config, command=["test"])
+    own = psutil.Process()
+    state = {
+        **run.identity(),
+        "host": os.uname().nodename,
+        "pid": own.pid,
+        "process_started": own.create_time(),
+    }
+    run.write_state({**state, "state": "running"})
+    asked: list[str] = []
+
+    def follow(records: Iterable[Any], **_: Any) -> None:
+        if not asked:
+            raise KeyboardInterrupt
+        run.write_state({**state, "state": "stopped"})
+
+    def terminated(*_: Any, **__: Any) -> str:
+        asked.append("what to do")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "d"
+
+    monkeypatch.setattr(watch, "follow", follow)
+    monkeypatch.setattr(typer, "prompt", terminated)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    with pytest.raises(typer.Exit) as ended:
+        watch.watch(run)
+    assert ended.value.exit_code == 143
+    assert [request.request for request in take(run.path)] == ["stop"]
+    assert len(asked) == 1
