@@ -107,12 +107,13 @@ def prune(run: RunFolder, kinds: Collection[Kind]) -> list[Found]:
                 if found.path in chosen:
                     os.unlink(found.path.name, dir_fd=folder)
                     removed.append(found)
-            _remove_empty(run.path / CHECKS)
+            if (run.path / CHECKS).is_dir():
+                _remove_empty(run.path / CHECKS)
         except OSError as error:
             raise RunError(
                 f"{run.path / (error.filename or '')}: cannot be removed: {error.strerror or error}"
             ) from None
-    return removed
+    return sorted(removed, key=lambda file: file.path)
 
 
 def idle_seconds(run: Path, *, now: float | None = None) -> float:

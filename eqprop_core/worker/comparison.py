@@ -48,7 +48,8 @@ def draw_comparison(path: Path, curves: Sequence[Curve], *, title: str = "") -> 
         train = _values([epoch.train_accuracy for epoch in curve.epochs])
         losses = _values([epoch.loss for epoch in curve.epochs])
         thick = {**style, "linewidth": 1.8, "marker": "o", "markersize": 3.5 if len(numbers) <= 40 else 0}
-        accuracy.plot(numbers, train, alpha=0.45, linewidth=0.9, **style)
+        alone = "." if len(numbers) == 1 else ""
+        accuracy.plot(numbers, train, alpha=0.45, linewidth=0.9, marker=alone, **style)
         accuracy.plot(numbers, test, **thick)
         loss.plot(numbers, losses, **thick)
         last = test[np.isfinite(test)][-1:]
@@ -63,7 +64,7 @@ def draw_comparison(path: Path, curves: Sequence[Curve], *, title: str = "") -> 
     positive = [line.get_ydata() for line in loss.lines]
     if positive and _spans_decades(np.concatenate([np.asarray(values, float) for values in positive])):
         loss.set_yscale("log")
-    label(accuracy, x="epoch", y="accuracy (%)", title=title or "accuracy", remark="test, training thin")
+    label(accuracy, x="epoch", y="accuracy (%)", title=title, remark="test, training thin")
     label(loss, x="epoch", y="training loss")
     handles.append(Line2D([], [], color=INK, alpha=0.45, linewidth=0.9, label="training"))
     legend(figure, handles, [str(handle.get_label()) for handle in handles])

@@ -13,7 +13,7 @@ from eqprop_core.runs.comparing import Compared, looked_at, settings_that_differ
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, accuracy, as_document, duration, epochs, stands
+from eqprop_tui.cli.listing import AsJson, accuracy, as_document, epochs, pace, stands
 
 FIGURE = "comparison"
 MOST_RUNS = 20  # curves that a picture can tell apart
@@ -86,8 +86,12 @@ def draw(path: Path, compared: Sequence[Compared]) -> None:
     """Draw the curves of runs. Raises `RunError` where the file cannot be written."""
     from eqprop_core.worker.comparison import Curve, draw_comparison  # matplotlib: only to draw
 
+    tasks = {run.summary.task or "?" for run in compared}
+    title = f"{len(compared)} runs on {', '.join(sorted(tasks))}"
     try:
-        draw_comparison(path, list(map(Curve, names(compared), [run.epochs for run in compared])))
+        draw_comparison(
+            path, list(map(Curve, names(compared), [run.epochs for run in compared])), title=title
+        )
     except OSError as error:
         raise RunError(f"--figure {path}: cannot be written: {error.strerror or error}") from None
 
@@ -119,7 +123,7 @@ def results_of(compared: Sequence[Compared]) -> list[tuple[str, list[str]]]:
         ("last validation %", last("validation_accuracy")),
         ("last training %", last("train_accuracy")),
         ("last loss", each(lambda run: _loss(run))),
-        ("time", each(lambda run: duration(run.seconds) if run.epochs else "–")),
+        ("time", each(lambda run: pace(run.seconds) if run.epochs else "–")),
         ("time an epoch", each(lambda run: _an_epoch(run))),
     ]
     return [(name, cells) for name, cells in rows if any(cell != "–" for cell in cells)]
@@ -130,10 +134,7 @@ def _loss(run: Compared) -> str:
 
 
 def _an_epoch(run: Compared) -> str:
-    if not run.epochs:
-        return "–"
-    seconds = run.seconds / len(run.epochs)
-    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+    return pace(run.seconds / len(run.epochs)) if run.epochs else "–"
 
 
 def _print(

@@ -254,6 +254,11 @@ def duration(seconds: float | None) -> str:
     return f"{int(days)} d {int(hours % 24)} h"
 
 
+def pace(seconds: float) -> str:
+    """Time that an epoch takes, to a tenth of a second where it is short."""
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
 def age(created: str | None) -> str:
     """Time since a run was made, in one unit: 41 s, 12 min, 3 h, 2 d."""
     try:

@@ -91,9 +91,10 @@ def export(
             said = "is a folder" if path.is_dir() else "is there already; --force overwrites it"
             raise ConfigError([Problem("to", str(to), said)])
         try:
-            with replacing(path) as file, TextIOWrapper(file, encoding="utf-8", newline="") as text:
+            with replacing(path) as file:
+                text = TextIOWrapper(file, encoding="utf-8", newline="")
                 count = _write(text, rows)
-                text.detach()
+                text.detach()  # flushes, and leaves the file to be synced
         except OSError as error:
             raise RunError(f"--to {to}: cannot be written: {error.strerror or error}") from None
         report.say(f"{count} rows in {to}")

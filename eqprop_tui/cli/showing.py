@@ -24,6 +24,7 @@ from eqprop_tui.cli.listing import (
     age,
     as_document,
     duration,
+    pace,
     speed,
     stands,
     started,
@@ -96,14 +97,14 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
     out.print(f"{_plain(label)}  {stands(summary)}", style="bold", markup=False)
     device = f"{summary.device or '–'} of {document['host'] or '–'}"
     planned = "–" if summary.epochs is None else summary.epochs
-    pace = f", {duration(summary.seconds_an_epoch)} each" if summary.seconds_an_epoch is not None else ""
+    each = f", {pace(summary.seconds_an_epoch)} each" if summary.seconds_an_epoch is not None else ""
     left = f", {duration(summary.seconds_left)} left" if summary.seconds_left is not None else ""
     rate = f", {speed(summary.samples_per_s)} images/s" if summary.samples_per_s is not None else ""
     facts = {
         "folder": document["path"],
         "preset": summary.preset,
         "started": f"{started(summary.created)}, {age(summary.created)} ago, {device}",
-        "epochs": f"{summary.epoch} of {planned}{pace}{left}{rate}",
+        "epochs": f"{summary.epoch} of {planned}{each}{left}{rate}",
         "accuracy": f"best {accuracy(summary.best)} %, last {accuracy(summary.last)} %"
         if summary.last is not None
         else None,
