@@ -180,7 +180,7 @@ class RunFolder:
     def amendments(self) -> dict[str, Any]:
         """Settings that were changed when the run was resumed, the latest of each."""
         changed: dict[str, Any] = {}
-        for record in read_events(self.path / EVENTS):
+        for record in read_events(self.path / EVENTS, (Amended.kind,)):
             if isinstance(record.event, Amended):
                 changed.update(record.event.settings)
         return {name: value for name, value in changed.items() if name in RunConfig.model_fields}

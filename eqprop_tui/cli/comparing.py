@@ -27,7 +27,7 @@ def compare(
         typer.Option(
             "--figure",
             metavar="FILE.png",
-            help="where to draw their curves [comparison.png, or comparison-2.png … if there is one]",
+            help="where to draw their curves \\[comparison.png, or comparison-2.png … if there is one]",
         ),
     ] = None,
     no_figure: Annotated[bool, typer.Option("--no-figure", help="draw nothing")] = False,

@@ -21,7 +21,7 @@ from eqprop_tui.cli import report
 
 Wanted = Annotated[str, typer.Argument(metavar="RUN", help="a folder, an id, a name, or last")]
 Results = Annotated[
-    Path | None, typer.Option("--results", help="only runs below this folder [every one that was used]")
+    Path | None, typer.Option("--results", help="only runs below this folder \\[every one that was used]")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
@@ -203,11 +203,15 @@ def coloured(runs: Sequence[RunSummary], width: int) -> Text:
     return text
 
 
+def cut(text: str, width: int) -> str:
+    """The text, with … at its end if it takes more than `width` cells."""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
 def _padded(text: str, width: int, right: bool) -> str:
-    """The text in exactly `width` cells, cut with … if it is longer."""
+    """The text in exactly `width` cells."""
+    text = cut(text, width)
     length = cell_len(text)
-    if length > width:
-        return set_cell_size(text, width - 1) + "…"
     return " " * (width - length) + text if right else text + " " * (width - length)
 
 

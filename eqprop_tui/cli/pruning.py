@@ -13,7 +13,7 @@ from eqprop_core.runs.disk import KINDS, Found, Kind, files_of, idle_seconds, pr
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import RunSummary, list_runs, matching
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, Results
+from eqprop_tui.cli.listing import AsJson, Results, cut
 from eqprop_tui.cli.showing import size_in_words
 
 DAY = 86400.0
@@ -149,7 +149,7 @@ def _print_what_goes(uses: list[Use], kinds: list[Kind]) -> None:
     for use in uses:
         counts = Counter(file.kind for file in use.to_go)
         what = ", ".join(f"{kind} {count}" for kind, count in counts.items())
-        name = use.summary.name
+        name = cut(use.summary.name, 24)
         rows.append((use.summary.id or use.summary.path.name, size_in_words(_size(use.to_go)), what, name))
     print(report.aligned(("run", "goes", "files", "name"), rows, right=("goes",)))
 

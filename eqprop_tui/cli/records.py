@@ -75,7 +75,7 @@ def note(
 def export(
     run: Wanted,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE.csv", help="write into a file [standard output]")
+        Path | None, typer.Option("--to", metavar="FILE.csv", help="write into a file \\[standard output]")
     ] = None,
     batches: Annotated[bool, typer.Option("--batches", help="a row a batch, as they were written")] = False,
     force: Annotated[bool, typer.Option("--force", help="overwrite the file")] = False,
