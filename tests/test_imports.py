@@ -29,6 +29,8 @@ def test_every_floor_imports_from_those_below_it_only() -> None:
         ["train", "--help"],
         ["presets", "list"],
         ["train", "--preset", "digits-mlp-ep", "--dry-run"],
+        ["runs", "list"],
+        ["runs", "prune"],
     ],
     ids=" ".join,
 )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from small_runs import make_run
 from typer.testing import Result
 
 from eqprop_core.runs.folder import RunFolder
@@ -70,6 +71,17 @@ def test_the_commands_of_the_life_of_a_run_do_what_they_say(
     eqprop("runs", "stop", "last")
     wait_for_state(run, ("stopped",))
     assert sum(record.event.kind == "run_resumed" for record in read_events(run.path / "events.jsonl")) == 1
+
+
+def test_the_commands_that_tend_runs_are_accepted(eqprop: Callable[..., Result], tmp_path: Path) -> None:
+    (tending,) = (text for _, text in BLOCKS if "runs compare" in text)
+    runs = [make_run(tmp_path / "results", number=number, mbs=number + 1) for number in range(2)]
+    for line in tending.strip().splitlines():
+        paths = iter([str(run.path) for run in runs])
+        words = [next(paths) if word == "RUN" else word for word in shlex.split(line, comments=True)[1:]]
+        eqprop(*words, *(["--yes"] if words[1] in ("prune", "delete") else []))
+    assert (tmp_path / "comparison.png").exists() and (tmp_path / "curves.csv").exists()
+    assert not any(run.path.exists() for run in runs)
 
 
 def wait_for_state(run: RunFolder, wanted: Collection[str]) -> None:

@@ -46,6 +46,7 @@ CHECKS = "checks"
 GDU = "gdu"
 ACCURACY_FIGURE = "train-test_acc.png"
 ACTIVITY_FIGURE = "neural_activity.png"
+PRUNED = "pruned"  # in meta.json: kinds of files that were removed on purpose
 
 
 class RunError(RuntimeError):
@@ -179,7 +180,7 @@ class RunFolder:
     def amendments(self) -> dict[str, Any]:
         """Settings that were changed when the run was resumed, the latest of each."""
         changed: dict[str, Any] = {}
-        for record in read_events(self.path / EVENTS):
+        for record in read_events(self.path / EVENTS, (Amended.kind,)):
             if isinstance(record.event, Amended):
                 changed.update(record.event.settings)
         return {name: value for name, value in changed.items() if name in RunConfig.model_fields}
@@ -190,6 +191,12 @@ class RunFolder:
         how = "finished" if state.get("before", state.get("state")) == "finished" else "failed"
         with suppress(OSError):
             self.write_state({**state, "state": how, "message": message[:2000]})
+
+    def without_checkpoints(self) -> bool:
+        """Whether its checkpoints were removed on purpose, so that it cannot go on."""
+        removed = self.meta().get(PRUNED)
+        there = any((self.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE))
+        return isinstance(removed, list) and "checkpoints" in removed and not there
 
     def lock(self) -> IO[bytes]:
         """Own the run until the file that is returned is closed. Raises `RunError` if another does."""

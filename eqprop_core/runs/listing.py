@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from eqprop_core.preset_format import either
+from eqprop_core.problems import shown
 from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
+NEAR_ITS_LIMIT = 0.9  # share of the memory that a run may have; a process that is refused more is killed
 ALIVE = ("starting", "queued", "running", "paused")
+STATES = (*ALIVE, "finished", "failed", "stopped", "lost", "unreachable")
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run as a list shows it; accuracies in per cent, None for what is not known."""
+    """One run as a list shows it; accuracies in per cent, None for what is not known.
+
+    `ahead` is how many runs come before a queued one; `reason` says what may have ended one that is lost.
+    """
 
     path: Path
     id: str
@@ -39,6 +47,9 @@ class RunSummary:
     created: str | None
     seconds_an_epoch: float | None
     ahead: int | None
+    tags: tuple[str, ...] = ()
+    samples_per_s: float | None = None
+    reason: str | None = None
 
     @property
     def seconds_left(self) -> float | None:
@@ -53,10 +64,9 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
     said = str(state.get("state", "unknown"))
     if said not in ALIVE:
         return said
-    beat = state.get("heartbeat")
-    silent = (
-        not isinstance(beat, (int, float)) or (time.time() if now is None else now) - beat > STALE_SECONDS
-    )
+    beat = number(state.get("heartbeat"))
+    since = None if beat is None else (time.time() if now is None else now) - beat
+    silent = since is None or not -STALE_SECONDS <= since <= STALE_SECONDS  # a clock may have jumped
     if said == "starting":  # its process has not come to write for itself yet
         return "lost" if silent else said
     if state.get("host") != socket.gethostname():
@@ -68,43 +78,91 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
             return "lost"
     except (KeyError, ValueError, TypeError, OverflowError, psutil.Error):
         return "lost"
-    recorded = state.get("process_started")
-    same = isinstance(recorded, (int, float)) and abs(started - recorded) < 1.0
+    recorded = number(state.get("process_started"))
+    same = recorded is not None and abs(started - recorded) < 1.0
     return said if same else "lost"
+
+
+def why_lost(state: dict[str, Any]) -> str | None:
+    """What may have ended a run that is lost: `perhaps out of memory` if it was near its limit at the end."""
+    used, limit = number(state.get("memory")), number(state.get("memory_limit"))
+    if used is None or limit is None or limit <= 0 or used < NEAR_ITS_LIMIT * limit:
+        return None
+    return "perhaps out of memory"
+
+
+def number(value: object) -> float | None:
+    """A value of a file as a number that can be reckoned with, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if abs(value) < 1e15 else None
 
 
 def summarize(path: Path) -> RunSummary:
     """The summary of the run at `path`, from `state.json` alone; what cannot be read is unknown."""
     state = RunFolder(path).read_state()
 
-    def text(key: str) -> str | None:
-        value = state.get(key)
-        return value if isinstance(value, str) and value.isprintable() else None
+    def words(key: str) -> str | None:
+        return _words(state.get(key))
 
-    def number(key: str) -> float | None:
-        value = state.get(key)
-        usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
-        return value if usable else None
+    def figure(key: str) -> float | None:
+        return number(state.get(key))
 
+    tags = state.get("tags")
+    stands = standing(state)
     return RunSummary(
         path=path,
-        id=(text("id") or "")[:8],
-        name=text("name") or path.name,
-        state=standing(state),
-        preset=text("preset"),
-        model=text("model"),
-        task=text("task"),
-        alg=text("alg"),
-        loss=text("loss"),
-        epoch=int(number("epoch") or 0),
-        epochs=int(epochs) if (epochs := number("epochs")) is not None else None,
-        best=number("best"),
-        last=number("last"),
-        device=text("device"),
-        created=text("created"),
-        seconds_an_epoch=number("seconds_an_epoch"),
-        ahead=int(ahead) if (ahead := number("ahead")) is not None else None,
+        id=(words("id") or "")[:8],
+        name=words("name") or path.name,
+        state=stands,
+        preset=words("preset"),
+        model=words("model"),
+        task=words("task"),
+        alg=words("alg"),
+        loss=words("loss"),
+        epoch=int(figure("epoch") or 0),
+        epochs=int(epochs) if (epochs := figure("epochs")) is not None else None,
+        best=figure("best"),
+        last=figure("last"),
+        device=words("device"),
+        created=words("created"),
+        seconds_an_epoch=figure("seconds_an_epoch"),
+        ahead=int(ahead) if (ahead := figure("ahead")) is not None else None,
+        tags=tuple(tag for tag in tags if _words(tag)) if isinstance(tags, list) else (),
+        samples_per_s=figure("samples_per_s"),
+        reason=why_lost(state) if stands == "lost" else None,
     )
+
+
+def _words(value: object) -> str | None:
+    return value if isinstance(value, str) and value.isprintable() else None
+
+
+def matching(
+    runs: Iterable[RunSummary],
+    words: Iterable[str] = (),
+    *,
+    states: Collection[str] = (),
+    tags: Iterable[str] = (),
+) -> list[RunSummary]:
+    """Runs that mention all `words`, stand in one of `states` if any is given, and have all `tags`.
+
+    A word is looked for in id, state, name, preset, model, algorithm, loss, data set, device and tags,
+    whatever its case.
+    """
+    wanted, all_tags = [word.casefold() for word in words], set(tags)
+
+    def mentions(run: RunSummary) -> str:
+        named = (run.id, run.state, run.name, run.preset, run.model, run.alg, run.loss, run.task, run.device)
+        return "\n".join(text for text in (*named, *run.tags) if text).casefold()
+
+    return [
+        run
+        for run in runs
+        if (not states or run.state in states)
+        and all_tags <= set(run.tags)
+        and (not wanted or all(word in mentions(run) for word in wanted))
+    ]
 
 
 def run_folders(roots: Iterable[Path]) -> Iterator[Path]:
@@ -159,4 +217,14 @@ def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
     if found:
         some = ", ".join(run.id for run in found[:6])
         raise RunError(f"{wanted}: means {len(found)} runs ({some}); give more of the id, or the folder")
-    raise RunError(f"{wanted}: is no run; give a folder, an id from `eqprop runs list`, a name, or last")
+    raise RunError(f"{shown(wanted)}: is no run; {_hint(wanted, runs)}")
+
+
+def _hint(wanted: str, runs: Sequence[RunSummary]) -> str:
+    """What may have been meant by something that names no run."""
+    if not runs:
+        return "there are none yet here; give the folder of one"
+    known = list(dict.fromkeys(name for run in runs for name in (run.name, run.id) if name))
+    if near := get_close_matches(wanted, [*known, "last"], n=3, cutoff=0.6):
+        return f"did you mean {either(near)}?"
+    return "give a folder, an id from `eqprop runs list`, a name, or last"

@@ -15,7 +15,7 @@ from eqprop_core.config import Architecture, RunConfig, combine, facts
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import refused_flags
-from eqprop_core.runs.folder import CONFIG, RunFolder
+from eqprop_core.runs.folder import CONFIG, RunError, RunFolder
 
 Todo = Literal["train", "evaluate", "gducheck"]
 
@@ -51,6 +51,11 @@ def make_plan(
     preset_settings = dict(preset.config) if preset else {}
     if load_path := flags.get("load_path", preset_settings.get("load_path")):
         stored = RunFolder.open(Path(str(load_path)))
+        if todo == "train" and stored.without_checkpoints():  # it would begin again, over what it came to
+            raise RunError(
+                f"--load-path {stored.path}: its checkpoints were removed; it can be evaluated and checked, "
+                f"not resumed"
+            )
         settings = stored.config()
         if settings is not None:
             settings = {**settings, **stored.amendments()}

@@ -1,63 +1,218 @@
-"""`eqprop runs list` and `show`: how runs stand."""
+"""`eqprop runs list`: how runs stand, in as many columns as the terminal has room for."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.cells import cell_len, set_cell_size
+from rich.live import Live
+from rich.text import Text
 
-from eqprop_core.runs.folder import RunFolder
-from eqprop_core.runs.listing import RunSummary, find_run, list_runs, summarize
+from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
 
 Wanted = Annotated[str, typer.Argument(metavar="RUN", help="a folder, an id, a name, or last")]
 Results = Annotated[
-    Path | None, typer.Option("--results", help="only runs below this folder [every one that was used]")
+    Path | None, typer.Option("--results", help="only runs below this folder \\[every one that was used]")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
+WIDTH_ELSEWHERE = 160  # columns where the output is not a terminal
+WIDE = 110  # columns from which on there is room for a state in full
+SECONDS_BETWEEN_LOOKS = 2.0
+GAP = 2
+COLOURS = {
+    "running": "green",
+    "starting": "green",
+    "queued": "yellow",
+    "paused": "yellow",
+    "failed": "red",
+    "lost": "red",
+    "unreachable": "red",
+}
 
-def list_all(results: Results = None, as_json: AsJson = False) -> None:
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the list. Those with the lowest `rank` are shown first where there is little room.
+
+    `narrow` is what a column that can be cut may be cut to, `wide` what it may grow to.
+    """
+
+    heading: str
+    cell: Callable[[RunSummary], str]
+    rank: int
+    right: bool = False
+    narrow: int | None = None
+    wide: int = 40
+
+
+COLUMNS = (
+    Column("state", lambda run: stands(run), 0, narrow=13, wide=27),
+    Column("id", lambda run: run.id, 0),
+    Column("name", lambda run: run.name, 0, narrow=14),
+    Column("preset", lambda run: run.preset or "–", 12, narrow=14, wide=28),
+    Column("model", lambda run: run.model or "–", 7),
+    Column("alg", lambda run: run.alg or "–", 4),
+    Column("loss", lambda run: run.loss or "–", 9),
+    Column("epoch", lambda run: epochs(run), 1, right=True),
+    Column("best", lambda run: accuracy(run.best), 2, right=True),
+    Column("last", lambda run: accuracy(run.last), 5, right=True),
+    Column("device", lambda run: run.device or "–", 8, narrow=8, wide=12),
+    Column("images/s", lambda run: speed(run.samples_per_s), 11, right=True),
+    Column("left", lambda run: duration(run.seconds_left), 3, right=True),
+    Column("age", lambda run: age(run.created), 6, right=True),
+)
+
+
+def list_all(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="only runs that mention all of these words")
+    ] = None,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="only runs that stand so; may be repeated")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="only runs with this tag; may be repeated")
+    ] = None,
+    results: Results = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="draw it again every two seconds until Ctrl-C")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """List runs, the newest first."""
-    runs = list_runs([results] if results is not None else None)
-    if as_json:
-        report.put_json([as_document(run) for run in runs])
+    refuse_unknown_states(state or [])
+
+    def runs() -> list[RunSummary]:
+        found = list_runs([results] if results is not None else None)
+        return matching(found, words or [], states=state or (), tags=tag or ())
+
+    if watch:
+        if as_json:
+            raise ConfigError([Problem("watch", None, "cannot go with --json")])
+        if not sys.stdout.isatty():
+            raise ConfigError([Problem("watch", None, "needs a terminal; --json prints the list once")])
+        watch_runs(runs)
         return
-    headings = ("id", "state", "name", "alg", "loss", "epoch", "best", "last", "left", "device", "started")
-    rows = [
-        (
-            run.id,
-            run.state,
-            run.name,
-            run.alg or "–",
-            run.loss or "–",
-            f"{run.epoch}/{run.epochs if run.epochs is not None else '–'}",
-            accuracy(run.best),
-            accuracy(run.last),
-            duration(run.seconds_left),
-            run.device or "–",
-            started(run.created),
-        )
-        for run in runs
+    chosen = runs()
+    if as_json:
+        report.put_json([as_document(run) for run in chosen])
+        return
+    if not chosen:
+        report.say("no run matches; `eqprop runs list` shows all" if words or state or tag else "no runs yet")
+    if sys.stdout.isatty():
+        console = report.console()
+        console.print(coloured(chosen, console.width), no_wrap=True, crop=False)
+    else:
+        print("\n".join(lines(chosen, WIDTH_ELSEWHERE)))
+
+
+def refuse_unknown_states(states: Sequence[str]) -> None:
+    """Raise `ConfigError` for what is no state of a run."""
+    problems = [
+        Problem("state", state, f"is not one of {', '.join(STATES)}")
+        for state in states
+        if state not in STATES
     ]
-    print(report.aligned(headings, rows, right=("epoch", "best", "last", "left")))
+    if problems:
+        raise ConfigError(problems)
 
 
-def show(run: Wanted, as_json: AsJson = False) -> None:
-    """Show how a run stands and where it is."""
-    summary = summarize(find_run(run).path)
-    if as_json:
-        report.put_json(as_document(summary))
+def watch_runs(runs: Callable[[], list[RunSummary]], *, pause: float = SECONDS_BETWEEN_LOOKS) -> None:
+    """Draw the list in place, again and again, until Ctrl-C."""
+    console = report.console()
+
+    def drawn() -> Text:
+        text = coloured(runs(), console.width)
+        room = max(2, console.height - 1)
+        shown = list(text.split("\n"))
+        if len(shown) > room:
+            shown = [*shown[: room - 1], Text(f"… {len(shown) - room + 1} more", style="dim")]
+        return Text("\n", no_wrap=True).join(shown)
+
+    try:
+        with Live(drawn(), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(pause)
+                live.update(drawn(), refresh=True)
+    except KeyboardInterrupt:
         return
-    out = report.console()
-    for key, value in as_document(summary).items():
-        out.print(f"{key:<17} {'–' if value is None else value}", markup=False, soft_wrap=True)
-    message = RunFolder(summary.path).read_state().get("message")
-    if isinstance(message, str):
-        out.print(f"{'message':<17} {message}", markup=False, soft_wrap=True)
+
+
+def lines(runs: Sequence[RunSummary], width: int) -> list[str]:
+    """The list as lines of at most `width` columns, headings first.
+
+    What matters most is shown where not all has room; names that are too long end in ….
+    """
+    cells = {column.heading: [column.cell(run) for run in runs] for column in COLUMNS}
+    if width < WIDE:
+        cells["state"] = [text.replace(", perhaps out of memory", ", memory?") for text in cells["state"]]
+    full = {
+        column.heading: max(map(cell_len, [column.heading, *cells[column.heading]])) for column in COLUMNS
+    }
+    least = {
+        column.heading: full[column.heading]
+        if column.narrow is None
+        else min(full[column.heading], column.narrow)
+        for column in COLUMNS
+    }
+    chosen: list[Column] = []
+    room = width + GAP
+    for column in sorted(COLUMNS, key=lambda column: column.rank):
+        if column.rank == 0 or least[column.heading] + GAP <= room:
+            chosen.append(column)
+            room -= least[column.heading] + GAP
+    widths = {column.heading: least[column.heading] for column in chosen}
+    for column in sorted(chosen, key=lambda column: column.rank):  # what is left goes to what was cut
+        more = max(0, min(min(full[column.heading], column.wide) - widths[column.heading], room))
+        widths[column.heading] += more
+        room -= more
+    shown = [column for column in COLUMNS if column in chosen]
+    rows = [[column.heading for column in shown]]
+    rows += [[cells[column.heading][index] for column in shown] for index in range(len(runs))]
+    lines = [
+        (" " * GAP).join(
+            _padded(text, widths[column.heading], column.right)
+            for text, column in zip(row, shown, strict=True)
+        )
+        for row in rows
+    ]
+    return [line.rstrip() for line in lines]
+
+
+def coloured(runs: Sequence[RunSummary], width: int) -> Text:
+    """The same as `lines`, with states in colour."""
+    text = Text()
+    for index, line in enumerate(lines(runs, width)):
+        if index == 0:
+            text.append(line, style="bold")
+        else:
+            state = runs[index - 1].state
+            text.append("\n")
+            text.append(line[: len(state)], style=COLOURS.get(state, ""))
+            text.append(line[len(state) :])
+    return text
+
+
+def cut(text: str, width: int) -> str:
+    """The text, with … at its end if it takes more than `width` cells."""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    """The text in exactly `width` cells."""
+    text = cut(text, width)
+    length = cell_len(text)
+    return " " * (width - length) + text if right else text + " " * (width - length)
 
 
 def as_document(run: RunSummary) -> dict[str, object]:
@@ -65,9 +220,28 @@ def as_document(run: RunSummary) -> dict[str, object]:
     return {**asdict(run), "path": str(run.path), "seconds_left": run.seconds_left}
 
 
+def stands(run: RunSummary) -> str:
+    """A run's state, with its place in line where it is queued, and with what may have ended a lost one."""
+    if run.state == "queued" and run.ahead is not None:
+        return f"queued {run.ahead + 1}"
+    return f"{run.state}, {run.reason}" if run.reason else run.state
+
+
+def epochs(run: RunSummary) -> str:
+    """Finished epochs of those that are planned."""
+    return f"{run.epoch}/{run.epochs if run.epochs is not None else '–'}"
+
+
 def accuracy(value: float | None) -> str:
     """Per cent with two decimals."""
     return "–" if value is None else f"{value:.2f}"
+
+
+def speed(value: float | None) -> str:
+    """Images a second, with three digits at least."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def duration(seconds: float | None) -> str:
@@ -82,6 +256,21 @@ def duration(seconds: float | None) -> str:
     if days < 1:
         return f"{int(hours)} h {int(minutes % 60):02d}"
     return f"{int(days)} d {int(hours % 24)} h"
+
+
+def pace(seconds: float) -> str:
+    """Time that an epoch takes, to a tenth of a second where it is short."""
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
+def age(created: str | None) -> str:
+    """Time since a run was made, in one unit: 41 s, 12 min, 3 h, 2 d."""
+    try:
+        since = time.time() - datetime.fromisoformat(created or "").timestamp()
+    except (ValueError, OverflowError, OSError):
+        return "–"
+    text = duration(max(0.0, since))
+    return " ".join(text.split()[:2])
 
 
 def started(created: str | None) -> str:

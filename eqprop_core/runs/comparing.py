@@ -1,0 +1,69 @@
+"""Runs side by side: in which settings they differ, how they went and what they came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eqprop_core.config import RunConfig, facts
+from eqprop_core.events import EpochFinished
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.history import histories
+from eqprop_core.runs.listing import RunSummary, summarize
+
+NOT_COMPARED = ("name", "todo")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One of several runs: how it stands, its settings as they are now, and its epochs."""
+
+    summary: RunSummary
+    settings: dict[str, Any]
+    epochs: list[EpochFinished]
+
+    @property
+    def last(self) -> EpochFinished | None:
+        """The last epoch, None where none is finished."""
+        return self.epochs[-1] if self.epochs else None
+
+    @property
+    def best(self) -> EpochFinished | None:
+        """The epoch whose weights are kept as the best: the last one that was better than all before."""
+        return next((epoch for epoch in reversed(self.epochs) if epoch.best), None)
+
+    @property
+    def seconds(self) -> float:
+        """Time that the finished epochs took."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+
+def looked_at(run: RunFolder) -> Compared:
+    """What is compared of a run. Raises `ConfigError` for settings that cannot be read."""
+    return Compared(summarize(run.path), settings_now(run), histories(run))
+
+
+def settings_now(run: RunFolder) -> dict[str, Any]:
+    """The settings of a run, with those that were changed on resuming. Raises `ConfigError`."""
+    return {**(run.config() or {}), **run.amendments()}
+
+
+def settings_that_differ(runs: Sequence[Compared]) -> dict[str, list[Any]]:
+    """Each setting that is not the same in all runs: its values, one a run, None where it is not set."""
+    differing: dict[str, list[Any]] = {}
+    for name in RunConfig.model_fields:
+        values = [run.settings.get(name) for run in runs]
+        if name not in NOT_COMPARED and any(value != values[0] for value in values):
+            differing[name] = values
+    return differing
+
+
+def unlike_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run that are not the defaults, in the order of the settings."""
+    differing: dict[str, Any] = {}
+    for name, field in RunConfig.model_fields.items():
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        if name in settings and facts(name)["stored"] and settings[name] != default:
+            differing[name] = settings[name]
+    return differing

@@ -1,0 +1,177 @@
+"""`eqprop runs show`: all about one run, and what can be done with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+
+from eqprop_core.events import Amended, Record
+from eqprop_core.problems import ConfigError, flag, shown
+from eqprop_core.runs.comparing import settings_now, unlike_defaults
+from eqprop_core.runs.disk import Found, files_of
+from eqprop_core.runs.folder import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, RunFolder
+from eqprop_core.runs.history import amendments, failure, last_words
+from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, summarize
+from eqprop_tui.cli import report
+from eqprop_tui.cli.listing import (
+    AsJson,
+    Wanted,
+    accuracy,
+    age,
+    as_document,
+    duration,
+    pace,
+    speed,
+    stands,
+    started,
+)
+
+EVENTS_SHOWN = 5
+
+
+def show(run: Wanted, as_json: AsJson = False) -> None:
+    """Show all about a run: how it stands, its settings, its files, what can be done with it."""
+    folder = find_run(run)
+    document = about(folder)
+    if as_json:
+        report.put_json(document)
+        return
+    summary = summarize(folder.path)
+    out = report.console()
+    _head(out, summary, document)
+    _settings(out, document)
+    _section(out, "last events", [f"{_clock(at)} {text}" for at, text in last_words(folder, EVENTS_SHOWN)])
+    _section(out, "files", _file_lines(files_of(folder.path)))
+    _section(out, "next", document["next"])
+
+
+def about(folder: RunFolder) -> dict[str, Any]:
+    """All about a run as plain values. What cannot be read of its settings is told, not fatal."""
+    summary, meta = summarize(folder.path), folder.meta()
+    try:
+        settings, complaint = settings_now(folder), None
+    except ConfigError as error:
+        settings, complaint = {}, str(error)
+    return {
+        **as_document(summary),
+        "path": str(folder.path.resolve()),
+        "note": meta.get("note") or None,
+        "host": meta.get("host"),
+        "message": failure(folder) if summary.state == "failed" else None,
+        "settings": unlike_defaults(settings),
+        "settings_problem": complaint,
+        "amendments": [_amendment(record) for record in amendments(folder)],
+        "files": [
+            {"path": str(file.path), "kind": file.kind, "size": file.size} for file in files_of(folder.path)
+        ],
+        "events": [{"t": at, "text": text} for at, text in last_words(folder, EVENTS_SHOWN)],
+        "next": next_steps(folder, summary),
+    }
+
+
+def next_steps(folder: RunFolder, summary: RunSummary) -> list[str]:
+    """Commands that make sense for a run as it stands."""
+    name = summary.id or str(folder.path)
+    path = str(folder.path.resolve())
+    there = {file.path.name for file in files_of(folder.path) if len(file.path.parts) == 1}
+    steps: list[str] = []
+    if summary.state == "paused":
+        steps.append(f"eqprop runs resume {name}")
+    if summary.state in ALIVE:
+        steps += [f"eqprop runs attach {name}", f"eqprop runs stop {name}"]
+    elif summary.state == "finished" and {CHECKPOINT, CHECKPOINT_BEFORE} & there:
+        steps.append(f"eqprop runs resume {name} --epochs 10")
+    elif summary.state in ("stopped", "failed", "lost"):
+        steps.append(f"eqprop runs resume {name}")
+    if {BEST_MODEL, CHECKPOINT} & there:
+        steps += [f"eqprop evaluate --load-path {path}", f"eqprop gducheck --load-path {path}"]
+    return steps
+
+
+def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
+    label = f"{summary.name}  {summary.id}".rstrip()
+    out.print(f"{_plain(label)}  {stands(summary)}", style="bold", markup=False)
+    device = f"{summary.device or '–'} of {document['host'] or '–'}"
+    planned = "–" if summary.epochs is None else summary.epochs
+    each = f", {pace(summary.seconds_an_epoch)} each" if summary.seconds_an_epoch is not None else ""
+    left = f", {duration(summary.seconds_left)} left" if summary.seconds_left is not None else ""
+    rate = f", {speed(summary.samples_per_s)} images/s" if summary.samples_per_s is not None else ""
+    facts = {
+        "folder": document["path"],
+        "preset": summary.preset,
+        "started": f"{started(summary.created)}, {age(summary.created)} ago, {device}",
+        "epochs": f"{summary.epoch} of {planned}{each}{left}{rate}",
+        "accuracy": f"best {accuracy(summary.best)} %, last {accuracy(summary.last)} %"
+        if summary.last is not None
+        else None,
+        "tags": ", ".join(summary.tags) or None,
+        "note": document["note"],
+        "failed": document["message"],
+    }
+    for name, value in facts.items():
+        if value is not None:
+            out.print(f"{name:<9} {_plain(str(value))}", markup=False, soft_wrap=True)
+
+
+def _settings(out: Console, document: dict[str, Any]) -> None:
+    lines = [f"{flag(name):<18} {_plain(shown(value))}" for name, value in document["settings"].items()]
+    if document["settings_problem"]:
+        lines.append(_plain(document["settings_problem"]))
+    _section(out, "settings that are not the defaults", lines)
+    changed = []
+    for change in document["amendments"]:
+        where = f"in epoch {change['epoch']}, batch {change['batch']}" if change["epoch"] else "on resuming"
+        values = ", ".join(f"{flag(name)} {shown(value)}" for name, value in change["settings"].items())
+        changed.append(f"{_clock(change['t'])} {where}: {_plain(values)}")
+    _section(out, "changed on the way", changed)
+
+
+def _section(out: Console, title: str, lines: Sequence[str]) -> None:
+    if lines:
+        out.print()
+        out.print(title, style="bold", markup=False)
+        for line in lines:
+            out.print(f"  {_plain(line)}", markup=False, soft_wrap=True)
+
+
+def _file_lines(files: Sequence[Found]) -> list[str]:
+    """Files in the folder itself with their sizes, and a line for each folder inside."""
+    sizes: dict[str, int] = {}
+    for file in files:
+        inside = file.path.parts[0] + "/" if len(file.path.parts) > 1 else file.path.name
+        sizes[inside] = sizes.get(inside, 0) + file.size
+    return [f"{name:<22} {size_in_words(size):>9}" for name, size in sizes.items()]
+
+
+def size_in_words(size: int) -> str:
+    """A number of bytes in the unit that fits: 812 B, 4.1 kB, 12.6 MB, 3.2 GB."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
+
+
+def _amendment(record: Record) -> dict[str, Any]:
+    assert isinstance(record.event, Amended)
+    return {"t": record.time, **record.event.model_dump()}
+
+
+def _clock(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "–"
+
+
+def _plain(text: str) -> str:
+    """The text on one line, without characters that would steer the terminal."""
+    line = " ".join(text.splitlines())
+    encoding = sys.stdout.encoding or "utf-8"
+    printable = "".join(c if c.isprintable() else "?" for c in line)
+    return printable.encode(encoding, "replace").decode(encoding)
