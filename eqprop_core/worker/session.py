@@ -140,7 +140,7 @@ class Session:
             yield self._untold.popleft()
 
     def progress(self, event: PhaseProgress) -> None:
-        """Where a long batch is: into `state.json`, and among the events the more rarely the longer it runs."""
+        """Where a long batch is: into `state.json`, and among the events, ever more rarely."""
         if self._heartbeat is not None:
             self._heartbeat.note(phase=event.phase, step=event.step, steps=event.steps)
         now = self.seconds
