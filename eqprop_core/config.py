@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.config import JsonDict
 
 from eqprop_core import catalogue, rules
+from eqprop_core.files import read_text
 from eqprop_core.geometry import ConnectionShape
 from eqprop_core.problems import ConfigError, Problem, problems_of
 
@@ -26,6 +27,7 @@ Estimator = Literal["one-sided", "random-sign", "symmetric"]
 
 SECTIONS: tuple[Section, ...] = get_args(Section)
 MOST_LAYERS = 1000
+TOML_LIMIT = 100_000  # bytes; a long dotted key takes time that grows with its square
 
 
 def _number(value: Any) -> Any:
@@ -283,8 +285,11 @@ def combine(*layers: Mapping[str, Any]) -> RunConfig:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises `ConfigError` naming the file, and line and column where it is malformed."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path, TOML_LIMIT))
     except FileNotFoundError:
         raise ConfigError([Problem("config", str(path), "there is no such file")]) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except OSError as error:
+        problem = Problem("config", str(path), f"cannot be read: {error.strerror or error}")
+        raise ConfigError([problem]) from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number of too many digits
         raise ConfigError([Problem("config", str(path), f"cannot be read: {error}")]) from None

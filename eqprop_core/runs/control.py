@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import stat
 import time
+from pathlib import Path
 from typing import Literal, get_args
 
+from eqprop_core.files import make_folder, read_text
 from eqprop_core.runs.folder import RunError, RunFolder, write_text
 
 CONTROL = "control"
@@ -19,7 +22,7 @@ def ask(run: RunFolder, request: Request) -> None:
     """Ask the process that owns a run for something. Raises `RunError` if the folder cannot be written."""
     try:
         folder = run.path / CONTROL
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         name = f"{time.time_ns()}-{secrets.token_hex(3)}.json"
         write_text(folder / name, json.dumps({"request": request}) + "\n")
     except OSError as error:
@@ -27,21 +30,33 @@ def ask(run: RunFolder, request: Request) -> None:
 
 
 def take(run: RunFolder) -> list[Request]:
-    """Take away the requests that are there, the oldest first; what is no request is removed."""
+    """Take away the requests that are there, the oldest first; what is no request is removed.
+
+    One that cannot be taken away is not obeyed, as it would be again and again. Raises nothing.
+    """
     taken: list[Request] = []
+    folder = run.path / CONTROL
     try:
-        waiting = sorted((run.path / CONTROL).glob("*.json"))
+        waiting = [] if folder.is_symlink() else sorted(folder.glob("*.json"))
     except OSError:
         return taken
     for path in waiting:
+        request = _request_in(path)
         try:
-            small = path.stat().st_size <= LARGEST
-            content = json.loads(path.read_text(encoding="utf-8")) if small else None
             path.unlink()
-        except (OSError, ValueError, RecursionError):
-            path.unlink(missing_ok=True)
+        except OSError:
             continue
-        request = content.get("request") if isinstance(content, dict) else None
-        if request in REQUESTS:
+        if request is not None:
             taken.append(request)
     return taken
+
+
+def _request_in(path: Path) -> Request | None:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        content = json.loads(read_text(path, LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    request = content.get("request") if isinstance(content, dict) else None
+    return request if request in REQUESTS else None

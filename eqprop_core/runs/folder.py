@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ import tomli_w
 from eqprop_core import __version__
 from eqprop_core.config import RunConfig, facts, read_toml
 from eqprop_core.events import Amended
+from eqprop_core.files import expanded, make_folder, open_to_append, read_text
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.runs.log import read_events
 
@@ -43,6 +45,7 @@ CHECKS = "checks"
 GDU = "gdu"
 ACCURACY_FIGURE = "train-test_acc.png"
 ACTIVITY_FIGURE = "neural_activity.png"
+TEXT_SHOWN = 1000  # characters of a name or a path
 
 
 class RunError(RuntimeError):
@@ -53,11 +56,13 @@ class RunError(RuntimeError):
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a file that appears whole or not at all: temporary file beside it, sync, rename.
 
-    The temporary name is always the same, so that what a killed process left behind is taken over.
+    The temporary name is always the same, so that what a killed process left behind is cleared away; a link
+    of that name is not written through.
     """
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
-        with unfinished.open("wb") as file:
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -87,7 +92,7 @@ def write_text(path: Path, text: str) -> None:
 
 def results_root(config: RunConfig) -> Path:
     """Where runs are kept: --results, else EQPROP_RESULTS, else ./results."""
-    return Path(config.results or os.environ.get("EQPROP_RESULTS") or "results").expanduser()
+    return expanded(Path(config.results or os.environ.get("EQPROP_RESULTS") or "results"))
 
 
 class RunFolder:
@@ -112,6 +117,7 @@ class RunFolder:
         `extra` goes into `meta.json`: versions of libraries, device, threads.
         """
         now = now or datetime.now()
+        path: Path | None = None
         day = root / config.alg / config.loss / now.strftime("%Y-%m-%d")
         try:
             path = _new_folder(day, now.strftime("%H-%M-%S"))
@@ -131,6 +137,8 @@ class RunFolder:
             }
             write_text(path / META, json.dumps(meta, indent=2) + "\n")
         except OSError as error:
+            if path is not None:
+                shutil.rmtree(path, ignore_errors=True)  # made above: nothing in it is anybody's
             raise RunError(
                 f"--results {root}: cannot make a run there: {error.strerror or error}; "
                 f"choose a folder that can be written"
@@ -141,7 +149,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The run at a path. Raises `RunError` if there is no run."""
-        path = path.expanduser()
+        path = expanded(path)
         if path.is_file() and path.name in (CHECKPOINT, BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT):
             path = path.parent
         if not path.is_dir():
@@ -175,17 +183,21 @@ class RunFolder:
         except ConfigError:
             config = {}
         return {
-            **{name: meta.get(name) for name in ("id", "name", "preset", "created", "device")},
+            **{name: text(meta.get(name)) for name in ("id", "name", "preset", "created", "device")},
             **{name: config.get(name) for name in ("model", "task", "alg", "loss", "epochs")},
         }
 
     def amendments(self) -> dict[str, Any]:
         """Settings that were changed when the run was resumed, the latest of each."""
         changed: dict[str, Any] = {}
-        for record in read_events(self.path / EVENTS):
-            if isinstance(record.event, Amended):
-                changed.update(record.event.settings)
-        return {name: value for name, value in changed.items() if name in RunConfig.model_fields}
+        try:
+            for record in read_events(self.path / EVENTS):
+                if isinstance(record.event, Amended):
+                    changed.update(record.event.settings)
+        except OSError as error:
+            raise RunError(f"{self.path / EVENTS}: cannot be read: {error.strerror or error}") from None
+        known = {name for name in RunConfig.model_fields if facts(name)["stored"]}
+        return {name: value for name, value in changed.items() if name in known}
 
     def fail(self, message: str) -> None:
         """Write down that a run ended before its process came to own it."""
@@ -193,8 +205,14 @@ class RunFolder:
             self.write_state({**self.read_state(), "state": "failed", "message": message[:2000]})
 
     def lock(self) -> IO[bytes]:
-        """Own the run until the file that is returned is closed. Raises `RunError` if another does."""
-        file = (self.path / LOCK).open("ab")
+        """Own the run until the file that is returned is closed.
+
+        Raises `RunError` if another does, or if the folder cannot be written.
+        """
+        try:
+            file = os.fdopen(open_to_append(self.path / LOCK), "ab")
+        except OSError as error:
+            raise RunError(f"{self.path / LOCK}: cannot be written: {error.strerror or error}") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -207,30 +225,37 @@ class RunFolder:
         return file
 
     def read_state(self) -> dict[str, Any]:
-        """What `state.json` says; empty where it cannot be read."""
-        return _read_json(self.path / STATE)
+        """What `state.json` says, text and numbers alone; empty where it cannot be read."""
+        state = _read_json(self.path / STATE)
+        return {name: value for name, value in state.items() if not isinstance(value, (list, dict))}
 
     def meta(self) -> dict[str, Any]:
         """What `meta.json` says; empty where it cannot be read."""
         return _read_json(self.path / META)
 
     def append_hyperparameters(self, text: str) -> None:
-        """Add a paragraph to `hyperparameters.txt`, as an evaluation does."""
-        with (self.path / HYPERPARAMETERS).open("a", encoding="utf-8") as file:
+        """Add a paragraph to `hyperparameters.txt`, as an evaluation does. Raises `OSError`."""
+        with os.fdopen(open_to_append(self.path / HYPERPARAMETERS), "a", encoding="utf-8") as file:
             file.write(text.rstrip("\n") + "\n")
 
     def new_check(self, now: datetime | None = None) -> Path:
         """Make a folder `checks/<time>` for a check or an evaluation. Raises `RunError`."""
         name = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
         try:
+            make_folder(self.path / CHECKS)
             return _new_folder(self.path / CHECKS, name)
         except OSError as error:
             raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
 
 
+def text(value: object) -> str | None:
+    """A value of a file as a list may show it: printable text, or None."""
+    return value[:TEXT_SHOWN] if isinstance(value, str) and value.isprintable() else None
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -286,7 +311,7 @@ def roots_file() -> Path:
 def known_roots() -> list[Path]:
     """Results folders that were used and still exist."""
     try:
-        listed = json.loads(roots_file().read_text(encoding="utf-8"))
+        listed = json.loads(read_text(roots_file()))
         return [Path(item) for item in listed if isinstance(item, str) and Path(item).is_dir()]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return []

@@ -17,7 +17,7 @@ def launch(run: RunFolder, *, more_epochs: int | None = None) -> int:
     words = [sys.executable, "-m", "eqprop_core.worker", str(run.path.resolve())]
     if more_epochs is not None:
         words += ["--more-epochs", str(more_epochs)]
-    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     try:
         run.write_state({**run.identity(), **run.read_state(), "state": "starting", "heartbeat": time.time()})
         return os.posix_spawn(

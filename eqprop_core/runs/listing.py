@@ -12,7 +12,9 @@ from typing import Any
 
 import psutil
 
-from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots
+from eqprop_core.files import expanded
+from eqprop_core.problems import shown
+from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots, text
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
 ALIVE = ("starting", "running", "paused")
@@ -49,13 +51,11 @@ class RunSummary:
 
 def standing(state: dict[str, Any], *, now: float | None = None) -> str:
     """What `state.json` says, or `lost` or `unreachable` if the run's process is gone or silent."""
-    said = str(state.get("state", "unknown"))
+    said = text(str(state.get("state", "unknown"))) or "unknown"
     if said not in ALIVE:
         return said
-    beat = state.get("heartbeat")
-    silent = (
-        not isinstance(beat, (int, float)) or (time.time() if now is None else now) - beat > STALE_SECONDS
-    )
+    beat = number(state.get("heartbeat"))
+    silent = beat is None or (time.time() if now is None else now) - beat > STALE_SECONDS
     if said == "starting":  # its process has not come to write for itself yet
         return "lost" if silent else said
     if state.get("host") != socket.gethostname():
@@ -67,41 +67,45 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
             return "lost"
     except (KeyError, ValueError, TypeError, OverflowError, psutil.Error):
         return "lost"
-    recorded = state.get("process_started")
-    same = isinstance(recorded, (int, float)) and abs(started - recorded) < 1.0
+    recorded = number(state.get("process_started"))
+    same = recorded is not None and abs(started - recorded) < 1.0
     return said if same else "lost"
+
+
+def number(value: object) -> float | None:
+    """A value of a file as a number that can be reckoned with, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if abs(value) < 1e15 else None
 
 
 def summarize(path: Path) -> RunSummary:
     """The summary of the run at `path`, from `state.json` alone; what cannot be read is unknown."""
     state = RunFolder(path).read_state()
 
-    def text(key: str) -> str | None:
-        value = state.get(key)
-        return value if isinstance(value, str) and value.isprintable() else None
+    def words(key: str) -> str | None:
+        return text(state.get(key))
 
-    def number(key: str) -> float | None:
-        value = state.get(key)
-        usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
-        return value if usable else None
+    def figure(key: str) -> float | None:
+        return number(state.get(key))
 
     return RunSummary(
         path=path,
-        id=(text("id") or "")[:8],
-        name=text("name") or path.name,
+        id=(words("id") or "")[:8],
+        name=words("name") or shown(path.name),
         state=standing(state),
-        preset=text("preset"),
-        model=text("model"),
-        task=text("task"),
-        alg=text("alg"),
-        loss=text("loss"),
-        epoch=int(number("epoch") or 0),
-        epochs=int(epochs) if (epochs := number("epochs")) is not None else None,
-        best=number("best"),
-        last=number("last"),
-        device=text("device"),
-        created=text("created"),
-        seconds_an_epoch=number("seconds_an_epoch"),
+        preset=words("preset"),
+        model=words("model"),
+        task=words("task"),
+        alg=words("alg"),
+        loss=words("loss"),
+        epoch=int(figure("epoch") or 0),
+        epochs=int(epochs) if (epochs := figure("epochs")) is not None else None,
+        best=figure("best"),
+        last=figure("last"),
+        device=words("device"),
+        created=words("created"),
+        seconds_an_epoch=figure("seconds_an_epoch"),
     )
 
 
@@ -114,8 +118,16 @@ def run_folders(roots: Iterable[Path]) -> Iterator[Path]:
             continue
         seen.add(root)
         for path in _below([root], 4):
-            if (path / CONFIG).exists():
+            if is_run(path):
                 yield path
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder that can be looked into has a `config.toml`."""
+    try:
+        return (path / CONFIG).exists()
+    except OSError:  # not ours to look into, or a name that no file can have
+        return False
 
 
 def _below(folders: Iterable[Path], depth: int) -> Iterator[Path]:
@@ -140,13 +152,13 @@ def list_runs(roots: Iterable[Path] | None = None) -> list[RunSummary]:
 
 def default_roots() -> list[Path]:
     """EQPROP_RESULTS or ./results, and every results folder that was used before."""
-    return [Path(os.environ.get("EQPROP_RESULTS") or "results").expanduser(), *known_roots()]
+    return [expanded(Path(os.environ.get("EQPROP_RESULTS") or "results")), *known_roots()]
 
 
 def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
     """The run named by a folder, `last`, a name, or the first letters of an id. Raises `RunError`."""
-    if (Path(wanted).expanduser() / CONFIG).exists():
-        return RunFolder(Path(wanted).expanduser())
+    if is_run(expanded(Path(wanted))):
+        return RunFolder(expanded(Path(wanted)))
     runs = list_runs(roots)
     if wanted == "last" and runs:
         here = list_runs([default_roots()[0]]) if roots is None else []

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from eqprop_core.catalogue import DataError
 from eqprop_core.config import combine
-from eqprop_core.problems import ConfigError
-from eqprop_core.runs.folder import CHECKPOINT, RunError, RunFolder
+from eqprop_core.events import Warned
+from eqprop_core.problems import ConfigError, printable
+from eqprop_core.runs.folder import CHECKPOINT, CHECKPOINT_BEFORE, RunError, RunFolder
 from eqprop_core.runs.settings import Plan, make_plan
-from eqprop_core.runs.words import in_words
+from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker import process
 from eqprop_core.worker.signals import StopWish, stop_wishes
 
@@ -28,8 +29,9 @@ def main(arguments: list[str]) -> int:
     words = parser.parse_args(arguments)
     run = RunFolder(words.run)
     wish = StopWish()
+    unsaved = False
     try:
-        if (run.path / CHECKPOINT).exists():
+        if any((run.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE)):
             more = {} if words.more_epochs is None else {"epochs": words.more_epochs}
             plan = make_plan("train", {"load_path": str(run.path), **more})
         else:
@@ -39,12 +41,15 @@ def main(arguments: list[str]) -> int:
             for record in work.records:
                 if record.event.kind == "run_failed":
                     print(in_words(record.event), file=sys.stderr)
+                unsaved |= isinstance(record.event, Warned) and record.event.message.startswith(NOT_SAVED)
     except (ConfigError, RunError, DataError) as error:
         run.fail(str(error))
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 128 + (wish.signal or 2)
+    if unsaved:
+        return 1
     return 0 if wish.signal is None else 128 + wish.signal
 
 

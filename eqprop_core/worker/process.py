@@ -36,6 +36,7 @@ from eqprop_core.learning import observations
 from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.trainer import Running, Trainer, TrainingError, evaluation
 from eqprop_core.networks.network import Network, build_network
+from eqprop_core.problems import shown
 from eqprop_core.runs import folder as names
 from eqprop_core.runs.folder import RunError, RunFolder, results_root
 from eqprop_core.runs.settings import Plan, changed_settings, in_flags
@@ -261,6 +262,8 @@ def _resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
     path = run.path / names.CHECKPOINT
     try:
         content = checkpoint.load(path)
+    except checkpoint.OtherFormatError:
+        raise
     except RunError as error:
         path = run.path / names.CHECKPOINT_BEFORE
         if not path.exists():
@@ -279,15 +282,16 @@ def _resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
             Warned(message=f"--optim {plan.config.optim} starts afresh: the run had another optimizer")
         )
     said += _repeat_choices(content.get("numerics", {}), trainer.device)
+    state = checkpoint.training_state(content, trainer, path, with_optimizer=same_optimizer)
     try:
-        trainer.restore(content, with_optimizer=same_optimizer)
-        seq = int(content.get("seq", 0))
+        trainer.restore(state, with_optimizer=same_optimizer)
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         raise RunError(f"{path}: its training state is not valid ({error})") from None
     if plan.more_epochs is not None:
         trainer.epochs = trainer.epoch + plan.more_epochs
     if trainer.epoch >= trainer.epochs:
         raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
+    seq = content.get("seq", 0)
     return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
 
 
@@ -296,13 +300,16 @@ def _repeat_choices(recorded: object, device: torch.device) -> list[Event]:
     if not isinstance(recorded, dict):
         return []
     threads = recorded.get("threads")
-    if isinstance(threads, int) and 1 <= threads <= 1024:
+    if type(threads) is int and 1 <= threads <= 1024:
         torch.set_num_threads(threads)
     now = facts_of(device)
     return [
-        Warned(message=f"the run had {name} {recorded[name]}, here it is {now[name]}: last bits may differ")
+        Warned(
+            message=f"the run had {name} {shown(recorded[name])}, here it is {now[name]}: "
+            "last bits may differ"
+        )
         for name in ("torch", "device_name", "threads")
-        if name in recorded and recorded[name] != now[name]
+        if name in recorded and shown(recorded[name]) != shown(now[name])
     ]
 
 
@@ -335,7 +342,10 @@ def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
         if session.folder is not None:
             used = f" of {ready.weights}" if ready.weights else ""
             title = f"evaluation{used}, T1 {ready.config.T1}, {session.path.name if session.path else ''}"
-            session.folder.append_hyperparameters("\n".join(["", title, *lines]))
+            try:
+                session.folder.append_hyperparameters("\n".join(["", title, *lines]))
+            except OSError as error:
+                yield from session.unwritten(names.HYPERPARAMETERS, error)
         yield session.emit(RunFinished(best_accuracy=None, last_accuracy=None, seconds=session.seconds))
 
 

@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
+from eqprop_core.problems import printable
 from eqprop_core.runs.control import Request, ask
-from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
+from eqprop_core.runs.folder import EVENTS, META, RunError, RunFolder
 from eqprop_core.runs.launcher import launch
 from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, list_runs, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
@@ -66,10 +67,11 @@ def show(run: Wanted, as_json: AsJson = False) -> None:
         return
     out = report.console()
     for key, value in as_document(summary).items():
-        out.print(f"{key:<17} {'–' if value is None else value}", markup=False, soft_wrap=True)
+        shown = "–" if value is None else printable(str(value))
+        out.print(f"{key:<17} {shown}", markup=False, soft_wrap=True)
     message = RunFolder(summary.path).read_state().get("message")
     if isinstance(message, str):
-        out.print(f"{'message':<17} {message}", markup=False, soft_wrap=True)
+        out.print(f"{'message':<17} {printable(message)}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -150,13 +152,22 @@ def resume(
 
 @app.command()
 def delete(run: Wanted, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
-    """Delete a run's folder, after asking; a running one is refused."""
-    folder = find_run(run)
+    """Delete a run's folder, after asking; a running one is refused. Of a link, the link alone is deleted."""
+    folder = RunFolder(find_run(run).path.absolute())
     summary = summarize(folder.path)
+    if not folder.meta():  # a `config.toml` alone may be anybody's
+        raise RunError(f"{folder.path}: has no {META}, so it may not be a run; delete it yourself")
     with folder.lock():
         if not yes:
-            typer.confirm(f"delete {summary.path} ({summary.name}, {summary.state})?", abort=True, err=True)
-        shutil.rmtree(folder.path)
+            asked = f"delete {folder.path} ({summary.name}, {summary.state})?"
+            typer.confirm(printable(asked), abort=True, err=True)
+        try:
+            if folder.path.is_symlink():
+                folder.path.unlink()
+            else:
+                shutil.rmtree(folder.path)
+        except OSError as error:
+            raise RunError(f"{folder.path}: cannot be deleted: {error.strerror or error}") from None
     report.say(f"deleted {folder.path}")
 
 

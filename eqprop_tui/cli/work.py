@@ -15,17 +15,10 @@ import typer
 from eqprop_core import catalogue
 from eqprop_core.presets import Preset, load_preset
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.folder import (
-    BEST_MODEL,
-    FINAL_CHECKPOINT,
-    FINAL_MODEL,
-    RunError,
-    RunFolder,
-    results_root,
-)
+from eqprop_core.runs.folder import RunError, RunFolder, results_root
 from eqprop_core.runs.launcher import launch
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, in_flags, make_plan
-from eqprop_core.runs.words import in_words
+from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
 from eqprop_tui.cli.follow import Outcome, follow
@@ -33,7 +26,6 @@ from eqprop_tui.cli.follow import Outcome, follow
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
 ]
-UNSAVED = (BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT)  # what a warning about such a file begins with
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 
 
@@ -134,13 +126,16 @@ def carry_out(plan: Plan, *, keep: bool = True, as_json: bool = False) -> Outcom
         except KeyboardInterrupt:
             report.say(f"stopped at once{hint}")
             raise typer.Exit(128 + (wish.signal or signal.SIGINT)) from None
+        unsaved = [said for said in outcome.warnings if said.startswith(NOT_SAVED)]
         if wish.signal is not None and outcome.finished is None:
             report.say(f"stopped{hint}")
-            raise typer.Exit(128 + wish.signal)
-        outcome.path = work.path if keep else None
-        show(plan.config.todo, outcome, as_json=as_json)
-        if unsaved := [said for said in outcome.warnings if said.startswith(UNSAVED)]:
-            report.say(f"error: not everything was saved: {unsaved[-1]}")
+            if not unsaved:
+                raise typer.Exit(128 + wish.signal)
+        else:
+            outcome.path = work.path if keep else None
+            show(plan.config.todo, outcome, as_json=as_json)
+        if unsaved:
+            report.say(f"error: {unsaved[-1]}")
             raise typer.Exit(1)
         return outcome
 
