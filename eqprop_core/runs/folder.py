@@ -163,7 +163,7 @@ class RunFolder:
     def config(self) -> dict[str, Any] | None:
         """The stored settings, or None where there is no `config.toml`. Raises `ConfigError`."""
         path = self.path / CONFIG
-        if not path.exists():
+        if not os.access(path, os.F_OK):
             return None
         settings = read_toml(path)
         unknown = [key for key in settings if key not in RunConfig.model_fields or not facts(key)["stored"]]

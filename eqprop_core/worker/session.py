@@ -96,6 +96,9 @@ class Session:
                 self._log = EventLog(path / names.EVENTS)
                 console = open_to_append(path / names.CONSOLE)
             except OSError as error:
+                for file in (self._lock, self._log):
+                    if file is not None:
+                        file.close()
                 where = error.filename or path
                 raise RunError(f"{where}: cannot be written: {error.strerror or error}") from None
             self._console = os.fdopen(console, "a", encoding="utf-8", buffering=1)
