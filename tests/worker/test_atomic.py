@@ -274,9 +274,7 @@ def points(bench: Bench, *, damaged: bool) -> Iterator[tuple[str, Fault]]:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("damaged", [False, True], ids=["two good checkpoints", "the latest is damaged"])
-def test_a_save_that_fails_anywhere_leaves_a_checkpoint_to_go_on_from(
-    bench: Bench, damaged: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_save_that_fails_anywhere_leaves_a_checkpoint_to_go_on_from(bench: Bench, damaged: bool) -> None:
     expected = {1: bench.kept / "checkpoint.prev.tar", 2: bench.kept / "checkpoint.tar"}
     states = {n: checkpoint.load(path)["model_state_dict"] for n, path in expected.items()}
     states[3] = bench.weights
@@ -311,8 +309,7 @@ def test_a_save_that_fails_anywhere_leaves_a_checkpoint_to_go_on_from(
             session.__exit__(None, None, None)
             assert bench.resumed()[0] == 3, where
             assert not {path.name for path in bench.run.path.iterdir()} & {".checkpoint.tar.tmp"}, where
-    with capsys.disabled():
-        print(f"\n{sum(tried.values())} points, resumed at epoch {dict(ends)}: {dict(tried)}")
+    print(f"\n{sum(tried.values())} points, resumed at epoch {dict(ends)}: {dict(tried)}")
     assert sum(tried.values()) > 150
     assert len(ends) == 2
 
