@@ -9,6 +9,7 @@ Adding a setting is one line here: flag, help text, bounds and section are read 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,9 @@ Estimator = Literal["one-sided", "random-sign", "symmetric"]
 
 SECTIONS: tuple[Section, ...] = get_args(Section)
 MOST_LAYERS = 1000
-TOML_LIMIT = 100_000  # bytes; a long dotted key takes time that grows with its square
+TOML_LIMIT = 250_000  # bytes
+# A dotted key of n parts takes tomllib memory that grows with the square of n: gigabytes in a small file.
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
 
 
 def _number(value: Any) -> Any:
@@ -282,10 +285,17 @@ def combine(*layers: Mapping[str, Any]) -> RunConfig:
     return RunConfig(**merged)
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """The document in a TOML text from anywhere. Raises `ValueError` or `RecursionError`."""
+    if _LONG_KEY.search(text):
+        raise ValueError("a key has more than 50 parts")
+    return tomllib.loads(text)
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises `ConfigError` naming the file, and line and column where it is malformed."""
     try:
-        return tomllib.loads(read_text(path, TOML_LIMIT))
+        return parse_toml(read_text(path, TOML_LIMIT))
     except FileNotFoundError:
         raise ConfigError([Problem("config", str(path), "there is no such file")]) from None
     except OSError as error:

@@ -168,7 +168,9 @@ class RunFolder:
         settings = read_toml(path)
         unknown = [key for key in settings if key not in RunConfig.model_fields or not facts(key)["stored"]]
         if unknown:
-            raise ConfigError([Problem(key, settings[key], f"is not a setting ({path})") for key in unknown])
+            raise ConfigError(
+                [Problem(key, settings[key], f"is not a setting ({path})") for key in unknown[:20]]
+            )
         return settings
 
     def write_state(self, state: Mapping[str, Any]) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,9 +24,12 @@ from eqprop_core.config import RunConfig
 from eqprop_core.events import Warned
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import EventLog, read_events
-from eqprop_core.worker import checkpoint, session
+from eqprop_core.worker import checkpoint, session, signals
+from eqprop_core.worker.__main__ import main as worker
 from eqprop_core.worker.session import Session
+from eqprop_core.worker.signals import StopWish
 
+SMALL: dict[str, Any] = {"task": "digits", "archi": [64, 4, 10], "lrs": [0.1, 0.1], "T1": 3, "T2": 2, "betas": [0, 0.5], "train_samples": 20, "test_samples": 10, "seed": 1}  # fmt: skip
 SCRIPT = Path(__file__).parent / "on_small_disk.py"
 MOUNTED = 'mount -t tmpfs -o size=2m,nr_inodes=400 tmpfs "$0" && exec "$@"'
 POWERLESS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]  # fmt: skip
@@ -159,7 +164,7 @@ def test_a_checkpoint_that_failed_is_tried_again_after_a_minute(
     assert checkpoint.is_whole(run.path / "checkpoint.tar")
 
 
-def refuse(*_: Any) -> None:
+def refuse(*_: Any, **__: Any) -> None:
     raise OSError(28, "No space left on device")
 
 
@@ -197,3 +202,38 @@ def test_a_run_that_cannot_be_made_leaves_no_half_of_one(
         RunFolder.create(tmp_path, config, command=["test"])
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not list(tmp_path.glob("*/*/*/*"))
+
+
+def test_a_worker_that_could_not_save_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder.create(tmp_path, RunConfig(**SMALL), command=["test"])
+    monkeypatch.setattr(checkpoint, "write", refuse)
+    assert worker([str(run.path)]) == 1
+    last = [record.event for record in read_events(run.path / "events.jsonl")][-2]
+    assert isinstance(last, Warned) and last.message.startswith(
+        "not everything was saved: model.pt, final_model"
+    )
+
+
+def test_a_signal_that_stops_without_a_checkpoint_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eqprop: Callable[..., Any]
+) -> None:
+    words = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value]))]  # fmt: skip
+    monkeypatch.setattr(signals, "StopWish", lambda: StopWish(signal.SIGTERM))
+    eqprop("train", *words, code=143)
+    monkeypatch.setattr(checkpoint, "write", refuse)
+    said = eqprop("train", *words, code=1).stderr
+    assert "error: not everything was saved: checkpoint.tar (No space left on device)" in said
+
+
+def test_a_checkpoint_that_does_not_reach_the_disk_costs_neither_of_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.tar"
+    before = tmp_path / "checkpoint.prev.tar"
+    checkpoint.save(path, {"n": 1})
+    checkpoint.save(path, {"n": 2}, before=before)
+    assert (checkpoint.load(path)["n"], checkpoint.load(before)["n"]) == (2, 1)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(path, {"n": 3}, before=before)
+    assert (checkpoint.load(path)["n"], checkpoint.load(before)["n"]) == (2, 1)
