@@ -98,6 +98,9 @@ class Watched:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._file.close()
         if self._fault.reach("file.close"):
             self._fault.fail()
