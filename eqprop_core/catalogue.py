@@ -17,6 +17,7 @@ from typing import Literal
 
 import platformdirs
 
+from eqprop_core.files import expanded
 from eqprop_core.published import PUBLISHED, DatasetInfo, FileSpec, Split
 
 TASKS = ("digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder")
@@ -53,9 +54,9 @@ class DataStatus:
 def data_root(explicit: Path | None = None) -> Path:
     """Where data sets live: `explicit` (--data-dir), else EQPROP_DATA, else the user's data directory."""
     if explicit is not None:
-        return Path(explicit).expanduser()
+        return expanded(Path(explicit))
     if variable := os.environ.get(DATA_VARIABLE):
-        return Path(variable).expanduser()
+        return expanded(Path(variable))
     return platformdirs.user_data_path("eqprop", appauthor=False) / "datasets"
 
 

@@ -9,6 +9,7 @@ Adding a setting is one line here: flag, help text, bounds and section are read 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.config import JsonDict
 
 from eqprop_core import catalogue, rules
+from eqprop_core.files import read_text
 from eqprop_core.geometry import ConnectionShape
 from eqprop_core.problems import ConfigError, Problem, problems_of
 
@@ -26,6 +28,9 @@ Estimator = Literal["one-sided", "random-sign", "symmetric"]
 
 SECTIONS: tuple[Section, ...] = get_args(Section)
 MOST_LAYERS = 1000
+TOML_LIMIT = 250_000  # bytes
+# A dotted key of n parts takes tomllib memory that grows with the square of n: gigabytes in a small file.
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){50}""")
 
 
 def _number(value: Any) -> Any:
@@ -280,11 +285,21 @@ def combine(*layers: Mapping[str, Any]) -> RunConfig:
     return RunConfig(**merged)
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """The document in a TOML text from anywhere. Raises `ValueError` or `RecursionError`."""
+    if _LONG_KEY.search(text):
+        raise ValueError("a key has more than 50 parts")
+    return tomllib.loads(text)
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file. Raises `ConfigError` naming the file, and line and column where it is malformed."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(read_text(path, TOML_LIMIT))
     except FileNotFoundError:
         raise ConfigError([Problem("config", str(path), "there is no such file")]) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except OSError as error:
+        problem = Problem("config", str(path), f"cannot be read: {error.strerror or error}")
+        raise ConfigError([problem]) from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number of too many digits
         raise ConfigError([Problem("config", str(path), f"cannot be read: {error}")]) from None

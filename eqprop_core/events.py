@@ -14,6 +14,8 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 FORMAT_VERSION = 1
+LARGEST_SEQ = 2**53  # a larger whole number is not the same in every reader of JSON
+LATEST = 253_402_300_000.0  # seconds since 1970: the year 9999
 
 
 class Event(BaseModel):
@@ -263,6 +265,7 @@ def decode(line: str | bytes) -> Record | None:
     try:
         fields = json.loads(line)
         event = KINDS[fields.pop("kind")].model_validate(fields)
-        return Record(int(fields["seq"]), float(fields["t"]), event)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
+        seq, time = int(fields["seq"]), float(fields["t"])
+        return Record(seq, time, event) if 0 <= seq <= LARGEST_SEQ and 0 <= time < LATEST else None
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
         return None

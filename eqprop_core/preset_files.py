@@ -14,6 +14,7 @@ from typing import Any
 import tomli_w
 
 from eqprop_core.config import RunConfig, combine, facts
+from eqprop_core.files import replacing
 from eqprop_core.preset_format import either, flowing
 from eqprop_core.presets import (
     NAME,
@@ -28,7 +29,6 @@ from eqprop_core.presets import (
 )
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import inapplicable, refused_flags
-from eqprop_core.runs.files import replacing
 from eqprop_core.runs.folder import CONFIG, RunError, RunFolder
 
 SETTABLE = tuple(name for name in RunConfig.model_fields if facts(name)["stored"] or name == "load_path")

@@ -10,21 +10,22 @@ from __future__ import annotations
 import importlib.resources
 import re
 import stat
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import platformdirs
 
-from eqprop_core.config import RunConfig, combine
+from eqprop_core.config import TOML_LIMIT, RunConfig, combine, parse_toml
 from eqprop_core.preset_format import document_problems, either, flowing, line_of
 from eqprop_core.problems import ConfigError, Problem, shown
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-SIZE_LIMIT = 1_000_000  # bytes of a preset file
+SIZE_LIMIT = TOML_LIMIT  # bytes of a preset file
+MOST_PROBLEMS = 20  # said of a file
 NAME_RULE = "small letters, digits and . _ - , beginning with a letter or digit"
 
 
@@ -182,10 +183,10 @@ def parse_preset(text: str, path: Path) -> Preset:
     if len(text.encode(errors="replace")) > SIZE_LIMIT:
         raise file_error(path, f"is too large for a preset: {SIZE_LIMIT:,} bytes at most")
     try:
-        document = tomllib.loads(text)
+        document = parse_toml(text)
     except (ValueError, RecursionError) as error:
         raise file_error(path, f"is not TOML: {error}") from None
-    problems = list(document_problems(document))
+    problems = list(islice(document_problems(document), MOST_PROBLEMS))
     if problems:
         lines = {problem.setting: line_of(text, problem.setting) for problem in problems}
         raise PresetError(path, problems, {key: line for key, line in lines.items() if line})

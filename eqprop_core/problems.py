@@ -32,6 +32,13 @@ def _typed(value: Any, depth: int = 3) -> str:
     return "(a table)" if isinstance(value, Mapping) else f"({type(value).__name__})"
 
 
+def printable(text: str) -> str:
+    """The text with every character escaped that could do something to a terminal; lines become one."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def _line(text: str, limit: int) -> str:
     """The text on one printable line of at most `limit` characters."""
     if not text.isprintable():

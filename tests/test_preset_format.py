@@ -22,7 +22,7 @@ WRONG: dict[str, tuple[str | bytes, str]] = {
     "a key twice": ("[config]\nT1 = 3\nT1 = 4\n", r"is not TOML: .*line 3"),
     "no text": (b"title = '\xff'\n", r"is not text in UTF-8 \(byte 9\)"),
     "too deep": ("x = " + "[" * 100_000, "is not TOML"),
-    "too large": ("#" * (SIZE_LIMIT + 1), "is too large for a preset: 1,000,001 bytes, 1,000,000 at most"),
+    "too large": ("#" * (SIZE_LIMIT + 1), "is too large for a preset: 250,001 bytes, 250,000 at most"),
     "empty": ("", r"config: is missing: the settings of the run, in a table \[config\]"),
     "no table": ("config = 3\n", r"line 1: config 3: must be a table \[config\] of settings"),
     "setting outside": ("T1 = 3\n" + OWN, r"line 1: T1: is not a key .*settings of the run .* \[config\]"),

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import secrets
+import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from eqprop_core.runs.files import write_text
+from eqprop_core.files import make_folder, read_text, write_text
 
 CONTROL = "control"
 Request = Literal["stop", "pause", "resume", "checkpoint", "check", "set"]
@@ -55,7 +56,7 @@ class Asked:
 def ask(run: Path, request: Request, settings: Mapping[str, int | float] | None = None) -> None:
     """Ask the process that owns the run in this folder for something. Raises `OSError`."""
     folder = run / CONTROL
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     name = f"{time.time_ns()}-{secrets.token_hex(3)}.json"
     content: dict[str, Any] = {"request": request}
     if settings:
@@ -64,23 +65,33 @@ def ask(run: Path, request: Request, settings: Mapping[str, int | float] | None 
 
 
 def take(run: Path) -> list[Asked]:
-    """Take away the requests that are there, the oldest first; what is no request is removed."""
+    """Take away the requests that are there, the oldest first; what is no request is removed.
+
+    One that cannot be taken away is not obeyed, as it would be again and again. Raises nothing.
+    """
     taken: list[Asked] = []
+    folder = run / CONTROL
     try:
-        waiting = sorted((run / CONTROL).glob("*.json"))
+        waiting = [] if folder.is_symlink() else sorted(folder.glob("*.json"))
     except OSError:
         return taken
     for path in waiting:
+        asked = _understood(_content(path))
         try:
-            small = path.stat().st_size <= LARGEST
-            content = json.loads(path.read_text(encoding="utf-8")) if small else None
             path.unlink()
-        except (OSError, ValueError, RecursionError):
-            path.unlink(missing_ok=True)
+        except OSError:
             continue
-        if (asked := _understood(content)) is not None:
+        if asked is not None:
             taken.append(asked)
     return taken
+
+
+def _content(path: Path) -> object:
+    """What a file holds, None for one that is no small ordinary file of JSON."""
+    try:
+        return json.loads(read_text(path, LARGEST)) if stat.S_ISREG(path.lstat().st_mode) else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _understood(content: object) -> Asked | None:

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,9 +26,9 @@ import tomli_w
 from eqprop_core import __version__
 from eqprop_core.config import RunConfig, facts, read_toml
 from eqprop_core.events import Amended
+from eqprop_core.files import expanded, locked, make_folder, open_to_append, read_json, read_text, write_text
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
-from eqprop_core.runs.files import locked, read_json, write_text
 from eqprop_core.runs.log import read_events
 
 CONFIG = "config.toml"
@@ -47,6 +48,7 @@ GDU = "gdu"
 ACCURACY_FIGURE = "train-test_acc.png"
 ACTIVITY_FIGURE = "neural_activity.png"
 PRUNED = "pruned"  # in meta.json: kinds of files that were removed on purpose
+TEXT_SHOWN = 1000  # characters of a name or a path
 
 
 class RunError(RuntimeError):
@@ -55,7 +57,7 @@ class RunError(RuntimeError):
 
 def results_root(config: RunConfig) -> Path:
     """Where runs are kept: --results, else EQPROP_RESULTS, else ./results."""
-    return Path(config.results or os.environ.get("EQPROP_RESULTS") or "results").expanduser()
+    return expanded(Path(config.results or os.environ.get("EQPROP_RESULTS") or "results"))
 
 
 class RunFolder:
@@ -80,6 +82,7 @@ class RunFolder:
         `labels` may hold `tags` (a list) and a `note`; the name is that of the configuration or the preset.
         """
         now = now or datetime.now()
+        path: Path | None = None
         day = root / config.alg / config.loss / now.strftime("%Y-%m-%d")
         try:
             path = _new_folder(day, now.strftime("%H-%M-%S"))
@@ -103,6 +106,8 @@ class RunFolder:
             }
             write_text(path / META, json.dumps(meta, indent=2) + "\n")
         except OSError as error:
+            if path is not None:
+                shutil.rmtree(path, ignore_errors=True)  # made above: nothing in it is anybody's
             raise RunError(
                 f"--results {root}: cannot make a run there: {error.strerror or error}; "
                 f"choose a folder that can be written"
@@ -113,7 +118,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The run at a path. Raises `RunError` if there is no run."""
-        path = path.expanduser()
+        path = expanded(path)
         if path.is_file() and path.name in (CHECKPOINT, BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT):
             path = path.parent
         if not path.is_dir():
@@ -127,12 +132,14 @@ class RunFolder:
     def config(self) -> dict[str, Any] | None:
         """The stored settings, or None where there is no `config.toml`. Raises `ConfigError`."""
         path = self.path / CONFIG
-        if not path.exists():
+        if not os.access(path, os.F_OK):
             return None
         settings = read_toml(path)
         unknown = [key for key in settings if key not in RunConfig.model_fields or not facts(key)["stored"]]
         if unknown:
-            raise ConfigError([Problem(key, settings[key], f"is not a setting ({path})") for key in unknown])
+            raise ConfigError(
+                [Problem(key, settings[key], f"is not a setting ({path})") for key in unknown[:20]]
+            )
         return settings
 
     def describe(self, facts: Mapping[str, Any]) -> None:
@@ -173,17 +180,22 @@ class RunFolder:
         except ConfigError:
             config = {}
         return {
-            **{name: meta.get(name) for name in ("id", "name", "tags", "preset", "created", "device")},
+            **{name: text(meta.get(name)) for name in ("id", "name", "preset", "created", "device")},
+            "tags": tags_of(meta.get("tags")),
             **{name: config.get(name) for name in ("model", "task", "alg", "loss", "epochs")},
         }
 
     def amendments(self) -> dict[str, Any]:
         """Settings that were changed when the run was resumed, the latest of each."""
         changed: dict[str, Any] = {}
-        for record in read_events(self.path / EVENTS, (Amended.kind,)):
-            if isinstance(record.event, Amended):
-                changed.update(record.event.settings)
-        return {name: value for name, value in changed.items() if name in RunConfig.model_fields}
+        try:
+            for record in read_events(self.path / EVENTS, (Amended.kind,)):
+                if isinstance(record.event, Amended):
+                    changed.update(record.event.settings)
+        except OSError as error:
+            raise RunError(f"{self.path / EVENTS}: cannot be read: {error.strerror or error}") from None
+        known = {name for name in RunConfig.model_fields if facts(name)["stored"]}
+        return {name: value for name, value in changed.items() if name in known}
 
     def fail(self, message: str) -> None:
         """Write down that a run ended before it began, or began again; a complete one stays complete."""
@@ -199,7 +211,10 @@ class RunFolder:
         return isinstance(removed, list) and "checkpoints" in removed and not there
 
     def lock(self) -> IO[bytes]:
-        """Own the run until the file that is returned is closed. Raises `RunError` if another does."""
+        """Own the run until the file that is returned is closed.
+
+        Raises `RunError` if another does, or if the folder cannot be written.
+        """
         try:
             descriptor = locked(self.path / LOCK)
         except OSError as error:
@@ -212,25 +227,38 @@ class RunFolder:
         return os.fdopen(descriptor, "r+b", buffering=0)
 
     def read_state(self) -> dict[str, Any]:
-        """What `state.json` says; empty where it cannot be read."""
-        return read_json(self.path / STATE)
+        """What `state.json` says, text and numbers alone (and the tags); empty where it cannot be read."""
+        state = read_json(self.path / STATE)
+        plain = {name: value for name, value in state.items() if not isinstance(value, (list, dict))}
+        return {**plain, "tags": tags_of(state["tags"])} if "tags" in state else plain
 
     def meta(self) -> dict[str, Any]:
         """What `meta.json` says; empty where it cannot be read."""
         return read_json(self.path / META)
 
     def append_hyperparameters(self, text: str) -> None:
-        """Add a paragraph to `hyperparameters.txt`, as an evaluation does."""
-        with (self.path / HYPERPARAMETERS).open("a", encoding="utf-8") as file:
+        """Add a paragraph to `hyperparameters.txt`, as an evaluation does. Raises `OSError`."""
+        with os.fdopen(open_to_append(self.path / HYPERPARAMETERS), "a", encoding="utf-8") as file:
             file.write(text.rstrip("\n") + "\n")
 
     def new_check(self, now: datetime | None = None) -> Path:
         """Make a folder `checks/<time>` for a check or an evaluation. Raises `RunError`."""
         name = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
         try:
+            make_folder(self.path / CHECKS)
             return _new_folder(self.path / CHECKS, name)
         except OSError as error:
             raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
+
+
+def text(value: object) -> str | None:
+    """A value of a file as a list may show it: printable text, or None."""
+    return value[:TEXT_SHOWN] if isinstance(value, str) and value.isprintable() else None
+
+
+def tags_of(value: object) -> list[str]:
+    """The tags that a file holds, those that can be shown."""
+    return [tag for tag in map(text, value[:100]) if tag] if isinstance(value, list) else []
 
 
 def _commit() -> str | None:
@@ -294,7 +322,7 @@ def roots_file() -> Path:
 def known_roots() -> list[Path]:
     """Results folders that were used and still exist."""
     try:
-        listed = json.loads(roots_file().read_text(encoding="utf-8"))
+        listed = json.loads(read_text(roots_file()))
         return [Path(item) for item in listed if isinstance(item, str) and Path(item).is_dir()]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return []

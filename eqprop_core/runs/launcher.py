@@ -121,7 +121,7 @@ def _spawn(words: list[str], console: Path, place: Place, kept: list[int]) -> in
     """Start a process with nothing of this terminal; it keeps the descriptors `kept`. Raises `OSError`."""
     for descriptor in kept:
         os.set_inheritable(descriptor, True)
-    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     return os.posix_spawn(
         words[0],
         words,

@@ -13,9 +13,10 @@ from typing import Any
 
 import psutil
 
+from eqprop_core.files import expanded
 from eqprop_core.preset_format import either
 from eqprop_core.problems import shown
-from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots
+from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots, text
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
 NEAR_ITS_LIMIT = 0.9  # share of the memory that a run may have; a process that is refused more is killed
@@ -61,7 +62,7 @@ class RunSummary:
 
 def standing(state: dict[str, Any], *, now: float | None = None) -> str:
     """What `state.json` says, or `lost` or `unreachable` if the run's process is gone or silent."""
-    said = str(state.get("state", "unknown"))
+    said = text(str(state.get("state", "unknown"))) or "unknown"
     if said not in ALIVE:
         return said
     beat = number(state.get("heartbeat"))
@@ -103,7 +104,7 @@ def summarize(path: Path) -> RunSummary:
     state = RunFolder(path).read_state()
 
     def words(key: str) -> str | None:
-        return _words(state.get(key))
+        return text(state.get(key))
 
     def figure(key: str) -> float | None:
         return number(state.get(key))
@@ -113,7 +114,7 @@ def summarize(path: Path) -> RunSummary:
     return RunSummary(
         path=path,
         id=(words("id") or "")[:8],
-        name=words("name") or path.name,
+        name=words("name") or shown(path.name),
         state=stands,
         preset=words("preset"),
         model=words("model"),
@@ -128,7 +129,7 @@ def summarize(path: Path) -> RunSummary:
         created=words("created"),
         seconds_an_epoch=figure("seconds_an_epoch"),
         ahead=int(ahead) if (ahead := figure("ahead")) is not None else None,
-        tags=tuple(tag for tag in tags if _words(tag)) if isinstance(tags, list) else (),
+        tags=tuple(tags) if isinstance(tags, list) else (),
         samples_per_s=figure("samples_per_s"),
         reason=why_lost(state) if stands == "lost" else None,
     )
@@ -174,8 +175,16 @@ def run_folders(roots: Iterable[Path]) -> Iterator[Path]:
             continue
         seen.add(root)
         for path in _below([root], 4):
-            if (path / CONFIG).exists():
+            if is_run(path):
                 yield path
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder that can be looked into has a `config.toml`."""
+    try:
+        return (path / CONFIG).exists()
+    except OSError:  # not ours to look into, or a name that no file can have
+        return False
 
 
 def _below(folders: Iterable[Path], depth: int) -> Iterator[Path]:
@@ -200,13 +209,13 @@ def list_runs(roots: Iterable[Path] | None = None) -> list[RunSummary]:
 
 def default_roots() -> list[Path]:
     """EQPROP_RESULTS or ./results, and every results folder that was used before."""
-    return [Path(os.environ.get("EQPROP_RESULTS") or "results").expanduser(), *known_roots()]
+    return [expanded(Path(os.environ.get("EQPROP_RESULTS") or "results")), *known_roots()]
 
 
 def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
     """The run named by a folder, `last`, a name, or the first letters of an id. Raises `RunError`."""
-    if (Path(wanted).expanduser() / CONFIG).exists():
-        return RunFolder(Path(wanted).expanduser())
+    if is_run(expanded(Path(wanted))):
+        return RunFolder(expanded(Path(wanted)))
     runs = list_runs(roots)
     if wanted == "last" and runs:
         here = list_runs([default_roots()[0]]) if roots is None else []

@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from eqprop_core.events import Event, Record, decode, encode
+from eqprop_core.files import open_to_append, open_to_read
 
 LINE_LIMIT = 4 * 2**20  # bytes; a longer line is not ours and is skipped
 
 
 class EventLog:
-    """Appends events to a file, one write a line. Raises `OSError` where that fails."""
+    """Appends events to a file, one write a line. Raises `OSError` where that fails.
+
+    An event that could not be written keeps its number, so that the gap shows what is missing.
+    """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self.clock = clock
         self.seq = last_seq(path)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        if _is_torn(path):
-            os.write(self._descriptor, b"\n")
+        self._descriptor = open_to_append(path)
+        self._torn = _is_torn(path)
 
     def write(self, event: Event) -> Record:
         """Append an event; it has reached the operating system when this returns."""
-        record = Record(self.seq + 1, self.clock(), event)
-        os.write(self._descriptor, encode(record).encode("utf-8") + b"\n")
-        self.seq = record.seq
+        self.seq += 1
+        record = Record(self.seq, self.clock(), event)
+        if os.fstat(self._descriptor).st_nlink == 0:
+            self._open_again()
+        line = encode(record).encode("utf-8") + b"\n"
+        self._append(b"\n" + line if self._torn else line)
         return record
+
+    def _open_again(self) -> None:
+        """The file was deleted: begin a new one, where its folder still is."""
+        descriptor = open_to_append(self.path)
+        os.close(self._descriptor)
+        self._descriptor, self._torn = descriptor, _is_torn(self.path)
+
+    def _append(self, content: bytes) -> None:
+        """Write all of it; of what does not fit, a part may be there: the next line is begun anew."""
+        before = self._torn
+        written = 0
+        try:
+            while written < len(content):
+                count = os.write(self._descriptor, content[written:])
+                if count == 0:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                written += count
+        finally:
+            self._torn = content[:written][-1:] != b"\n" if written else before
 
     def sync(self) -> None:
         """Wait until everything is on disk."""
@@ -54,7 +80,7 @@ def read_events(path: Path, kinds: Collection[str] = ()) -> Iterator[Record]:
 def event_lines(path: Path, *, end: int | None = None) -> Iterator[bytes]:
     """The lines of a file up to byte `end`, one in memory at a time; none of a file that is not there."""
     try:
-        file = path.open("rb")
+        file = open_to_read(path)
     except FileNotFoundError:
         return
     read = 0
@@ -85,21 +111,23 @@ def follow_events(
     A line that is not complete yet is waited for.
     """
     rest = b""
+    skipping = False  # in the middle of a line that is too long
     while not path.exists():  # its process has not begun
         if ended():
             return
         time.sleep(pause)
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         while True:
             last = ended()  # asked before reading: what was written before the end is read
             while chunk := file.read(LINE_LIMIT):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    record = decode(line)
+                    record = None if skipping else decode(line)
+                    skipping = False
                     if record is not None and record.seq > after:
                         yield record
-                if len(rest) > LINE_LIMIT:
-                    rest = b""
+                if skipping or len(rest) > LINE_LIMIT:
+                    rest, skipping = b"", True
             if last:
                 return
             time.sleep(pause)
@@ -115,6 +143,6 @@ def _is_torn(path: Path) -> bool:
     size = path.stat().st_size
     if size == 0:
         return False
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         file.seek(size - 1)
         return file.read(1) != b"\n"

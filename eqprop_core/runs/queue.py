@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eqprop_core.runs.files import inherited, locked, read_json
+from eqprop_core.files import inherited, locked, read_json
 
 SUFFIX = ".ticket"
 

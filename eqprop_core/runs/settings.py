@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eqprop_core.config import Architecture, RunConfig, combine, facts
+from eqprop_core.files import expanded
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import refused_flags
@@ -65,7 +66,7 @@ def make_plan(
             name: value for name, value in preset_settings.items() if name not in Architecture.model_fields
         }
     places = {
-        name: str(Path(str(flags[name])).expanduser().absolute()) for name in ("data_dir",) if name in flags
+        name: str(expanded(Path(str(flags[name]))).absolute()) for name in ("data_dir",) if name in flags
     }
     layers += [preset_settings, flags, places, {"todo": todo}]
     try:

@@ -16,10 +16,17 @@ from eqprop_core.events import (
     RunStarted,
     Warned,
 )
+from eqprop_core.problems import printable
+
+NOT_SAVED = "not everything was saved: "  # how the warning begins that makes a command fail
 
 
 def in_words(event: Event) -> str:
-    """A line for an event; empty for those that are too frequent or too long for one."""
+    """A printable line for an event; empty for those that are too frequent or too long for one."""
+    return printable(_in_words(event))
+
+
+def _in_words(event: Event) -> str:
     match event:
         case RunStarted():
             return (

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from eqprop_core.runs.files import inherited
+from eqprop_core.files import inherited
 from eqprop_core.runs.queue import Ticket, given_ticket
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_core.worker.waiting import wait_for_turn

@@ -7,47 +7,96 @@ their network. The reference's `checkpoint.tar` (its `model_state_dict`) is read
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import warnings
 import zipfile
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
 from eqprop_core.config import ModelConfig
+from eqprop_core.files import replacing
+from eqprop_core.learning.trainer import Trainer
 from eqprop_core.networks.network import Network
-from eqprop_core.problems import ConfigError
-from eqprop_core.runs.files import replacing
+from eqprop_core.problems import ConfigError, printable, shown
 from eqprop_core.runs.folder import RunError
 
 FORMAT = 1
+MOMENTS = {"SGD": ("momentum_buffer",), "Adam": ("exp_avg", "exp_avg_sq")}
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors, numbers, lists and text to a file, replacing it in one go. Raises `OSError`."""
-    buffer = io.BytesIO()  # torch turns a full disk into errors of its own; the file is written by us
+class OtherFormatError(RunError):
+    """A whole checkpoint, of a version of eqprop that this one does not know."""
+
+
+def save(path: Path, content: dict[str, Any], *, before: Path | None = None) -> None:
+    """Write tensors, numbers, lists and text to a file, replacing it in one go. Raises `OSError`.
+
+    With `before`, the file that is replaced is kept under that name, once the new one is wholly on disk.
+    """
+    write(path, packed(content), before=before)
+
+
+def packed(content: dict[str, Any]) -> memoryview:
+    """The bytes of a checkpoint file; torch turns a full disk into errors of its own, so we write them."""
+    buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
+    return buffer.getbuffer()
+
+
+def write(path: Path, content: memoryview, *, before: Path | None = None) -> None:
+    """Write what `packed` made, as `save` does. Raises `OSError`."""
     with replacing(path) as file:
-        file.write(buffer.getbuffer())
+        file.write(content)
+        if before is not None and path.exists():
+            file.flush()
+            os.fsync(file.fileno())
+            _keep(path, before)
+
+
+def _keep(path: Path, before: Path) -> None:
+    """Give a file a second name in place of what had that; the only one where it can have but one."""
+    temporary = before.with_name("." + before.name)
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.hardlink_to(path)
+        temporary.replace(before)
+    except OSError:  # a file system without hard links
+        path.replace(before)
+
+
+def packed_model(net: Network) -> memoryview:
+    """The bytes of a file with a network's weights and the configuration that builds it."""
+    return packed({"model": net.config.model_dump(mode="json"), "model_state_dict": net.state_dict()})
 
 
 def save_model(path: Path, net: Network) -> None:
     """Write a network's weights and the configuration that builds it. Raises `OSError`."""
-    save(path, {"model": net.config.model_dump(mode="json"), "model_state_dict": net.state_dict()})
+    write(path, packed_model(net))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file can be loaded."""
+    try:
+        load(path)
+    except OtherFormatError:
+        return True
+    except RunError:
+        return False
+    return True
 
 
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote. Raises `RunError` that says what is wrong; never runs code from the file."""
-    _check_sums(path)
+    _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters is said below
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise RunError(f"{path}: there is no such file") from None
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error) or "Unsupported class" in str(error):
             raise RunError(
@@ -55,36 +104,40 @@ def load(path: Path) -> dict[str, Any]:
                 f"only state dicts are read"
             ) from None
         raise RunError(f"{path}: is not a checkpoint, or is damaged") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-            ImportError, AssertionError, MemoryError, zipfile.BadZipFile) as error:  # fmt: skip
-        reason = str(error).split("\n")[0][:120]
+    except Exception as error:  # torch promises nothing about bytes that it did not write
+        reason = printable(str(error).split("\n")[0][:120])
         raise RunError(f"{path}: is not a checkpoint, or is damaged ({reason})") from None
     if not isinstance(content, dict):
         raise RunError(f"{path}: is not a checkpoint: holds {type(content).__name__}, not a dictionary")
-    if content.get("format", FORMAT) != FORMAT:
-        raise RunError(f"{path}: has format {content['format']}; this version reads {FORMAT}")
+    found = content.get("format", FORMAT)
+    if not isinstance(found, int) or found != FORMAT:
+        raise OtherFormatError(f"{path}: has format {shown(found)}; this version reads {FORMAT}")
     return content
 
 
-def _check_sums(path: Path) -> None:
-    """Raise `RunError` where a checksum inside the file says that it was cut or altered."""
+def _check_file(path: Path) -> None:
+    """Raise `RunError` where there is no file, or one that was cut or altered, or would fill the memory."""
     try:
-        if not zipfile.is_zipfile(path):
-            return  # very old checkpoints of the reference have no checksums
-        with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-        zlib.error,
-        zipfile.BadZipFile,
-    ) as error:
-        raise RunError(f"{path}: is damaged ({str(error)[:120]})") from None
+        if not path.is_file():
+            raise RunError(f"{path}: there is no such file")
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                return  # very old checkpoints of the reference have no checksums
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+                raise RunError(f"{path}: is not a checkpoint: its parts are compressed, torch's are not")
+            if sum(part.file_size for part in parts) > path.stat().st_size:
+                raise RunError(f"{path}: is not a checkpoint: its parts are larger than the file")
+            damaged = archive.testzip()
+    except RunError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # a zip file can be wrong in as many ways as a pickle
+        raise RunError(f"{path}: is damaged ({printable(str(error)[:120])})") from None
     if damaged is not None:
-        raise RunError(f"{path}: is damaged: the checksum of {damaged[:60]} does not match")
+        raise RunError(f"{path}: is damaged: the checksum of {shown(damaged)} does not match")
 
 
 def model_config(content: dict[str, Any], path: Path) -> ModelConfig | None:
@@ -108,15 +161,106 @@ def load_weights(net: Network, content: dict[str, Any], path: Path) -> None:
         found = weights.get(name)
         if name not in weights:
             wrong.append(f"{name} is missing")
-        elif not isinstance(found, Tensor) or not found.is_floating_point():
+        elif not _is_plain(found):
             wrong.append(f"{name} is not a tensor of numbers")
         elif found.shape != value.shape:
             wrong.append(f"{name} is {_sizes(found)}, this network has {_sizes(value)}")
-    wrong += [f"{name} is not in this network" for name in weights if name not in own]
+    wrong += [f"{shown(name)} is not in this network" for name in weights if name not in own]
     if wrong:
         more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
         raise RunError(f"{path}: is of another network: {'; '.join(wrong[:4])}{more}")
-    net.load_state_dict(weights)
+    net.load_state_dict({name: weights[name] for name in own})
+
+
+def training_state(
+    content: dict[str, Any], trainer: Trainer, path: Path, *, with_optimizer: bool
+) -> dict[str, Any]:
+    """What `trainer.restore` takes, from a file whose weights fit. Raises `RunError` that says what is wrong.
+
+    Of an optimizer its moments are taken, and none of its settings: those are the configuration's.
+    """
+    wrong = list(_position_problems(content))
+    state = dict(content)
+    if with_optimizer:
+        own = trainer.optimizer.state_dict()
+        stored = content.get("optimizer_state_dict")
+        moments = stored.get("state") if isinstance(stored, dict) else None
+        wrong += _moment_problems(moments, trainer.optimizer)
+        state["optimizer_state_dict"] = {"state": moments, "param_groups": own["param_groups"]}
+    if wrong:
+        raise RunError(f"{path}: its training state is not valid ({'; '.join(wrong[:4])})")
+    return state
+
+
+def _position_problems(content: dict[str, Any]) -> Iterator[str]:
+    position, running, histories = (content.get(name) for name in ("position", "running", "histories"))
+    if not isinstance(position, dict) or not all(_is_count(position.get(key)) for key in ("epoch", "batch")):
+        yield "position must be an epoch and a batch"
+    if (
+        not isinstance(running, dict)
+        or set(running) != {"images", "correct", "loss"}
+        or not all(_is_count(running[name]) for name in ("images", "correct"))
+        or not _is_number(running["loss"])
+    ):
+        yield "running must be counts of images and a loss"
+    if not isinstance(histories, dict) or not all(
+        isinstance(values := histories.get(name), list) and all(v is None or _is_number(v) for v in values)
+        for name in ("train", "validation", "test", "loss")
+    ):
+        yield "histories must be lists of numbers"
+    if content.get("best_accuracy") is not None and not _is_number(content["best_accuracy"]):
+        yield "best_accuracy must be a number"
+    if not _is_count(content.get("epochs")):
+        yield "epochs must be a whole number"
+    if not _is_count(content.get("seq", 0)):
+        yield "seq must be a whole number"
+
+
+def _moment_problems(moments: object, optimizer: torch.optim.Optimizer) -> Iterator[str]:
+    """What an optimizer would trip over many batches later."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if not isinstance(moments, dict):
+        yield "the optimizer has no state"
+        return
+    names = MOMENTS[type(optimizer).__name__]
+    for index, found in moments.items():
+        if not _is_count(index) or index >= len(parameters) or not isinstance(found, dict):
+            yield "the optimizer is of another network"
+            return
+        tensors = {name: value for name, value in found.items() if name != "step"}
+        if type(optimizer) is torch.optim.SGD and tensors.get("momentum_buffer", 0) is None:
+            tensors = {}
+        fits = all(
+            name in names and _is_plain(value) and value.shape == parameters[index].shape
+            for name, value in tensors.items()
+        )
+        if type(optimizer) is torch.optim.Adam and found:
+            step = found.get("step")
+            fits &= len(tensors) == len(names)
+            fits &= _is_plain(step) and step.numel() == 1 and 0 <= float(step) < 1e15
+        elif "step" in found:
+            fits = False
+        if not fits:
+            yield f"the moments of parameter {index} do not fit it"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**15
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**15)
+
+
+def _is_plain(value: object) -> TypeGuard[Tensor]:
+    """Whether it is a tensor of real numbers that lie in this memory."""
+    return (
+        isinstance(value, Tensor)
+        and type(value) in (Tensor, torch.nn.Parameter)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.is_floating_point()
+    )
 
 
 def _sizes(tensor: Tensor) -> str:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from eqprop_core.runs.files import replacing
+from eqprop_core.files import replacing
 
 # Okabe & Ito's colours, which the colour-blind tell apart, without those too light for thin lines.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from eqprop_core.events import LayerActivity
-from eqprop_core.runs.files import replacing
+from eqprop_core.files import replacing
 from eqprop_core.worker.drawing import (
     BLUE,
     COLOURS,

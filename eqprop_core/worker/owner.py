@@ -8,12 +8,13 @@ import sys
 from typing import IO
 
 from eqprop_core.catalogue import DataError
-from eqprop_core.problems import ConfigError
+from eqprop_core.events import Warned
+from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.settings import make_plan
-from eqprop_core.runs.words import in_words
+from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker.signals import Wishes
 
 
@@ -44,14 +45,18 @@ def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[b
         from eqprop_core.worker import process  # torch: it sees what the environment says now
 
         work = process.begin(plan, run=run, wishes=wishes, place=place, lock=lock)
+        unsaved = False
         for record in work.records:
             if record.event.kind == "run_failed":
                 print(in_words(record.event), file=sys.stderr)
+            unsaved |= isinstance(record.event, Warned) and record.event.message.startswith(NOT_SAVED)
     except (ConfigError, RunError, DataError) as error:
         if run.read_state().get("state") != "failed":
             run.fail(str(error))
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 128 + (wishes.stop or 2)
+    if unsaved:
+        return 1
     return 0 if wishes.stop is None else 128 + wishes.stop

@@ -92,7 +92,10 @@ def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
         if session.folder is not None:
             used = f" of {ready.weights}" if ready.weights else ""
             title = f"evaluation{used}, T1 {ready.config.T1}, {session.path.name if session.path else ''}"
-            session.folder.append_hyperparameters("\n".join(["", title, *lines]))
+            try:
+                session.folder.append_hyperparameters("\n".join(["", title, *lines]))
+            except OSError as error:
+                yield from session.unwritten(names.HYPERPARAMETERS, error)
         yield session.emit(RunFinished(best_accuracy=None, last_accuracy=None, seconds=session.seconds))
 
 

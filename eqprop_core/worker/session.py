@@ -1,11 +1,12 @@
 """What a piece of work writes while it runs: events, state, checkpoints, models, figures, console log.
 
 A session without a path writes nothing and only numbers the records. Events and figures that cannot be
-written are a warning; the work goes on.
+written are a warning; the work goes on, and what is missing at the end is said once more.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -32,18 +33,20 @@ from eqprop_core.events import (
     RunFinished,
     Warned,
 )
+from eqprop_core.files import make_folder, open_to_append
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs import folder as names
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.log import EventLog
-from eqprop_core.runs.words import in_words
+from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, save_gdu
 from eqprop_core.worker.heartbeat import Heartbeat
 
 FIGURE_SHARE = 0.01  # of the time, while training
 SECONDS_TO_DRAW = 0.3  # as long as it has not been measured
+SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
 DRAWING_ERRORS = (OSError, ValueError, RuntimeError, MemoryError)  # a picture is never worth a run
 
 
@@ -79,6 +82,11 @@ class Session:
         self._seq = 0
         self.checkpoint_every = config.checkpoint_every
         self._saved = time.monotonic()
+        self._next_try: float | None = None
+        self._whole: bool | None = None  # whether the checkpoint on disk can be loaded, once that is known
+        self._missing: dict[str, str] = {}  # what could not be written, and why
+        self._owed: dict[str, memoryview] = {}  # models that are to be written
+        self._lost_events = 0
         self._emitting = threading.RLock()  # the thread that takes requests emits too
         self._told_phase = 0.0
         self._untold: deque[Record] = deque()
@@ -92,8 +100,16 @@ class Session:
             self._lock = lock or folder.lock()
             self._heartbeat = Heartbeat(folder, folder.identity(), warn=self._warn_later)
         if path is not None:
-            self._log = EventLog(path / names.EVENTS)
-            self._console = (path / names.CONSOLE).open("a", encoding="utf-8", buffering=1)
+            try:
+                self._log = EventLog(path / names.EVENTS)
+                console = open_to_append(path / names.CONSOLE)
+            except OSError as error:
+                for file in (self._lock, self._log):
+                    if file is not None:
+                        file.close()
+                where = error.filename or path
+                raise RunError(f"{where}: cannot be written: {error.strerror or error}") from None
+            self._console = os.fdopen(console, "a", encoding="utf-8", buffering=1)
 
     @property
     def seconds(self) -> float:
@@ -121,7 +137,8 @@ class Session:
             with suppress(OSError):  # what could be written has been; the disk is full or gone
                 self._log.close()
         if self._console is not None:
-            self._console.close()
+            with suppress(OSError):
+                self._console.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -157,14 +174,21 @@ class Session:
         if isinstance(event, Activity):
             self._activity = event
         record = Record(self._seq + 1, time.time(), event)
+        lost = 0
         if self._log is not None:
             try:
                 record = self._log.write(event)
+                lost, self._lost_events = self._lost_events, 0
             except OSError as error:
-                self._note(f"warning: an event could not be written: {error.strerror or error}")
+                if self._lost_events == 0:
+                    self._note(f"warning: events cannot be written: {error.strerror or error}")
+                self._lost_events += 1
         self._seq = record.seq
         if line := in_words(event):
             self._note(line)
+        if lost:
+            what = "1 event" if lost == 1 else f"{lost} events"
+            self.later([self._emit(Warned(message=f"{what} before this could not be written and are lost"))])
         return record
 
     def after(self, event: Event, trainer: Trainer) -> Iterator[Record]:
@@ -179,7 +203,12 @@ class Session:
             )
         if isinstance(event, EpochFinished):
             if self._log is not None:
-                self._log.sync()
+                try:
+                    self._log.sync()
+                except OSError as error:
+                    yield from self.unwritten(names.EVENTS, error)
+                else:
+                    self._missing.pop(names.EVENTS, None)
             if event.best:  # before the checkpoint: what it says of the best is then already kept
                 yield from self._save_model(trainer, names.BEST_MODEL)
             yield from self._save(trainer, names.CHECKPOINT)
@@ -194,7 +223,9 @@ class Session:
                 yield from self._draw(trainer)
 
     def checkpoint_due(self) -> bool:
-        """Whether the last checkpoint is older than --checkpoint-every says."""
+        """Whether the last checkpoint is older than --checkpoint-every says, or is to be tried again."""
+        if self._next_try is not None:
+            return time.monotonic() >= self._next_try
         return self.path is not None and time.monotonic() - self._saved > 60 * self.checkpoint_every
 
     def save_checkpoint(self, trainer: Trainer) -> Iterator[Record]:
@@ -208,13 +239,17 @@ class Session:
         yield self.emit(ControlApplied(request="stopped", epoch=trainer.epoch + 1, batch=trainer.batch))
         yield from self.save_checkpoint(trainer)
         yield from self._draw_all(trainer)
+        yield from self._say_what_is_missing()
 
     def finish(self, trainer: Trainer) -> Iterator[Record]:
         """Save the final files, draw every figure, and end the run."""
         if self.path is not None:
             yield from self._save_model(trainer, names.FINAL_MODEL)
             yield from self._save(trainer, names.FINAL_CHECKPOINT)
+            if names.CHECKPOINT in self._missing:
+                yield from self._save(trainer, names.CHECKPOINT)
         yield from self._draw_all(trainer)
+        yield from self._say_what_is_missing()
         last = trainer.histories["test"][-1] if trainer.histories["test"] else None
         yield self.emit(
             RunFinished(best_accuracy=trainer.best_accuracy, last_accuracy=last, seconds=self.seconds)
@@ -226,6 +261,7 @@ class Session:
             return
         assert self.config.seed is not None
         try:
+            make_folder(self.path / names.GDU)
             save_gdu(
                 self.path / names.GDU,
                 _arrays(result),
@@ -233,10 +269,13 @@ class Session:
                 all_elements=self.config.all_elements,
             )
         except DRAWING_ERRORS as error:
-            yield self._warn("the figures and arrays of the GDU check", error)
+            yield from self.unwritten("the figures and arrays of the GDU check", error)
+        else:
+            self._missing.pop("the figures and arrays of the GDU check", None)
 
     def _save(self, trainer: Trainer, name: str) -> Iterator[Record]:
         assert self.path is not None
+        trainer.check_finite()  # before anything good is given up
         path = self.path / name
         self._saved = time.monotonic()
         content: dict[str, Any] = {
@@ -246,26 +285,45 @@ class Session:
             "seq": self._seq,
             "numerics": self.numerics,
         }
+        before: Path | None = None
+        if name == names.CHECKPOINT:
+            if self._whole is None:
+                self._whole = checkpoint.is_whole(path)
+            before = (
+                self.path / names.CHECKPOINT_BEFORE if self._whole else None
+            )  # a good one is not given up
         try:
-            if name == names.CHECKPOINT and path.exists():
-                # A second name for the file that is about to be replaced: at no moment is there none.
-                before = self.path / names.CHECKPOINT_BEFORE
-                temporary = before.with_name("." + before.name)
-                temporary.unlink(missing_ok=True)
-                temporary.hardlink_to(path)
-                temporary.replace(before)
-            checkpoint.save(path, content)
-        except OSError as error:
-            yield self._warn(name, error)
-        else:
-            yield self.emit(CheckpointSaved(file=name, epoch=trainer.epoch, batch=trainer.batch))
+            checkpoint.save(path, content, before=before)
+        except (OSError, MemoryError) as error:
+            if name == names.CHECKPOINT:
+                self._next_try = time.monotonic() + SECONDS_TO_NEXT_TRY
+            yield from self.unwritten(name, error)
+            return
+        if name == names.CHECKPOINT:
+            self._next_try, self._whole = None, True
+        self._missing.pop(name, None)
+        yield self.emit(CheckpointSaved(file=name, epoch=trainer.epoch, batch=trainer.batch))
+        yield from self._write_models()
 
     def _save_model(self, trainer: Trainer, name: str) -> Iterator[Record]:
-        assert self.path is not None
+        trainer.check_finite()
         try:
-            checkpoint.save_model(self.path / name, trainer.net)
-        except OSError as error:
-            yield self._warn(name, error)
+            self._owed[name] = checkpoint.packed_model(trainer.net)
+        except MemoryError as error:
+            yield from self.unwritten(name, error)
+        yield from self._write_models()
+
+    def _write_models(self) -> Iterator[Record]:
+        """Write the models that are to be written; the best weights are kept until that is possible."""
+        assert self.path is not None
+        for name, content in list(self._owed.items()):
+            try:
+                checkpoint.write(self.path / name, content)
+            except OSError as error:
+                yield from self.unwritten(name, error)
+            else:
+                del self._owed[name]
+                self._missing.pop(name, None)
 
     def _draw_all(self, trainer: Trainer) -> Iterator[Record]:
         """Draw every figure, however long it takes: the work is over."""
@@ -287,7 +345,9 @@ class Session:
                 where = f"{title} · epoch {self._activity.epoch}"
                 draw_activity(self.path / names.ACTIVITY_FIGURE, self._activity.layers, title=where)
         except DRAWING_ERRORS as error:
-            yield self._warn("a figure", error)
+            yield from self.unwritten("a figure", error)
+        else:
+            self._missing.pop("a figure", None)
         self._last_drawing = time.monotonic() - begun
         self._drawing += self._last_drawing
 
@@ -295,9 +355,31 @@ class Session:
         """A warning from another thread than the one that trains."""
         self.later([self.emit(Warned(message=message))])
 
-    def _warn(self, what: str, error: Exception) -> Record:
-        why = getattr(error, "strerror", None) or error
-        return self.emit(Warned(message=f"{what} could not be written: {why}"))
+    def unwritten(self, what: str, error: Exception) -> Iterator[Record]:
+        """Warn that something could not be written: once for each reason, until it can be written again."""
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        told = why in self._missing.values()
+        self._missing[what] = why
+        if told:
+            return
+        if self.path is not None and not os.access(self.path, os.F_OK):
+            said = f"{self.path} is gone: nothing is saved from here on; the work goes on"
+        else:
+            said = f"{what} could not be written: {why}"
+            if what == names.CHECKPOINT:
+                said += f"; the work goes on, and in {SECONDS_TO_NEXT_TRY:.0f} s it is tried again"
+        yield self.emit(Warned(message=said))
+
+    def _say_what_is_missing(self) -> Iterator[Record]:
+        """Say at the end which states, models and events were not saved; a picture is not worth it."""
+        weights = (names.BEST_MODEL, names.FINAL_MODEL, names.CHECKPOINT, names.FINAL_CHECKPOINT)
+        missing = [name for name in weights if name in self._missing]
+        reasons = {self._missing[name]: None for name in missing}
+        if self._lost_events:
+            missing.append(f"{self._lost_events} events")
+        if missing:
+            why = f" ({', '.join(reasons)})" if reasons else ""
+            yield self.emit(Warned(message=f"{NOT_SAVED}{', '.join(missing)}{why}"))
 
     def _note(self, line: str) -> None:
         if self._console is not None:

@@ -12,12 +12,14 @@ from pydantic import JsonValue
 from eqprop_core.events import Amended, Event, Record, RunResumed, Warned
 from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.trainer import Trainer
+from eqprop_core.problems import shown
 from eqprop_core.runs import folder as names
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.log import last_seq, read_events
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan, changed_settings, in_flags
 from eqprop_core.worker import checkpoint
+from eqprop_core.worker.out_of_memory import is_out_of_memory, out_of_memory
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
 from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
@@ -134,14 +136,13 @@ def _train(
                 yield session.emit(event)
                 yield from session.after(event, trainer)
                 yield from session.untold()
-        except torch.OutOfMemoryError as error:
-            raise RunError(
-                f"out of memory on {ready.label}: {str(error).splitlines()[0]} "
-                f"Try a smaller --mbs than {ready.config.mbs}"
-            ) from None
+            yield from session.stop(trainer) if trainer.stopped else session.finish(trainer)
         except TrainingError as error:
             raise RunError(str(error)) from None
-        yield from session.stop(trainer) if trainer.stopped else session.finish(trainer)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunError(out_of_memory(ready, error)) from None
 
 
 def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
@@ -150,6 +151,8 @@ def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
     path = run.path / names.CHECKPOINT
     try:
         content = checkpoint.load(path)
+    except checkpoint.OtherFormatError:
+        raise
     except RunError as error:
         path = run.path / names.CHECKPOINT_BEFORE
         if not path.exists():
@@ -169,11 +172,12 @@ def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
             Warned(message=f"--optim {plan.config.optim} starts afresh: the run had another optimizer")
         )
     said += _repeat_choices(content.get("numerics", {}), trainer.device)
+    state = checkpoint.training_state(content, trainer, path, with_optimizer=same_optimizer)
     try:
-        trainer.restore(content, with_optimizer=same_optimizer)
-        seq = int(content.get("seq", 0))
+        trainer.restore(state, with_optimizer=same_optimizer)
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         raise RunError(f"{path}: its training state is not valid ({error})") from None
+    seq = int(content.get("seq", 0))
     if plan.more_epochs is not None:
         trainer.epochs = trainer.epoch + plan.more_epochs
     if trainer.epoch >= trainer.epochs and _is_finished(run, seq):
@@ -200,11 +204,14 @@ def _repeat_choices(recorded: object, device: torch.device) -> list[Event]:
     if not isinstance(recorded, dict):
         return []
     threads = recorded.get("threads")
-    if isinstance(threads, int) and 1 <= threads <= 1024:
+    if type(threads) is int and 1 <= threads <= 1024:
         torch.set_num_threads(threads)
     now = facts_of(device)
     return [
-        Warned(message=f"the run had {name} {recorded[name]}, here it is {now[name]}: last bits may differ")
+        Warned(
+            message=f"the run had {name} {shown(recorded[name])}, here it is {now[name]}: "
+            "last bits may differ"
+        )
         for name in ("torch", "device_name", "threads")
-        if name in recorded and recorded[name] != now[name]
+        if name in recorded and shown(recorded[name]) != shown(now[name])
     ]

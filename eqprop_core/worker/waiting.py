@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
+from eqprop_core.files import read_json, write_text
 from eqprop_core.runs.control import take
-from eqprop_core.runs.files import read_json, write_text
 from eqprop_core.runs.queue import Ticket
 from eqprop_core.worker.signals import Wishes
 

@@ -15,8 +15,8 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from eqprop_core.events import BatchFinished
+from eqprop_core.files import replacing
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.files import replacing
 from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
 from eqprop_core.runs.history import current_events, histories
 from eqprop_core.runs.labels import changed_tags, check_name, relabel, tags_of

@@ -14,7 +14,7 @@ from rich.table import Table
 from eqprop_core.config import RunConfig
 from eqprop_core.events import GduRow
 from eqprop_core.geometry import ConnectionShape
-from eqprop_core.problems import flag, shown
+from eqprop_core.problems import flag, printable, shown
 
 PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
@@ -31,8 +31,8 @@ def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
 
 
 def say(text: str) -> None:
-    """A diagnostic line."""
-    console(stderr=True).print(text, markup=False)
+    """A diagnostic line, or several."""
+    console(stderr=True).print("\n".join(map(printable, text.split("\n"))), markup=False)
 
 
 def put_json(value: Any) -> None:

@@ -19,20 +19,12 @@ from eqprop_core.config import RunConfig
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.finishing import call
-from eqprop_core.runs.folder import (
-    BEST_MODEL,
-    EVENTS,
-    FINAL_CHECKPOINT,
-    FINAL_MODEL,
-    RunError,
-    RunFolder,
-    results_root,
-)
+from eqprop_core.runs.folder import EVENTS, RunError, RunFolder, results_root
 from eqprop_core.runs.launcher import Start, launch
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
-from eqprop_core.runs.words import in_words
+from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_tui.cli import data as data_sets
 from eqprop_tui.cli import report
@@ -44,7 +36,6 @@ from eqprop_tui.cli.watch import tell_launch, watch
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
 ]
-UNSAVED = (BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT)  # what a warning about such a file begins with
 PROCESS = "Process"
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 
@@ -225,6 +216,7 @@ def carry_out(
                     call(on_finish, RunFolder(work.path))
         if wishes.stop is not None and outcome.finished is None:
             report.say(f"stopped{hint}")
+            fail_if_unsaved(outcome)
             raise typer.Exit(128 + wishes.stop)
         outcome.path = work.path if keep else None
         show(plan.config.todo, outcome, as_json=as_json)
@@ -233,9 +225,9 @@ def carry_out(
 
 
 def fail_if_unsaved(outcome: Outcome) -> None:
-    """Exit with 1 where the weights that a training came to were not written."""
-    if unsaved := [said for said in outcome.warnings if said.startswith(UNSAVED)]:
-        report.say(f"error: not everything was saved: {unsaved[-1]}")
+    """Exit with 1 where weights that a training came to, or events, were not written."""
+    if unsaved := [said for said in outcome.warnings if said.startswith(NOT_SAVED)]:
+        report.say(f"error: {unsaved[-1]}")
         raise typer.Exit(1)
 
 

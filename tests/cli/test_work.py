@@ -154,8 +154,11 @@ def test_a_run_whose_model_could_not_be_saved_ends_with_1(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("eqprop_core.worker.session.checkpoint.save_model", full)
-    assert "not everything was saved: final_model.pt" in eqprop("train", *TINY, code=1).stderr
+    monkeypatch.setattr("eqprop_core.worker.session.checkpoint.write", full)
+    assert (
+        "not everything was saved: model.pt, final_model.pt, checkpoint.tar, final"
+        in eqprop("train", *TINY, code=1).stderr
+    )
 
 
 def test_a_run_goes_on_with_another_optimizer(run: Path, eqprop: Run) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from eqprop_core.files import inherited, locked
 from eqprop_core.runs import queue
-from eqprop_core.runs.files import inherited, locked
 
 CONTEXT = multiprocessing.get_context("fork")
 

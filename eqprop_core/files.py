@@ -1,0 +1,147 @@
+"""Files that are never half there, locks that end with their process, and reading that is bounded.
+
+A run's folder can be copied, unpacked or shared. What is written stays inside it, never through a link, and
+what is read is an ordinary file of bounded size: a pipe would wait for ever, a file of gigabytes would fill
+the memory. The standard library only: a process that waits for its turn needs no more.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+TEXT_LIMIT = 1_000_000  # bytes of a file of settings or facts; ours have a few thousand
+
+
+def _ordinary(descriptor: int, path: Path) -> int:
+    """The descriptor, if it is of an ordinary file; closed otherwise. Raises `OSError`."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "is not an ordinary file", str(path))
+
+
+def open_to_read(path: Path) -> IO[bytes]:
+    """Open an ordinary file. Raises `OSError`."""
+    return os.fdopen(_ordinary(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path), "rb")
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor that appends to an ordinary file, made if need be; links are refused. Raises `OSError`."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "is a link, which is not written through", str(path)) from None
+        raise error
+    return _ordinary(descriptor, path)
+
+
+def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
+    """The text of an ordinary file of at most `limit` bytes. Raises `OSError` or `UnicodeDecodeError`."""
+    with open_to_read(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"is too large: {limit:,} bytes at most", str(path))
+    return content.decode("utf-8")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder inside one that exists; one that is there is taken, a link is not. Raises `OSError`."""
+    path.mkdir(exist_ok=True)
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, which is not written through", str(path))
+
+
+def expanded(path: Path) -> Path:
+    """The path with a leading `~` made a home folder, where there is such a person."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that appears whole or not at all: temporary file beside it, sync, rename.
+
+    The temporary name is always the same, so that what a killed process left behind is cleared away; a link
+    of that name is not written through.
+    """
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder last through a power cut, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none or it cannot be read."""
+    try:
+        value = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def locked(path: Path, *, shared: bool = False) -> int | None:
+    """A descriptor that holds the lock of a file, made if need be, until it is closed; None if another does.
+
+    Children that inherit the descriptor hold the lock too. A file system without locks lets everybody
+    through; a link is refused. Raises `OSError` if the file cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = _ordinary(os.open(path, flags, 0o666), path)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        pass  # no locks here: better to run than to refuse
+    return descriptor
+
+
+def inherited(descriptor: int | None, path: Path) -> int | None:
+    """The descriptor if this process was given it and it is of the file at `path`; None otherwise."""
+    if descriptor is None:
+        return None
+    try:
+        if not os.path.samestat(os.fstat(descriptor), path.stat()):
+            return None
+        os.set_inheritable(descriptor, False)
+    except OSError:
+        return None
+    return descriptor

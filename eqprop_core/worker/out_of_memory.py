@@ -1,0 +1,43 @@
+"""What to say when memory is not enough: how much there was, what is needed, what would fit."""
+
+from __future__ import annotations
+
+import psutil
+import torch
+
+from eqprop_core.memory import fitting_mbs, memory_need
+from eqprop_core.worker.preparing import Prepared
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch raised this because memory could not be had, on whatever device."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in said for words in ("can't allocate memory", "not enough memory", "out of memory")
+    )
+
+
+def out_of_memory(ready: Prepared, error: RuntimeError) -> str:
+    """A message for the person whose training did not fit."""
+    config, device = ready.config, ready.device
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        free, total = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_allocated(device)  # what this run holds is its own
+    else:
+        memory = psutil.virtual_memory()
+        free, total = memory.available, memory.total
+    need = memory_need(config).total
+    fits = fitting_mbs(config, free)
+    hint = f"--mbs {fits} would fit" if fits else "no --mbs would fit"
+    if fits and fits >= config.mbs:
+        hint = f"other processes may have held it; or try a smaller --mbs than {config.mbs}"
+    return (
+        f"out of memory on {ready.label}: {_size(free)} of {_size(total)} were there for this run, "
+        f"--mbs {config.mbs} needs about {_size(need)}; {hint}"
+    )
+
+
+def _size(count: int) -> str:
+    """Bytes in a unit that fits."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
