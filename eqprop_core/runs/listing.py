@@ -17,6 +17,7 @@ from eqprop_core.files import expanded
 from eqprop_core.preset_format import either
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots, text
+from eqprop_core.runs.processes import boot_id, seconds_after_boot
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
 NEAR_ITS_LIMIT = 0.9  # share of the memory that a run may have; a process that is refused more is killed
@@ -72,9 +73,11 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
         return "lost" if silent else said
     if state.get("host") != socket.gethostname():
         return "unreachable" if silent else said
+    if state.get("boot") is not None and state["boot"] != boot_id():
+        return "lost"
     try:
         process = psutil.Process(int(state["pid"]))
-        started = process.create_time()
+        started = seconds_after_boot(process)
         if process.status() == psutil.STATUS_ZOMBIE:  # ended, and its parent has not noticed yet
             return "lost"
     except (KeyError, ValueError, TypeError, OverflowError, psutil.Error):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from typing import Any
 import psutil
 
 from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.processes import own_mark
 
 SECONDS_BETWEEN_BEATS = 5.0
 CLOCK_JUMP = 60.0  # seconds by which the time of day may differ from the time that has passed
@@ -32,9 +31,7 @@ class Heartbeat:
         self._process = psutil.Process()
         self._state: dict[str, Any] = {
             **facts,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started": self._process.create_time(),
+            **own_mark(),
             "memory_limit": memory_limit(),
         }
         self._passed = time.monotonic() - time.time()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ import psutil
 
 from eqprop_core.files import read_json, write_text
 from eqprop_core.runs.control import take
+from eqprop_core.runs.processes import own_mark
 from eqprop_core.runs.queue import Ticket
 from eqprop_core.worker.signals import Wishes
 
@@ -24,13 +24,7 @@ SECONDS_BETWEEN_BEATS = 5.0
 def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> bool:
     """Wait until no run is ahead, keeping the run's `state` file; False if it was asked to stop before."""
     own = psutil.Process()
-    facts = {
-        **read_json(state),
-        "state": "queued",
-        "host": socket.gethostname(),
-        "pid": own.pid,
-        "process_started": own.create_time(),
-    }
+    facts = {**read_json(state), "state": "queued", **own_mark()}
     said: tuple[int, float] | None = None
     while ahead := _ahead(ticket):
         now = time.monotonic()

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import psutil
 import typer
 
-from eqprop_core.config import RunConfig
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
 from eqprop_core.runs.launcher import Start, launch
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
+from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
@@ -131,10 +131,10 @@ def resume(
         raise RunError(f"{run}: is {state} already")
     if state == "finished" and epochs is None:
         raise RunError(f"{run}: is complete; --epochs N trains N more")
-    settings = folder.config()
-    if settings is None:
+    plan = make_plan("train", {"load_path": str(folder.path)})
+    if plan.stored is None:
         raise RunError(f"{run}: has no config.toml to go on with")
-    config = RunConfig(**{**settings, **folder.amendments()})
+    config = plan.config
     launched = launch(folder, config, Start(more_epochs=epochs, now=now, on_finish=on_finish))
     tell_launch(launched)
     print(folder.path)

@@ -9,26 +9,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import typer
 
 from eqprop_core.config import RunConfig
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.processes import own_mark
 from eqprop_tui.cli import watch
 
 
 def test_a_term_signal_at_the_question_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(task="digits", archi=[64, 10, 10], lrs=[0.1, 0.1])
     run = RunFolder.create(tmp_path, config, command=["test"])
-    own = psutil.Process()
-    state = {
-        **run.identity(),
-        "host": os.uname().nodename,
-        "pid": own.pid,
-        "process_started": own.create_time(),
-    }
+    state = {**run.identity(), **own_mark()}
     run.write_state({**state, "state": "running"})
     asked: list[str] = []
 

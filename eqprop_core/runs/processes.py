@@ -1,0 +1,39 @@
+"""Which process a number means: its start since boot and the boot tell it from a later one of that number.
+
+Neither changes when the clock of the machine is set.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def own_mark() -> dict[str, Any]:
+    """What `state.json` says of the process that writes it."""
+    own = psutil.Process()
+    return {
+        "host": socket.gethostname(),
+        "boot": boot_id(),
+        "pid": own.pid,
+        "process_started": seconds_after_boot(own),
+    }
+
+
+def seconds_after_boot(process: psutil.Process) -> float:
+    """When a process was started. Raises `psutil.Error`."""
+    boot = psutil.boot_time()  # asked first: psutil reckons with the boot time that it was asked for last
+    return float(process.create_time() - boot)
+
+
+def boot_id() -> str | None:
+    """What names this boot of the machine, None where the system does not say."""
+    with suppress(OSError):
+        return BOOT_ID.read_text().strip()
+    return None

@@ -1,0 +1,82 @@
+"""What a worker says when its machine gives it trouble."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import Result
+
+from eqprop_core.learning import trainer
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.worker import heartbeat
+from eqprop_core.worker.heartbeat import Heartbeat
+
+Run = Callable[..., Result]
+SMALL = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--train-samples", "40", "--test-samples", "10", "--mbs", "40"]  # fmt: skip
+
+
+def beats(folder: Path, jump: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said of a clock that jumps."""
+    said: list[str] = []
+    heart = Heartbeat(RunFolder(folder), {}, warn=said.append)
+    now = time.time
+    monkeypatch.setattr(heartbeat.time, "time", lambda: now() + jump)
+    heart._look_at_clock()
+    heart._look_at_clock()
+    return said
+
+
+def test_a_clock_that_jumps_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (said,) = beats(tmp_path, -3600, monkeypatch)
+    assert "jumped by -3,600 s" in said
+
+
+def test_a_clock_that_drifts_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert beats(tmp_path, 5, monkeypatch) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("available", "hint"),
+    [(2**20 * 60, "--mbs"), (100, "no --mbs would fit"), (2**40, "a smaller --mbs than 40")],
+)
+def test_out_of_memory_says_how_much_there_was_and_what_would_fit(
+    error: RuntimeError,
+    available: int,
+    hint: str,
+    eqprop: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    memory = type("Memory", (), {"available": available, "total": 2**41})
+    monkeypatch.setattr("eqprop_core.worker.out_of_memory.psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr(trainer, "train_batch", fail)
+    said = eqprop("train", *SMALL, code=1).stderr
+    assert "out of memory on cpu: " in said
+    assert "needs about" in said
+    assert hint in " ".join(said.split())
+    (run,) = tmp_path.glob("results/*/*/*/*")
+    assert RunFolder(run).read_state()["state"] == "failed"
+
+
+def test_other_errors_are_not_taken_for_it(eqprop: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(trainer, "train_batch", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        eqprop("train", *SMALL)
