@@ -154,7 +154,8 @@ def _ask(requests: Any, path: Path, request: Request, settings: dict[str, Any] |
 
 def _arm(path: Path, strike: Strike) -> None:
     """Have this process end itself at a point."""
-    from eqprop_core.learning import trainer
+    from eqprop_core.learning import evaluation, trainer
+    from eqprop_core.networks.network import Network
     from eqprop_core.worker.requests import Requests
     from eqprop_core.worker.session import Session
 
@@ -193,17 +194,17 @@ def _arm(path: Path, strike: Strike) -> None:
         case "boundary":
             struck(Requests, "boundary")
         case "batch":
-            struck(trainer.Trainer, "_train_batch")
+            struck(trainer.Trainer, "_attempt")
         case "free phase":
-            struck(trainer.Running, "add")
+            struck(Network, "settle")
         case "evaluation":
-            struck(trainer, "normalize")
+            struck(evaluation, "normalize")
         case "update":
             register_optimizer_step_post_hook(lambda *_: hit())
         case "event":
             struck(Session, "emit")
         case "best model":
-            struck(checkpoint, "save_model")
+            struck(checkpoint, "packed_model")
         case "end":
             struck(Session, "finish")
         case "final checkpoint":
@@ -235,6 +236,9 @@ def _halving(hit: Callable[[], None]) -> Any:
             self.file.flush()
             hit()
             self.file.write(content[len(content) // 2 :])
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
 
     @contextmanager
     def replacing(path: Path) -> Iterator[Any]:
