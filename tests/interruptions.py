@@ -103,6 +103,7 @@ def _work(path: Path, strike: Strike | None, wishes: Sequence[Wish]) -> None:
 
 def _make_steady() -> None:
     """Take the clock out of the work."""
+    from eqprop_core import memory
     from eqprop_core.learning import trainer
     from eqprop_core.worker import requests, session
 
@@ -113,7 +114,7 @@ def _make_steady() -> None:
         *a, **{**k, "clock": lambda: SECONDS_A_LOOK * next(clock)}
     )  # type: ignore[method-assign]
     trainer.evaluation.__kwdefaults__["clock"] = lambda: SECONDS_A_LOOK * next(clock)
-    trainer.EVALUATION_VALUES = EVALUATION_VALUES
+    memory.EVALUATION_VALUES = EVALUATION_VALUES
     due = itertools.count(1)
     session.Session.checkpoint_due = lambda self: next(due) % CHECKPOINT_EVERY == 0  # type: ignore[method-assign]
     session.Session._draw_all = lambda self, of: iter(())  # type: ignore[method-assign]  # pictures take most of the time

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -16,7 +18,7 @@ from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.log import read_events
 
-ANY = {"running", "paused", "stopped", "finished"}
+ANY = {"running", "paused", "stopped", "finished", "lost"}
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
@@ -58,23 +60,33 @@ def test_the_commands_of_the_life_of_a_run_do_what_they_say(
     (life,) = (text for _, text in BLOCKS if "--detach" in text)
     lines = [shlex.split(line, comments=True)[1:] for line in life.strip().splitlines()]
     run = RunFolder(Path(eqprop(*lines[0], "--mbs", "2", "--epochs", "30").stdout.strip()))
+    before = {"pause": ALIVE, "resume": ("paused", "lost"), "stop": ("running",), "compare": ("stopped",)}
     for words in lines[1:]:
+        wait_for_state(run, before.get(words[1], ANY))
         if words[1] == "attach":
-            continue  # watches to the end; tests/runs follows one
-        wait_for_state(run, {"pause": ALIVE, "resume": ("paused", "stopped")}.get(words[1], ANY))
+            program = [sys.executable, "-m", "eqprop_tui.cli.main", *words]
+            reader = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
+            continue
         said = eqprop(*words).stdout
         if words[1] == "show":
             assert str(run.path.resolve()) in said
-        if words[1] == "stop":
-            wait_for_state(run, ("stopped",))
-    wait_for_state(run, ("running",))
-    eqprop("runs", "stop", "last")
-    wait_for_state(run, ("stopped",))
-    assert sum(record.event.kind == "run_resumed" for record in read_events(run.path / "events.jsonl")) == 1
+        if words[1] == "checkpoint":
+            wait_for(lambda: (run.path / "checkpoint.tar").exists())
+        if "--kill" in words:
+            assert summarize(run.path).state == "lost"
+            assert "its process has died" in " ".join(reader.communicate()[1].split())
+    events = [record.event.kind for record in read_events(run.path / "events.jsonl")]
+    assert {kind: events.count(kind) for kind in ("run_resumed", "gdu", "amended")} == {
+        "run_resumed": 1,
+        "gdu": 1,
+        "amended": 1,
+    }
+    assert summarize(run.path).epochs == 20
+    assert (tmp_path / "comparison.png").exists()
 
 
 def test_the_commands_that_tend_runs_are_accepted(eqprop: Callable[..., Result], tmp_path: Path) -> None:
-    (tending,) = (text for _, text in BLOCKS if "runs compare" in text)
+    (tending,) = (text for _, text in BLOCKS if "runs export" in text)
     runs = [make_run(tmp_path / "results", number=number, mbs=number + 1) for number in range(2)]
     for line in tending.strip().splitlines():
         paths = iter([str(run.path) for run in runs])
@@ -86,9 +98,14 @@ def test_the_commands_that_tend_runs_are_accepted(eqprop: Callable[..., Result],
 
 def wait_for_state(run: RunFolder, wanted: Collection[str]) -> None:
     """Wait until the run stands as wanted; a detached process is slow to begin on a busy machine."""
+    wait_for(lambda: (state := summarize(run.path).state) in wanted and state != "starting")
+
+
+def wait_for(found: Callable[[], bool]) -> None:
+    """Wait until it is so."""
     deadline = time.monotonic() + 120
-    while (state := summarize(run.path).state) not in wanted or state == "starting":
-        assert time.monotonic() < deadline, run.read_state()
+    while not found():
+        assert time.monotonic() < deadline
         os.sched_yield()
 
 

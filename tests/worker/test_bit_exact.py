@@ -114,7 +114,7 @@ POINTS: dict[str, tuple[Strike, ...]] = {
     "after the last epoch": (Strike("end", 1), Strike("final checkpoint", 1), Strike("final checkpoint", 1, after=True)),
     "by requests to stop": tuple(Strike("boundary", n, "stop") for n in (1, 5, 7)),
     "by requests to stop in the evaluation": (Strike("boundary", 9, "stop"), Strike("boundary", 2, "stop")),
-    "by TERM": (*(Strike(where, 4, "term") for where in ("free phase", "update", "batch")), Strike("evaluation", 1, "term")),
+    "by TERM": tuple(Strike(where, 4, "term") for where in ("free phase", "update", "batch", "evaluation")),
     "by TERM twice": (Strike("update", 6, "term twice"), Strike("sync", 1, "term twice")),
 }  # fmt: skip
 
