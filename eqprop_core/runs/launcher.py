@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_core.config import RunConfig
+from eqprop_core.devices import occupants
 from eqprop_core.runs.folder import CONSOLE, RunError, RunFolder
-from eqprop_core.runs.logout import outliving
+from eqprop_core.runs.logout import outliving, user
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.queue import Ticket, in_line, line_of, take_ticket
 
@@ -52,6 +53,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start | None = None) -> La
     wanted = wanted or Start()
     place, warning = choose_place(config.device, _runs_in_line)
     warnings = [warning] if warning else []
+    warnings += _others_on(place)
     lock = run.lock()
     try:
         ticket = take_ticket(line_of(place.line), run.path.resolve())
@@ -92,6 +94,19 @@ def _runs_in_line(place: Place) -> int:
         return len(in_line(line_of(place.line)))
     except OSError:
         return 0
+
+
+def _others_on(place: Place) -> list[str]:
+    """A warning for each process of another user that computes on a GPU."""
+    if place.uuid is None:
+        return []
+    own = user()
+    return [
+        f"{place.key} is in use by process {other.pid} of {other.owner or 'an unknown user'}"
+        + (f", {other.memory / 2**30:.1f} GiB" if other.memory is not None else "")
+        for other in occupants(place.uuid)
+        if other.owner != own
+    ]
 
 
 def _held(ticket: Ticket | None) -> list[int]:

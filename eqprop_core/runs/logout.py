@@ -19,8 +19,8 @@ def outliving(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     if not _ends_processes():
         return list(words), []
-    enable = f"loginctl enable-linger {_user()}"
-    if _answer("loginctl", "show-user", _user(), "--property=Linger", "--value") != "yes":
+    enable = f"loginctl enable-linger {user()}"
+    if _answer("loginctl", "show-user", user(), "--property=Linger", "--value") != "yes":
         return list(words), [
             f"this system ends your processes when you log out, this run's too; `{enable}` keeps them"
         ]
@@ -47,10 +47,11 @@ def _ends_processes() -> bool:
     )
 
 
-def _user() -> str:
+def user() -> str:
+    """The name of the person whose process this is, or the number of one without a name."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
+    except (KeyError, OSError):
         return str(os.getuid())
 
 

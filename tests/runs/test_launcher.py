@@ -16,9 +16,9 @@ import psutil
 import pytest
 from typer.testing import Result
 
-from eqprop_core.devices import Device
+from eqprop_core.devices import Device, Occupant
 from eqprop_core.problems import ConfigError
-from eqprop_core.runs import logout
+from eqprop_core.runs import launcher, logout
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
@@ -271,6 +271,16 @@ def test_a_process_sees_its_device_alone() -> None:
     with pytest.raises(ConfigError, match="no such GPU"):
         choose_place("7", lambda _: 0, GPUS)
     assert choose_place("3", lambda _: 0, GPUS[:1])[0] == Place("cpu")
+
+
+def test_processes_of_others_on_the_gpu_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [Occupant(1, "root2", 2**31), Occupant(2, logout.user(), 5), Occupant(3, None, None)]
+    monkeypatch.setattr(launcher, "occupants", lambda uuid: there if uuid == "GPU-bb" else [])
+    assert launcher._others_on(Place("cuda:1", "GPU-bb")) == [
+        "cuda:1 is in use by process 1 of root2, 2.0 GiB",
+        "cuda:1 is in use by process 3 of an unknown user",
+    ]
+    assert launcher._others_on(Place("cuda:0", "GPU-aa")) == launcher._others_on(Place("cpu")) == []
 
 
 def test_a_ticket_whose_worker_never_came_is_nobodys(tmp_path: Path) -> None:
