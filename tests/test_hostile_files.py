@@ -28,7 +28,8 @@ from hostile import (
 
 from eqprop_core.config import RunConfig, combine
 from eqprop_core.events import Warned
-from eqprop_core.learning.trainer import Trainer, TrainingError
+from eqprop_core.learning.finite import TrainingError
+from eqprop_core.learning.trainer import Trainer
 from eqprop_core.presets import PresetError, load_preset, read_preset
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.control import CONTROL, REQUESTS, take
@@ -37,8 +38,8 @@ from eqprop_core.runs.listing import list_runs, summarize
 from eqprop_core.runs.log import EventLog, follow_events, read_events
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.words import in_words
-from eqprop_core.worker import checkpoint, process
-from eqprop_tui.cli.runs import as_document, started
+from eqprop_core.worker import checkpoint, preparing, process, training
+from eqprop_tui.cli.listing import as_document, started
 
 REFUSALS = (ConfigError, RunError)  # a PresetError is a ConfigError
 CONFIG = {"task": "digits", "archi": [64, 4, 10], "lrs": [0.1, 0.1], "mmt": 0.5, "T1": 3, "T2": 2, "betas": [0.0, 0.5], "train_samples": 20, "test_samples": 10, "epochs": 2, "seed": 1}  # fmt: skip
@@ -68,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         work = process.begin(Plan(config), root=tree / "results")
         list(work.records)
         assert work.path is not None
-        ready = process.prepare(Plan(config), progress=False)
+        ready = preparing.prepare(Plan(config), progress=False)
         path = work.path / "checkpoint.tar"
         yield Place(
             tree,
@@ -180,8 +181,8 @@ def use_request(place: Place, content: bytes) -> str:
     folder = place.run.path / CONTROL
     folder.mkdir(exist_ok=True)
     (folder / "1.json").write_bytes(content)
-    taken = take(place.run)
-    assert set(taken) <= set(REQUESTS)
+    taken = take(place.run.path)
+    assert {asked.request for asked in taken} <= set(REQUESTS)
     assert list(folder.iterdir()) == []
     return "accepted" if taken else "refused: no request"
 
@@ -195,7 +196,7 @@ def use_checkpoint(place: Place, content: bytes) -> str:
     trainer = Trainer(place.plan.config, place.trainer.net, place.trainer.dataset)
     try:
         checkpoint.model_config(checkpoint.load(path), path)
-        for event in process._resume(trainer, place.plan, place.run):
+        for event in training.resume(trainer, place.plan, place.run):
             assert in_words(event).isprintable()
         if trainer.epochs - trainer.epoch < 10:
             for event, _ in zip(trainer.run(), range(12), strict=False):

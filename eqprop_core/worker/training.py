@@ -74,7 +74,7 @@ def _prepared(
         if source := run.meta().get("started_from"):
             opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
     else:
-        opening += _resume(trainer, ready, run)
+        opening += resume(trainer, plan, run)
         assert isinstance(opening[0], RunResumed)
         again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
     opening += [Warned(message=warning) for warning in ready.warnings]
@@ -145,9 +145,9 @@ def _train(
             raise RunError(out_of_memory(ready, error)) from None
 
 
-def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
+def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
     """Put a trainer where the run's latest checkpoint is; returns what there is to say of it."""
-    plan, said = ready.plan, list[Event]()
+    said: list[Event] = []
     path = run.path / names.CHECKPOINT
     try:
         content = checkpoint.load(path)
@@ -182,9 +182,9 @@ def _resume(trainer: Trainer, ready: Prepared, run: RunFolder) -> list[Event]:
         trainer.epochs = trainer.epoch + plan.more_epochs
     if trainer.epoch >= trainer.epochs and _is_finished(run, seq):
         raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
-    if changes := changed_settings(stored, ready.config):
+    if changes := changed_settings(stored, trainer.config):
         # What config.toml does not say already, since it was a flag, is written down to hold from here on.
-        flags = changed_settings({**(run.config() or {}), **run.amendments()}, ready.config)
+        flags = changed_settings({**(run.config() or {}), **run.amendments()}, trainer.config)
         if settings := {name: new for name, (_, new) in flags.items() if new is not None}:
             said.append(Amended(settings=settings))
         said.append(Warned(message=f"resumed with other settings: {in_flags(changes)}"))

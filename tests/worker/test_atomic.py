@@ -28,7 +28,7 @@ from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.settings import Plan
-from eqprop_core.worker import checkpoint, process
+from eqprop_core.worker import checkpoint, preparing, training
 from eqprop_core.worker.session import Session
 
 CALLS = ("open", "write", "fsync", "fdatasync", "ftruncate", "close", "link", "unlink", "remove", "rename", "replace", "mkdir", "symlink", "stat", "fstat", "lstat")  # fmt: skip
@@ -193,7 +193,7 @@ class Bench:
     def resumed(self) -> tuple[int, dict[str, torch.Tensor]]:
         """Epochs and weights that the run goes on from."""
         trainer = Trainer(self.plan.config, self.trainer.net, self.trainer.dataset)
-        process._resume(trainer, self.plan, self.run)
+        training.resume(trainer, self.plan, self.run)
         return trainer.epoch, {name: value.clone() for name, value in trainer.net.state_dict().items()}
 
 
@@ -202,7 +202,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     root = tmp_path_factory.mktemp("atomic")
     config = RunConfig(task="digits", archi=[64, 4, 10], lrs=[0.1, 0.1], mmt=0.5, T1=3, T2=2, betas=[0, 0.5], train_samples=20, test_samples=10, epochs=9, seed=1)  # type: ignore[call-arg, arg-type]  # fmt: skip
     plan = Plan(config)
-    ready = process.prepare(plan, progress=False)
+    ready = preparing.prepare(plan, progress=False)
     trainer = Trainer(config, ready.net, ready.dataset)
     run = RunFolder.create(root, config, command=["test"])
     trainer.epochs = 1

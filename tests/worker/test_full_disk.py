@@ -24,10 +24,11 @@ from eqprop_core.config import RunConfig
 from eqprop_core.events import Warned
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import EventLog, read_events
-from eqprop_core.worker import checkpoint, session, signals
+from eqprop_core.worker import checkpoint, session
 from eqprop_core.worker.__main__ import main as worker
 from eqprop_core.worker.session import Session
-from eqprop_core.worker.signals import StopWish
+from eqprop_core.worker.signals import Wishes
+from eqprop_tui.cli import work
 
 SMALL: dict[str, Any] = {"task": "digits", "archi": [64, 4, 10], "lrs": [0.1, 0.1], "T1": 3, "T2": 2, "betas": [0, 0.5], "train_samples": 20, "test_samples": 10, "seed": 1}  # fmt: skip
 SCRIPT = Path(__file__).parent / "on_small_disk.py"
@@ -218,7 +219,7 @@ def test_a_signal_that_stops_without_a_checkpoint_ends_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eqprop: Callable[..., Any]
 ) -> None:
     words = [part for name, value in SMALL.items() for part in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value]))]  # fmt: skip
-    monkeypatch.setattr(signals, "StopWish", lambda: StopWish(signal.SIGTERM))
+    monkeypatch.setattr(work, "Wishes", lambda: Wishes(signal.SIGTERM))
     eqprop("train", *words, code=143)
     monkeypatch.setattr(checkpoint, "write", refuse)
     said = eqprop("train", *words, code=1).stderr
