@@ -42,10 +42,19 @@ class Troubles:
         return {"told": list(self._told), "untold": list(self._untold), "first": dict(self._first)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned; from nothing where a checkpoint is older than this."""
-        self._told = list(state.get("told", []))
-        self._untold = list(state.get("untold", []))
-        self._first = dict(state.get("first", {}))
+        """Go on from what `state` returned; from nothing where a checkpoint is older than this.
+
+        Raises `ValueError` for what `state` cannot have returned.
+        """
+        told, untold, first = state.get("told", []), state.get("untold", []), state.get("first", {})
+        resting = first.get("resting") if first else []
+        if not (
+            isinstance(resting, list)
+            and all(isinstance(value, float | None) for value in resting)
+            and all(isinstance(text, str) for texts in (told, untold) for text in texts)
+        ):
+            raise ValueError("troubles must be text and numbers")
+        self._told, self._untold, self._first = list(told), list(untold), dict(first)
 
     def observe(self, seen: Observed, *, epoch: int, batch: int) -> None:
         """Judge a batch: whether the free phase settles, and whether neurons still answer to the images."""

@@ -218,7 +218,7 @@ class RunFolder:
         try:
             descriptor = locked(self.path / LOCK)
         except OSError as error:
-            raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
+            raise RunError(f"{self.path / LOCK}: cannot be written: {error.strerror or error}") from None
         if descriptor is None:
             state = self.read_state()
             pid = state.get("pid")

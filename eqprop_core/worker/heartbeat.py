@@ -20,11 +20,23 @@ CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 
 
 class Heartbeat:
-    """Owns `state.json` of a run until it is stopped; `warn` is told once if it cannot be written."""
+    """Owns `state.json` of a run until it is stopped.
 
-    def __init__(self, folder: RunFolder, facts: dict[str, Any], *, warn: Callable[[str], None]) -> None:
+    `warn` is told if the clock jumps, `note` once if the file cannot be written: what keeps it from being
+    written keeps events from being written too, and they are warned of.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        facts: dict[str, Any],
+        *,
+        warn: Callable[[str], None],
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._folder = folder
         self._warn = warn
+        self._note = note
         self._warned = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -83,7 +95,7 @@ class Heartbeat:
         except OSError as error:
             if not self._warned:
                 self._warned = True
-                self._warn(f"state.json could not be written: {error.strerror or error}")
+                self._note(f"warning: state.json could not be written: {error.strerror or error}")
 
 
 def memory_limit() -> int | None:

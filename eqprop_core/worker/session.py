@@ -98,7 +98,7 @@ class Session:
         if path is not None and folder is not None and path == folder.path:
             # An evaluation or a check inside a run leaves the run's own lock and state alone.
             self._lock = lock or folder.lock()
-            self._heartbeat = Heartbeat(folder, folder.identity(), warn=self._warn_later)
+            self._heartbeat = Heartbeat(folder, folder.identity(), warn=self._warn_later, note=self._note)
         if path is not None:
             try:
                 self._log = EventLog(path / names.EVENTS)

@@ -148,7 +148,11 @@ def test_a_checkpoint_that_failed_is_tried_again_after_a_minute(
     config = RunConfig(task="digits", archi=[64, 10], lrs=[0.1], checkpoint_every=1000)  # type: ignore[call-arg, arg-type]
     run = RunFolder.create(tmp_path, config, command=["test"])
     trainer = SimpleNamespace(
-        state=dict, epoch=0, batch=1, net=SimpleNamespace(config=config.model_part(), state_dict=dict)
+        state=dict,
+        epoch=0,
+        batch=1,
+        check_finite=lambda: None,
+        net=SimpleNamespace(config=config.model_part(), state_dict=dict),
     )
     with Session(run.path, folder=run, config=config) as open_session:
         with monkeypatch.context() as patch:
