@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 import torch
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from eqprop_core.events import Amended, Event, Record, RunResumed, Warned
 from eqprop_core.learning.finite import TrainingError
@@ -164,8 +164,7 @@ def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
         raise RunError(
             f"{path}: holds weights but no training state; it can be evaluated and checked, not resumed"
         )
-    stored = content.get("config", {})
-    stored = stored if isinstance(stored, dict) else {}
+    stored = _settings_in(content.get("config"))
     same_optimizer = stored.get("optim", plan.config.optim) == plan.config.optim
     if not same_optimizer:
         said.append(
@@ -175,7 +174,15 @@ def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
     state = checkpoint.training_state(content, trainer, path, with_optimizer=same_optimizer)
     try:
         trainer.restore(state, with_optimizer=same_optimizer)
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
         raise RunError(f"{path}: its training state is not valid ({error})") from None
     seq = int(content.get("seq", 0))
     if plan.more_epochs is not None:
@@ -189,6 +196,14 @@ def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
             said.append(Amended(settings=settings))
         said.append(Warned(message=f"resumed with other settings: {in_flags(changes)}"))
     return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
+
+
+def _settings_in(config: object) -> dict[str, JsonValue]:
+    """The settings that a checkpoint holds; none where they are not what one holds."""
+    try:
+        return TypeAdapter(dict[str, JsonValue]).validate_python(config)
+    except ValidationError:
+        return {}
 
 
 def _is_finished(run: RunFolder, seq: int) -> bool:

@@ -31,8 +31,9 @@ def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
 
 
 def say(text: str) -> None:
-    """A diagnostic line, or several."""
-    console(stderr=True).print("\n".join(map(printable, text.split("\n"))), markup=False)
+    """A diagnostic line, or several; not broken by us, so that paths and commands can be copied."""
+    lines = "\n".join(map(printable, text.split("\n")))
+    console(stderr=True).print(lines, markup=False, soft_wrap=True)
 
 
 def put_json(value: Any) -> None:

@@ -193,7 +193,7 @@ def test_a_run_outlives_its_terminal_and_is_read_and_steered_by_others(
     said = [reader.stderr.read() for reader in readers if reader.stderr is not None]
     assert [reader.wait(PATIENCE) for reader in readers] == [0, 0], said
     assert said[0] == said[1]
-    assert "set at epoch" in said[0]
+    assert f"set lr_factor 0.5, epochs {last} at epoch" in said[0]
     assert said[0].count("  test ") == int(last)  # the line of every epoch, also of those before
 
     summary = summarize(run.path)
@@ -205,7 +205,7 @@ def test_a_run_outlives_its_terminal_and_is_read_and_steered_by_others(
 def test_ctrl_c_asks_whether_to_leave_the_run_or_to_stop_it(
     environment: dict[str, str], terminals: list[Terminal], run_of: list[RunFolder], tmp_path: Path
 ) -> None:
-    question = "[d] leave it running"
+    question = "d leave it running"
     terminals.append(
         Terminal("train", "--preset", "digits-mlp-ep", "--epochs", "4000", environment=environment)
     )

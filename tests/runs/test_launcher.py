@@ -110,7 +110,7 @@ def test_a_training_that_fails_says_why_and_exits_with_1(eqprop: Run, tmp_path: 
         "--mbs",
         "2",
     ]
-    assert "finite" in eqprop("train", *words, code=1).stderr
+    assert "failed: the loss is" in eqprop("train", *words, code=1).stderr
     (folder,) = tmp_path.glob("results/*/*/*/*")
     assert summarize(folder).state == "failed"
 
