@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+import pytest
 from small_runs import make_run
 from typer.testing import Result
 
+from eqprop_core.presets import all_presets, load_preset
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.log import read_events
@@ -83,6 +85,19 @@ def test_the_commands_of_the_life_of_a_run_do_what_they_say(
     }
     assert summarize(run.path).epochs == 20
     assert (tmp_path / "comparison.png").exists()
+
+
+def test_the_commands_of_ones_own_presets_do_what_they_say(
+    eqprop: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDITOR", "sed -i s/Made/made/")
+    make_run(tmp_path / "results", number=1)
+    (own,) = (text for _, text in BLOCKS if "presets new" in text)
+    for line in own.strip().splitlines():
+        words = shlex.split(line, comments=True)[1:]
+        eqprop(*words, *(["--yes"] if words[1] == "delete" else []))
+    assert {name for name, preset in all_presets().presets.items() if not preset.shipped} == {"mine", "again"}
+    assert load_preset("mine").description.startswith("made from digits-cnn-ep")
 
 
 def test_the_commands_that_tend_runs_are_accepted(eqprop: Callable[..., Result], tmp_path: Path) -> None:
