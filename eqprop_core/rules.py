@@ -196,12 +196,22 @@ def _data_problems(config: Any) -> Iterator[Problem]:
         yield Problem(
             "device", config.device, "is not a device; auto, cpu, mps, cuda:1 and the index of a GPU are"
         )
+    if config.name is not None and not may_name(config.name):
+        yield Problem("name", config.name, NAME_RULE)
     if config.data_aug and config.task not in augmented_tasks():
         yield Problem(
             "data_aug",
             None,
             f"would mirror {config.task}; it goes with {', '.join(augmented_tasks())}",
         )
+
+
+NAME_RULE = "means something else where a run is named: not last, no / and no - at the beginning"
+
+
+def may_name(name: str) -> bool:
+    """Whether a run may have this name, so that commands which take a run find it by that."""
+    return name != "last" and "/" not in name and not name.startswith("-")
 
 
 def _count(values: Sequence[Any], what: str = "value") -> str:

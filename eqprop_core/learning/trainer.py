@@ -46,7 +46,8 @@ class Trainer:
     for `train`, `validation`, `test` (accuracies in per cent) and `loss`. `algorithm` is the one that the
     configuration names unless given. `boundary` is called after each batch, when `state()` may be saved;
     training ends there, `stopped`, if it returns True. `epochs`, `lr_factor` and `events_per_second` may be
-    changed there; `apply_rates` makes a new factor hold.
+    changed there; `apply_rates` makes a new factor hold, and `idle` counts
+    seconds that were spent waiting there.
 
     `drop` is asked between time steps: if it says True, all is as before the batch, `boundary` is called at
     once, and unless training ends there the batch begins again. `progress` is told where a batch is that
@@ -86,6 +87,7 @@ class Trainer:
         self.histories: dict[str, list[float | None]] = {name: [] for name in parts}
         self.best_accuracy: float | None = None
         self.lr_factor = 1.0
+        self.idle = 0.0
         self.events_per_second = EVENTS_PER_SECOND
         self.evaluated: dict[str, tuple[float, float]] = {}
         self.last_gdu: GduResult | None = None
@@ -115,6 +117,7 @@ class Trainer:
             "best_accuracy": self.best_accuracy,
             "epochs": self.epochs,
             "lr_factor": self.lr_factor,
+            "events_per_second": self.events_per_second,
             "troubles": self.troubles.state(),
         }
 
@@ -130,6 +133,7 @@ class Trainer:
         self.best_accuracy = state["best_accuracy"]
         self.epochs = int(state["epochs"])
         self.lr_factor = float(state.get("lr_factor", 1.0))
+        self.events_per_second = float(state.get("events_per_second", EVENTS_PER_SECOND)) or EVENTS_PER_SECOND
         self.troubles.restore(state.get("troubles", {}))
         # What the configuration says now wins over what the optimizer had when it was saved.
         decays = self.config.wds or [0.0] * len(self.rates)
@@ -156,7 +160,7 @@ class Trainer:
             yield from self._epoch()
 
     def _epoch(self) -> Iterator[Event]:
-        started = self.clock()
+        started = self.clock() - self.idle
         if self.batch == 0:
             self.running = Running(self.device)
         self.apply_rates()
@@ -195,7 +199,7 @@ class Trainer:
             loss=self.running.loss(),
             test_loss=observations.finite(test[1]),
             rates=list(rates_of(self.optimizer)),
-            seconds=self.clock() - started,
+            seconds=self.clock() - self.idle - started,
             best=best,
         )
         self.epoch, self.batch = self.epoch + 1, 0

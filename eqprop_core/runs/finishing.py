@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.files import read_json
 
 TOLD = ("name", "state", "best", "last")
 
 
-def call(command: str, run: RunFolder) -> None:
+def call(command: str, run: Path) -> None:
     """Run the shell command that was wished for at the end; how the run ended is in its environment."""
-    state = run.read_state()
+    state = read_json(run / "state.json")
     told = {
-        "EQPROP_RUN": str(run.path.resolve()),
-        **{
-            f"EQPROP_{name.upper()}": str(state.get(name) or "") for name in ("name", "state", "best", "last")
-        },
+        "EQPROP_RUN": str(run.resolve()),
+        **{f"EQPROP_{name.upper()}": str(state.get(name) or "") for name in TOLD},
     }
     try:
         done = subprocess.run(

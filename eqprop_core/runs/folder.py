@@ -226,6 +226,16 @@ class RunFolder:
             raise RunError(f"{self.path}: is in use by {owner}")
         return os.fdopen(descriptor, "r+b", buffering=0)
 
+    def is_owned(self) -> bool:
+        """Whether a process holds the lock of the run; True where that cannot be told."""
+        try:
+            descriptor = locked(self.path / LOCK, shared=True)
+        except OSError:
+            return True
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is None
+
     def read_state(self) -> dict[str, Any]:
         """What `state.json` says, text and numbers alone (and the tags); empty where it cannot be read."""
         state = read_json(self.path / STATE)

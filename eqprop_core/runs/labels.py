@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.rules import NAME_RULE, may_name
 from eqprop_core.runs.folder import META, RunError, RunFolder
 
 LONGEST_NAME = 120
@@ -43,7 +44,9 @@ def tags_of(run: RunFolder) -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Raise `ConfigError` for a name that a list could not show."""
+    """Raise `ConfigError` for a name that a list could not show, or a command not find."""
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         message = f"must be text on one line, 1 to {LONGEST_NAME} printable characters"
         raise ConfigError([Problem("name", name, message)])
+    if not may_name(name):
+        raise ConfigError([Problem("name", name, NAME_RULE)])

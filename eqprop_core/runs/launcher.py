@@ -7,12 +7,15 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import occupants
+from eqprop_core.files import open_to_append
+from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import CONSOLE, RunError, RunFolder
 from eqprop_core.runs.logout import outliving, user
 from eqprop_core.runs.places import Place, choose_place
@@ -51,24 +54,23 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start | None = None) -> La
     terminal do not reach it.
     """
     wanted = wanted or Start()
-    place, warning = choose_place(config.device, _runs_in_line)
-    warnings = [warning] if warning else []
-    warnings += _others_on(place)
+    place, warnings = find_place(config)
     lock = run.lock()
+    take(run.path)  # asked of a process that is gone; from here on, what is asked is asked of the new one
     try:
         ticket = take_ticket(line_of(place.line), run.path.resolve())
     except OSError as error:
         ticket = None
         warnings.append(f"runs cannot wait for {place.key} here ({error}); this one starts at once")
+    before = run.read_state()
     try:
         ahead = tuple(ticket.ahead()) if ticket is not None else ()
         words, said = outliving(_words(run, place, wanted, lock.fileno(), ticket))
-        before = run.read_state()
         run.write_state(
             {
                 **run.identity(),
                 **{name: before[name] for name in SUMMARY if name in before},
-                "before": before.get("state"),
+                "before": before.get("before" if before.get("state") in STARTING else "state"),
                 "state": "starting",
                 "device": place.key,
                 "heartbeat": time.time(),
@@ -78,6 +80,8 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start | None = None) -> La
     except OSError as error:
         if ticket is not None:
             ticket.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            run.write_state({**before, "state": before.get("state", "failed")})
         raise RunError(f"{run.path}: its process cannot be started: {error.strerror or error}") from None
     finally:  # the worker has its own copies
         lock.close()
@@ -86,6 +90,13 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start | None = None) -> La
     return Launched(pid, place, () if wanted.now else ahead, (*warnings, *said))
 
 
+def find_place(config: RunConfig) -> tuple[Place, list[str]]:
+    """The device for a run, and what to know of it. Raises `ConfigError`."""
+    place, warning = choose_place(config.device, _runs_in_line)
+    return place, [*([warning] if warning else []), *_others_on(place)]
+
+
+STARTING = ("starting", "queued")
 SUMMARY = ("epoch", "best", "last", "seconds_an_epoch")  # of a run that goes on, until it says so itself
 
 
@@ -115,7 +126,7 @@ def _held(ticket: Ticket | None) -> list[int]:
 
 def _words(run: RunFolder, place: Place, wanted: Start, lock: int, ticket: Ticket | None) -> list[str]:
     """The command line of the worker."""
-    words = [sys.executable, "-m", "eqprop_core.worker", str(run.path.resolve())]
+    words = [sys.executable, "-P", "-m", "eqprop_core.worker", str(run.path.resolve())]
     words += ["--device", place.key, "--lock", str(lock)]
     if place.uuid:
         words += ["--uuid", place.uuid]
@@ -136,14 +147,21 @@ def _spawn(words: list[str], console: Path, place: Place, kept: list[int]) -> in
     """Start a process with nothing of this terminal; it keeps the descriptors `kept`. Raises `OSError`."""
     for descriptor in kept:
         os.set_inheritable(descriptor, True)
-    appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    printed = open_to_append(console)
+    try:
+        return _spawn_printing(words, printed, place)
+    finally:
+        os.close(printed)
+
+
+def _spawn_printing(words: list[str], printed: int, place: Place) -> int:
     return os.posix_spawn(
         words[0],
         words,
         {**os.environ, **place.environment},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(console), appending, 0o666),
+            (os.POSIX_SPAWN_DUP2, printed, 1),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,

@@ -11,13 +11,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from eqprop_core.files import expanded
 from eqprop_core.preset_format import either
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots, text
-from eqprop_core.runs.processes import boot_id, seconds_after_boot
+from eqprop_core.runs.processes import marked
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
 NEAR_ITS_LIMIT = 0.9  # share of the memory that a run may have; a process that is refused more is killed
@@ -69,22 +67,11 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
     beat = number(state.get("heartbeat"))
     since = None if beat is None else (time.time() if now is None else now) - beat
     silent = since is None or not -STALE_SECONDS <= since <= STALE_SECONDS  # a clock may have jumped
-    if said == "starting":  # its process has not come to write for itself yet
+    if said == "starting" and state.get("pid") is None:  # its process has not come to write for itself yet
         return "lost" if silent else said
     if state.get("host") != socket.gethostname():
         return "unreachable" if silent else said
-    if state.get("boot") is not None and state["boot"] != boot_id():
-        return "lost"
-    try:
-        process = psutil.Process(int(state["pid"]))
-        started = seconds_after_boot(process)
-        if process.status() == psutil.STATUS_ZOMBIE:  # ended, and its parent has not noticed yet
-            return "lost"
-    except (KeyError, ValueError, TypeError, OverflowError, psutil.Error):
-        return "lost"
-    recorded = number(state.get("process_started"))
-    same = recorded is not None and abs(started - recorded) < 1.0
-    return said if same else "lost"
+    return said if marked(state) is not None else "lost"
 
 
 def why_lost(state: dict[str, Any]) -> str | None:
@@ -105,6 +92,8 @@ def number(value: object) -> float | None:
 def summarize(path: Path) -> RunSummary:
     """The summary of the run at `path`, from `state.json` alone; what cannot be read is unknown."""
     state = RunFolder(path).read_state()
+    if state.get("state") == "starting" and not RunFolder(path).is_owned():
+        state["heartbeat"] = None  # its process has ended before it could say anything
 
     def words(key: str) -> str | None:
         return text(state.get(key))
@@ -136,10 +125,6 @@ def summarize(path: Path) -> RunSummary:
         samples_per_s=figure("samples_per_s"),
         reason=why_lost(state) if stands == "lost" else None,
     )
-
-
-def _words(value: object) -> str | None:
-    return value if isinstance(value, str) and value.isprintable() else None
 
 
 def matching(

@@ -6,6 +6,7 @@ Neither changes when the clock of the machine is set.
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import psutil
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SAME_START = 1.0  # seconds within which two reckonings of one start lie
 
 
 def own_mark() -> dict[str, Any]:
@@ -37,3 +39,17 @@ def boot_id() -> str | None:
     with suppress(OSError):
         return BOOT_ID.read_text().strip()
     return None
+
+
+def marked(state: Mapping[str, Any]) -> psutil.Process | None:
+    """The process of this host and boot that a state is marked with, None where it is gone."""
+    if state.get("host") != socket.gethostname() or state.get("boot") not in (None, boot_id()):
+        return None
+    try:
+        process = psutil.Process(int(state["pid"]))
+        same = abs(seconds_after_boot(process) - float(state["process_started"])) < SAME_START
+        if not same or process.status() == psutil.STATUS_ZOMBIE:  # its parent has not noticed the end yet
+            return None
+    except (KeyError, ValueError, TypeError, OverflowError, psutil.Error):
+        return None
+    return process

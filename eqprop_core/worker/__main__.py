@@ -11,11 +11,12 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import IO
 
 from eqprop_core.files import inherited
 from eqprop_core.runs.queue import Ticket, given_ticket
 from eqprop_core.worker.signals import Wishes, heard
-from eqprop_core.worker.waiting import wait_for_turn
+from eqprop_core.worker.waiting import mark_stopped, sign, wait_for_turn
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,20 +39,41 @@ def main(arguments: list[str]) -> int:
     """Train the run that the arguments name; returns the exit status."""
     words = parser().parse_args(arguments)
     wishes = Wishes()
-    lock = inherited(words.lock, words.run / "lock")
+    descriptor = inherited(words.lock, words.run / "lock")
+    lock = None if descriptor is None else os.fdopen(descriptor, "r+b", buffering=0)
     ticket: Ticket | None = None
     with heard(wishes):
         if words.ticket is not None:
             ticket = given_ticket(words.ticket, words.ticket_lock, words.run)
-            if not words.now and not wait_for_turn(words.run, words.run / "state.json", ticket, wishes):
-                return 128 + wishes.stop if wishes.stop is not None else 0
-        from eqprop_core.worker.owner import own  # what takes memory: only once it is this run's turn
-
         try:
-            return own(words, wishes, None if lock is None else os.fdopen(lock, "r+b", buffering=0))
+            status = _wait_and_own(words, wishes, lock, ticket)
         finally:
+            if lock is not None:
+                lock.close()
             if ticket is not None:
                 ticket.give_back()
+        if words.on_finish:  # it may start another run on the same device
+            from eqprop_core.runs.finishing import call
+
+            call(words.on_finish, words.run)
+    return status
+
+
+def _wait_and_own(
+    words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, ticket: Ticket | None
+) -> int:
+    state = words.run / "state.json"
+    if lock is not None:
+        sign(state)
+    try:
+        if ticket is not None and not words.now and not wait_for_turn(words.run, state, ticket, wishes):
+            return 128 + wishes.stop if wishes.stop is not None else 0
+        from eqprop_core.worker.owner import own  # what takes memory: only once it is this run's turn
+
+        return own(words, wishes, lock)
+    except KeyboardInterrupt:  # asked twice to stop, before there was anything to save
+        mark_stopped(state)
+        return 128 + (wishes.stop or 2)
 
 
 if __name__ == "__main__":

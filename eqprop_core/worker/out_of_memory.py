@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TypeVar
+
 import psutil
 import torch
 
 from eqprop_core.memory import fitting_mbs, memory_need
+from eqprop_core.runs.folder import RunError
 from eqprop_core.worker.preparing import Prepared
+
+T = TypeVar("T")
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -17,7 +23,17 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def out_of_memory(ready: Prepared, error: RuntimeError) -> str:
+def memory_told(ready: Prepared, work: Iterator[T]) -> Iterator[T]:
+    """The same work; memory that is not enough is a `RunError` in words."""
+    try:
+        yield from work
+    except RuntimeError as error:
+        if isinstance(error, RunError) or not is_out_of_memory(error):
+            raise
+        raise RunError(out_of_memory(ready)) from None
+
+
+def out_of_memory(ready: Prepared) -> str:
     """A message for the person whose training did not fit."""
     config, device = ready.config, ready.device
     if device.type == "cuda":

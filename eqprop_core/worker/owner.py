@@ -8,9 +8,8 @@ import sys
 from typing import IO
 
 from eqprop_core.catalogue import DataError
-from eqprop_core.events import Warned
+from eqprop_core.events import RunFinished, Warned
 from eqprop_core.problems import ConfigError, printable
-from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.settings import make_plan
@@ -26,10 +25,14 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> in
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1  # its state is the owner's to write
-    status = _train(run, words, wishes, lock)
-    if words.on_finish:
-        call(words.on_finish, run)
-    return status
+    try:
+        return _train(run, words, wishes, lock)
+    except Exception as error:
+        if run.read_state().get("state") != "failed":
+            run.fail(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        lock.close()
 
 
 def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[bytes]) -> int:
@@ -45,8 +48,9 @@ def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[b
         from eqprop_core.worker import process  # torch: it sees what the environment says now
 
         work = process.begin(plan, run=run, wishes=wishes, place=place, lock=lock)
-        unsaved = False
+        unsaved = finished = False
         for record in work.records:
+            finished |= isinstance(record.event, RunFinished)
             if record.event.kind == "run_failed":
                 print(in_words(record.event), file=sys.stderr)
             unsaved |= isinstance(record.event, Warned) and record.event.message.startswith(NOT_SAVED)
@@ -55,8 +59,6 @@ def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[b
             run.fail(str(error))
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        return 128 + (wishes.stop or 2)
     if unsaved:
         return 1
-    return 0 if wishes.stop is None else 128 + wishes.stop
+    return 0 if finished or wishes.stop is None else 128 + wishes.stop

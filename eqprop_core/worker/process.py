@@ -26,6 +26,7 @@ from eqprop_core.runs import folder as names
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan
+from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, new_folder, prepare, started
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
@@ -60,7 +61,7 @@ def begin(
         path = folder.path
     session = Session(path, folder=folder, config=ready.config)
     records = _evaluate(ready, session) if ready.config.todo == "evaluate" else _gducheck(ready, session)
-    return Work(path, records)
+    return Work(path, memory_told(ready, records))
 
 
 def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:

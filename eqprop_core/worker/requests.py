@@ -8,6 +8,7 @@ is asked for twice. Signals are granted in the same place.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 
@@ -50,7 +51,6 @@ class Requests:
         self._thread = threading.Thread(target=self._look, name="requests", daemon=True)
 
     def __enter__(self) -> None:
-        take(self._run.path)  # asked of a process that is gone: nobody waits for it any more
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
@@ -82,8 +82,10 @@ class Requests:
                 return True
             if not self._paused:
                 return False
+            waited = time.monotonic()
             self._arrived.wait(SECONDS_BETWEEN_LOOKS)
             self._arrived.clear()
+            self._trainer.idle += time.monotonic() - waited
 
     def change_again(self) -> None:
         """Make the changes that belong before the batch that comes next."""
@@ -141,7 +143,7 @@ class Requests:
         while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
             for asked in take(self._run.path):
                 self._tell(ControlReceived(request=asked.request))
-                if asked.request in ("stop", "pause") and asked in self._waiting:
+                if asked.request in ("stop", "pause") and asked in tuple(self._waiting):
                     self._impatient.set()
                 else:
                     self._waiting.append(asked)

@@ -54,7 +54,8 @@ class Session:
     """Writes into `path` (None: nowhere) of the run `folder`; `epochs` is how many are planned.
 
     `expected_accuracy` is a published figure in per cent, drawn as a line; `numerics` go into checkpoints;
-    `lock` is the run's, where this process holds it already.
+    `lock` is the run's, where this process holds it already; `summary` is what a list of runs shows of how
+    far it has come.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Session:
         expected_accuracy: float | None = None,
         numerics: Mapping[str, str | int] | None = None,
         lock: IO[bytes] | None = None,
+        summary: Mapping[str, float | int | None] | None = None,
     ) -> None:
         self.path = path
         self.folder = folder
@@ -74,6 +76,7 @@ class Session:
         self.epochs = epochs
         self.expected_accuracy = expected_accuracy
         self.numerics = dict(numerics or {})
+        self.summary = dict(summary or {})
         self._begun = time.monotonic()
         self._drawing = 0.0  # seconds, in all
         self._last_drawing = SECONDS_TO_DRAW
@@ -118,7 +121,7 @@ class Session:
 
     def __enter__(self) -> Self:
         if self._heartbeat is not None:
-            self._heartbeat.start(state="running", epochs=self.epochs)
+            self._heartbeat.start(state="running", epochs=self.epochs, **self.summary)
         return self
 
     def __exit__(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -14,12 +14,14 @@ from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.problems import shown
 from eqprop_core.runs import folder as names
+from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.listing import number
 from eqprop_core.runs.log import last_seq, read_events
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan, changed_settings, in_flags
 from eqprop_core.worker import checkpoint
-from eqprop_core.worker.out_of_memory import is_out_of_memory, out_of_memory
+from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
 from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
@@ -36,8 +38,9 @@ def begin_training(
 ) -> Work:
     """Prepare a training and put it where the run's latest checkpoint is, if it has one."""
     run = made or plan.stored
-    if run is not None:
-        lock = lock or run.lock()  # nobody else writes from here on
+    if run is not None and lock is None:
+        lock = run.lock()  # nobody else writes from here on
+        take(run.path)  # asked of a process that is gone: nobody waits for it any more
     try:
         return _prepared(plan, root, run, wishes, place, lock)
     except BaseException:
@@ -70,6 +73,9 @@ def _prepared(
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
             again = changes_after(run, 0)
             trainer.epochs = int((run.config() or {}).get("epochs", trainer.epochs))  # as when it began
+            if plan.more_epochs is not None:
+                trainer.epochs = plan.more_epochs
+            opening += _amended(trainer, plan, run, {**(run.config() or {}), **run.amendments()})
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
         if source := run.meta().get("started_from"):
             opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
@@ -87,6 +93,12 @@ def _prepared(
         numerics=facts_of(ready.device),
         expected_accuracy=run.expected_accuracy(),
         lock=lock,
+        summary={
+            "epoch": trainer.epoch,
+            "best": trainer.best_accuracy,
+            "last": next(reversed(trainer.histories["test"]), None),
+            "seconds_an_epoch": number(run.read_state().get("seconds_an_epoch")),
+        },
     )
     requests = Requests(run, session, trainer, wishes, again)
     trainer.boundary = requests.boundary
@@ -132,17 +144,13 @@ def _train(
             yield session.emit(event)
         requests.change_again()
         try:
-            for event in trainer.run():
+            for event in memory_told(ready, trainer.run()):
                 yield session.emit(event)
                 yield from session.after(event, trainer)
                 yield from session.untold()
             yield from session.stop(trainer) if trainer.stopped else session.finish(trainer)
         except TrainingError as error:
             raise RunError(str(error)) from None
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RunError(out_of_memory(ready, error)) from None
 
 
 def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
@@ -189,13 +197,24 @@ def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
         trainer.epochs = trainer.epoch + plan.more_epochs
     if trainer.epoch >= trainer.epochs and _is_finished(run, seq):
         raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
-    if changes := changed_settings(stored, trainer.config):
+    said += _amended(trainer, plan, run, stored)
+    return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
+
+
+def _amended(trainer: Trainer, plan: Plan, run: RunFolder, had: Mapping[str, Any]) -> list[Event]:
+    """What there is to write down of settings, and of epochs, that are not those that the run `had`."""
+    said: list[Event] = []
+    if changes := changed_settings(had, trainer.config):
         # What config.toml does not say already, since it was a flag, is written down to hold from here on.
         flags = changed_settings({**(run.config() or {}), **run.amendments()}, trainer.config)
         if settings := {name: new for name, (_, new) in flags.items() if new is not None}:
             said.append(Amended(settings=settings))
         said.append(Warned(message=f"resumed with other settings: {in_flags(changes)}"))
-    return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
+    if plan.more_epochs is not None:
+        said.append(
+            Amended(settings={"epochs": trainer.epochs}, epoch=trainer.epoch + 1, batch=trainer.batch)
+        )
+    return said
 
 
 def _settings_in(config: object) -> dict[str, JsonValue]:

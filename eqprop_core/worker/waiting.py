@@ -30,15 +30,31 @@ def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> boo
         now = time.monotonic()
         if said is None or said[0] != ahead or now - said[1] >= SECONDS_BETWEEN_BEATS:
             said = (ahead, now)
+            labels = read_json(run / "meta.json")  # a person may have given the run another name
+            facts.update({name: labels[name] for name in ("name", "tags") if name in labels})
             _write(
                 state, {**facts, "ahead": ahead, "heartbeat": time.time(), "memory": own.memory_info().rss}
             )
         if wishes.stop is not None or any(asked.request == "stop" for asked in take(run)):
-            _write(state, {**facts, "state": "stopped", "heartbeat": time.time()})
+            mark_stopped(state)
             return False
         time.sleep(SECONDS_BETWEEN_LOOKS)
     _write(state, {**facts, "state": "starting", "heartbeat": time.time()})
     return True
+
+
+def sign(state: Path) -> None:
+    """Say in the run's `state` file which process owns it from now on."""
+    if facts := read_json(state):
+        _write(state, {**facts, **own_mark(), "heartbeat": time.time()})
+
+
+def mark_stopped(state: Path) -> None:
+    """Say that the run was stopped before it began; one that was complete before still is."""
+    facts = read_json(state)
+    if facts.get("state") in ("starting", "queued"):
+        how = "finished" if facts.get("before") == "finished" else "stopped"
+        _write(state, {**facts, "state": how, "heartbeat": time.time()})
 
 
 def _ahead(ticket: Ticket) -> int:

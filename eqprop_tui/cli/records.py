@@ -143,7 +143,7 @@ def delete(
         for path, folder in folders.items():
             summary = summarize(folder.path)
             _refuse_what_is_no_run(folder)
-            if summary.state in ALIVE:
+            if summary.state in (*ALIVE, "unreachable"):
                 raise RunError(f"{folder.path}: is {summary.state}; stop it first")
             owned.enter_context(folder.lock())
             report.say(f"{summary.id:<8}  {summary.state:<8}  {summary.name}  {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
 from eqprop_core.runs.launcher import Start, launch
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
+from eqprop_core.runs.processes import marked
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
@@ -118,7 +118,8 @@ def resume(
     ] = None,
     now: Annotated[bool, typer.Option("--now", help="do not wait for other runs on its device")] = False,
     on_finish: Annotated[
-        str | None, typer.Option("--on-finish", metavar="COMMAND", help="shell command for when it has ended")
+        str | None,
+        typer.Option("--on-finish", metavar="COMMAND", help="shell command for its end"),
     ] = None,
 ) -> None:
     """Go on with a run: one that is paused, stopped, failed or lost."""
@@ -137,6 +138,7 @@ def resume(
     config = plan.config
     launched = launch(folder, config, Start(more_epochs=epochs, now=now, on_finish=on_finish))
     tell_launch(launched)
+    report.say(f"watch it: eqprop runs attach {run}")
     print(folder.path)
 
 
@@ -160,10 +162,14 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
     )
     for record in answers:
         if record.event.kind == "control_received":
-            when = "at once, dropping the batch" if times > 1 else "after the batch"
+            when = "after the batch"
+            if times > 1:
+                when = "at once, dropping the batch"
+            elif state == "paused":
+                when = "at once"
             report.say(f"{request}: received, takes effect {when}")
             return
-    if request == "stop" and summarize(folder.path).state == "stopped":
+    if request == "stop" and not alive(folder):
         report.say("stopped")
         return
     raise RunError(f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s")
@@ -175,10 +181,10 @@ def end(folder: RunFolder, wanted: str, *, kill: bool) -> None:
     standing = summarize(folder.path).state
     if standing not in ALIVE or standing == "starting":
         raise RunError(f"{wanted}: is {standing}; there is no process to end")
+    process = marked(state)
+    if process is None:
+        raise RunError(f"{wanted}: its process is on {state.get('host')}, and signals do not reach there")
     try:
-        process = psutil.Process(int(state["pid"]))
-        if state.get("host") != socket.gethostname():
-            raise RunError(f"{wanted}: its process is on {state.get('host')}, and signals do not reach there")
         (process.kill if kill else process.terminate)()
         process.wait(SECONDS_TO_END)
     except psutil.TimeoutExpired:
@@ -186,5 +192,5 @@ def end(folder: RunFolder, wanted: str, *, kill: bool) -> None:
     except psutil.NoSuchProcess:
         pass
     except psutil.AccessDenied:
-        raise RunError(f"{wanted}: process {state['pid']} belongs to another user") from None
+        raise RunError(f"{wanted}: process {process.pid} belongs to another user") from None
     report.say(f"{'killed' if kill else 'terminated'}; {summarize(folder.path).state}")

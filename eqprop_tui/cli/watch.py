@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,15 +13,19 @@ from types import FrameType
 import psutil
 import typer
 
+from eqprop_core.files import open_to_read
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import CONSOLE, EVENTS, RunError, RunFolder
 from eqprop_core.runs.launcher import Launched
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.log import follow_events
+from eqprop_core.runs.processes import marked
+from eqprop_core.runs.words import NOT_SAVED
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
 
 CHOICES = "d leave it running · s stop after this batch · k kill · Enter go on watching"
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")  # how a line of the console log begins
 
 
 class Terminated(Exception):  # noqa: N818  a wish, not an error
@@ -53,6 +58,7 @@ def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
     """
     outcome = Outcome()
     asked: int | None = None
+    killed = False
     while True:
         epochs = summarize(folder.path).epochs or 0
         records = follow_events(folder.path / EVENTS, after=outcome.seq or after, ended=_ended(folder))
@@ -71,11 +77,11 @@ def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
             leave(folder)
             raise typer.Exit(130)
         if choice == "k":
-            kill(folder)
+            killed = kill(folder)
         if choice == "s":
             asked = signal.SIGINT
             stop(folder)
-    _tell_end(folder, outcome, asked)
+    _tell_end(folder, outcome, asked, killed)
     return outcome
 
 
@@ -86,12 +92,17 @@ def stop(folder: RunFolder) -> None:
     report.say("stopping after this batch; Ctrl-C again drops it")
 
 
-def kill(folder: RunFolder) -> None:
-    """Kill the run's process; what is not in a checkpoint is lost."""
+def kill(folder: RunFolder) -> bool:
+    """Kill the run's process; what is not in a checkpoint is lost. Whether there was one to kill."""
+    process = marked(folder.read_state())
     try:
-        psutil.Process(int(folder.read_state()["pid"])).kill()
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        report.say("there is no process to kill yet, or none that can be killed from here")
+        if process is not None:
+            process.kill()
+            return True
+    except psutil.Error as error:
+        report.say(str(error))
+    report.say("there is no process to kill yet, or none that can be killed from here")
+    return False
 
 
 def leave(folder: RunFolder) -> None:
@@ -101,15 +112,18 @@ def leave(folder: RunFolder) -> None:
 
 def _ask() -> str:
     """What to do with a run that is being watched; a second Ctrl-C leaves it running."""
-    try:
-        report.say(CHOICES)
-        answer: str = typer.prompt("", default="", show_default=False, prompt_suffix="> ", err=True)
-    except (KeyboardInterrupt, EOFError, typer.Abort):
-        return "d"
-    return answer.strip().lower()[:1]
+    while True:
+        try:
+            report.say(CHOICES)
+            answer: str = typer.prompt("", default="", show_default=False, prompt_suffix="> ", err=True)
+        except (KeyboardInterrupt, EOFError, typer.Abort):
+            return "d"
+        choice = answer.strip().lower()[:1]
+        if choice in ("", "d", "s", "k"):
+            return choice
 
 
-def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None) -> None:
+def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bool) -> None:
     """Say how the run ended, unless it is complete; exits with its status."""
     summary = summarize(folder.path)
     if outcome.finished is not None and summary.state == "finished":
@@ -120,20 +134,24 @@ def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None) -> None:
     message = folder.read_state().get("message")
     if summary.state == "failed" or message:
         raise RunError(str(message or outcome.failure or "failed"))
+    hint = f"go on with: eqprop runs resume {folder.path}"
+    if killed:
+        report.say(f"killed; what came after the last checkpoint is lost; {hint}")
+        raise typer.Exit(128 + signal.SIGKILL)
     said = _last_words(folder)
-    raise RunError(
-        f"{folder.path}: its process has died{': ' + said if said else ''}; "
-        f"go on with: eqprop runs resume {folder.path}"
-    )
+    raise RunError(f"{folder.path}: its process has died{': ' + said if said else ''}; {hint}")
 
 
 def _last_words(folder: RunFolder) -> str:
-    """The last line that the run's process printed."""
+    """The last line that the run's process printed and that is not about what it was doing."""
     try:
-        lines = (folder.path / CONSOLE).read_text(encoding="utf-8", errors="replace")[-2000:].splitlines()
+        with open_to_read(folder.path / CONSOLE) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4000))
+            lines = file.read(4000).decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    lines = [line.strip() for line in lines if NOT_SAVED in line or not LOGGED.match(line)]
+    return next((line for line in reversed(lines) if line), "")
 
 
 def _ended(folder: RunFolder) -> Callable[[], bool]:

@@ -20,7 +20,8 @@ from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import EVENTS, RunError, RunFolder, results_root
-from eqprop_core.runs.launcher import Start, launch
+from eqprop_core.runs.labels import relabel
+from eqprop_core.runs.launcher import Start, find_place, launch
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
@@ -80,13 +81,14 @@ def train(
         typer.Option(
             "--on-finish",
             metavar="COMMAND",
-            help="shell command for when the run has ended; EQPROP_RUN, EQPROP_STATE, EQPROP_BEST tell how",
+            help="shell command for the end of this process; EQPROP_RUN, EQPROP_STATE, EQPROP_BEST tell how",
             rich_help_panel=PROCESS,
         ),
     ] = None,
 ) -> None:
     """Train a network in a process of its own that outlives this terminal, and watch it."""
     plan = _plan("train", preset, flags)
+    check_sizes(plan.config)
     plan = replace(plan, labels={**plan.labels, **labels_of(tag, note)})
     here = foreground or plan.config.save is False
     if detach and here:
@@ -154,11 +156,12 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
             raise RunError(f"{run.path}: is complete; --epochs N trains N more")
         changes = changed_settings({**(run.config() or {}), **run.amendments()}, config)
         if name := changes.pop("name", None):
-            run.relabel(name=name[1])
+            relabel(run, name=name[1])
         wanted = replace(
             wanted, more_epochs=plan.more_epochs, changes={name: new for name, (_, new) in changes.items()}
         )
     else:
+        find_place(config)  # a device that is refused leaves no folder behind
         if config.seed is None:
             config = config.changed(seed=secrets.randbelow(2**31))
         run = RunFolder.create(
@@ -178,10 +181,16 @@ def fetch_if_absent(config: RunConfig) -> None:
     Raises `DataError` where it cannot be fetched, `ConfigError` where it has fewer images than asked for.
     """
     root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    data = catalogue.status(config.task, root)
-    if data.state in ("absent", "damaged"):
+    if catalogue.status(config.task, root).state in ("absent", "damaged"):
         data_sets.fetch_now(config.task, root)
-        data = catalogue.status(config.task, root)
+        check_sizes(config)
+
+
+def check_sizes(config: RunConfig) -> None:
+    """Raise `ConfigError` where the data set is here and has fewer images than asked for."""
+    data = catalogue.status(
+        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
+    )
     for name, size in (("train_samples", data.train_size), ("test_samples", data.test_size)):
         wanted = getattr(config, name)
         if wanted is not None and size is not None and wanted > size:
@@ -199,11 +208,11 @@ def carry_out(
         report.dry_run(plan.config, more_epochs=plan.more_epochs)
         return None
     wishes = Wishes()
-    with tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
+    with nullcontext() if keep else tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
         with heard(wishes) if plan.config.todo == "train" else nullcontext():
             from eqprop_core.worker import process  # torch: only once there is something to do
 
-            work = process.begin(plan, root=None if keep else Path(temporary), wishes=wishes)
+            work = process.begin(plan, root=Path(temporary) if temporary else None, wishes=wishes)
             resumable = plan.config.todo == "train" and keep and work.path is not None
             hint = f"; go on with: eqprop train --load-path {work.path}" if resumable else ""
             try:
@@ -213,7 +222,7 @@ def carry_out(
                 raise typer.Exit(128 + (wishes.stop or signal.SIGINT)) from None
             finally:
                 if on_finish and work.path is not None:
-                    call(on_finish, RunFolder(work.path))
+                    call(on_finish, work.path)
         if wishes.stop is not None and outcome.finished is None:
             report.say(f"stopped{hint}")
             fail_if_unsaved(outcome)

@@ -253,7 +253,9 @@ def test_none_is_deleted_if_one_is_in_use_or_unknown(eqprop: Run, two: tuple[Run
         eqprop("runs", "delete", "first", "second", "--yes", code=1)
     eqprop("runs", "delete", "first", "nonsense", "--yes", code=1)
     two[1].write_state({**two[1].read_state(), "state": "starting", "heartbeat": time.time()})
-    assert "is starting; stop it first" in eqprop("runs", "delete", "first", "second", "--yes", code=1).stderr
+    with two[1].lock():
+        said = eqprop("runs", "delete", "first", "second", "--yes", code=1).stderr
+    assert "is starting; stop it first" in said
     assert all(run.path.exists() for run in two)
 
 

@@ -244,7 +244,7 @@ def test_the_references_checkpoint_is_evaluated_and_trained_on_with_its_network_
         (["--load-path", "file"], 1, "no such folder"),
         (["--task", "imagefolder", "--data-dir", "none"], 1, "none/train"),
         (["--device", "quantum"], 2, "--device quantum"),
-        (["--train-samples", "99999"], 1, "--train-samples 99999"),
+        (["--train-samples", "99999"], 2, "--train-samples 99999"),
         (["--val-split", "0.001"], 1, "--val-split"),
         (["--results", "file/in/it"], 1, "--results file/in/it: cannot make a run there"),
     ],

@@ -102,10 +102,9 @@ def test_checkpoints_stay_where_there_is_no_model_to_evaluate(run: RunFolder) ->
     [
         {"state": "running", "host": "elsewhere"},
         {"state": "running", "host": "elsewhere", "heartbeat": 0},
-        {"state": "starting"},
         {"state": "odd"},
     ],
-    ids=["running", "unreachable", "starting", "unknown"],
+    ids=["running", "unreachable", "unknown"],
 )
 def test_nothing_is_removed_of_a_run_that_a_process_may_own(state: dict[str, Any], tmp_path: Path) -> None:
     run = make_run(tmp_path, state={"heartbeat": time.time(), **state})

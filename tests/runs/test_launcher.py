@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from typer.testing import Result
 from eqprop_core.devices import Device, Occupant
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs import launcher, logout
+from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
@@ -88,7 +90,7 @@ def test_a_training_is_watched_to_its_end_in_a_process_of_its_own(eqprop: Run, t
         eqprop("train", "--load-path", folder, "--epochs", "1", "--lrs", "0.05", "0.05", "--json").stdout
     )
     assert [event["epoch"] for event in again["epochs"]] == [3]
-    assert RunFolder(folder).amendments() == {"lrs": [0.05, 0.05]}
+    assert RunFolder(folder).amendments() == {"lrs": [0.05, 0.05], "epochs": 3}
     assert "is complete" in eqprop("train", "--load-path", folder, code=1).stderr
     assert summarize(folder).state == "finished"
 
@@ -115,7 +117,7 @@ def test_a_training_that_fails_says_why_and_exits_with_1(eqprop: Run, tmp_path: 
     assert summarize(folder).state == "failed"
 
 
-@pytest.mark.parametrize("words", [["--tag", "a\nb"], ["--note", ""], ["--detach", "--foreground"], ["--detach", "--no-save"]])  # fmt: skip
+@pytest.mark.parametrize("words", [["--tag", "a\nb"], ["--note", ""], ["--detach", "--foreground"], ["--detach", "--no-save"], ["--name", "last"], ["--name", "a/b"], ["--name=-x"], ["--train-samples", "9999", "--dry-run"]])  # fmt: skip
 def test_what_cannot_be_is_refused(words: list[str], eqprop: Run, tmp_path: Path) -> None:
     eqprop("train", *SMALL, *words, code=2)
     assert not (tmp_path / "results").exists()
@@ -162,6 +164,90 @@ def test_a_command_is_run_when_the_run_has_ended(eqprop: Run, tmp_path: Path) ->
     assert "ended with status 3" in (run / "console.log").read_text()
     eqprop("train", *SMALL, "--name", "n", "--on-finish", command)
     assert len((tmp_path / "told").read_text().splitlines()) == 2
+
+
+def test_a_run_that_goes_on_shows_how_far_it_had_come(eqprop: Run) -> None:
+    run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    until_epoch(run, 1)
+    eqprop("runs", "stop", run)
+    stopped = stands(run, "stopped")
+    eqprop("runs", "resume", run)
+    resumed = stands(run, "running")
+    told = ("epoch", "best", "last", "seconds_an_epoch")
+    assert {name: resumed[name] for name in told} == {name: stopped[name] for name in told}
+
+
+@pytest.mark.usefixtures("apart")
+def test_epochs_that_were_added_are_not_forgotten_when_the_process_dies(eqprop: Run) -> None:
+    run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    until_epoch(run, 1)
+    eqprop("runs", "stop", run)
+    stands(run, "stopped")
+    eqprop("train", "--load-path", run, "--epochs", "500", "--detach")
+    planned = stands(run, "running")["epochs"]
+    assert planned > 500
+    eqprop("runs", "stop", run, "--kill")
+    eqprop("runs", "resume", run)
+    while stands(run, "running", "starting")["epochs"] != planned:
+        os.sched_yield()
+
+
+def test_a_stop_that_is_asked_while_the_process_begins_is_heard(eqprop: Run) -> None:
+    run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    ask(run, "stop")
+    stands(run, "stopped")
+    assert summarize(run).epoch == 0
+
+
+def test_a_run_that_was_complete_still_is_when_more_of_it_is_stopped_in_line(eqprop: Run) -> None:
+    complete = Path(eqprop("train", *SMALL, "--detach").stdout.strip())
+    stands(complete, "finished")
+    first = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    stands(first, "running")
+    eqprop("runs", "resume", complete, "--epochs", "5")
+    stands(complete, "queued")
+    eqprop("runs", "stop", complete)
+    stands(complete, "finished")
+
+
+def test_a_command_at_the_end_can_train_on_the_same_device(eqprop: Run, tmp_path: Path) -> None:
+    words = " ".join(["train", *SMALL, "--name", "second"])
+    command = f"env -u EQPROP_FOREGROUND {sys.executable} -m eqprop_tui.cli.main {words}"
+    run = Path(eqprop("train", *SMALL, "--detach", "--on-finish", command).stdout.strip())
+    stands(run, "finished")
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(RunFolder(run).read_state()["pid"]).wait(120)
+    assert [summary.state for summary in list_runs([tmp_path / "results"])] == ["finished"] * 2
+
+
+def test_files_of_the_folder_where_a_run_is_started_are_not_taken_for_modules(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "random.py").write_text("raise SystemExit('not this one')")
+    stands(Path(eqprop("train", *SMALL, "--detach").stdout.strip()), "finished")
+
+
+def test_a_device_that_is_refused_leaves_no_folder(eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", *SMALL, "--device", "mps", "--detach", code=2)
+    assert not (tmp_path / "results").exists()
+
+
+def until_epoch(run: Path, epoch: int) -> None:
+    """Wait until a run has finished an epoch."""
+    while summarize(run).epoch < epoch:
+        assert summarize(run).state in ALIVE, (run / "console.log").read_text()
+        os.sched_yield()
+
+
+def test_a_run_whose_process_ended_before_it_could_say_anything_is_lost(eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", *SMALL)
+    (folder,) = tmp_path.glob("results/*/*/*/*")
+    run = RunFolder(folder)
+    run.write_state({**run.read_state(), "state": "starting", "pid": None, "heartbeat": time.time()})
+    assert summarize(folder).state == "lost"
+    with run.lock():
+        assert summarize(folder).state == "starting"
 
 
 def worker(run: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
