@@ -20,7 +20,8 @@ class Series:
     """A named curve through the points (x, y), in their order.
 
     None and NaN are gaps. A series without a name is not in the legend. `colour` counts from 1; `marker` (one
-    character, or none) stands at the last point and in the legend, and draws the curve in ASCII. ValueError where x and y are of different lengths.
+    character, or none) stands at the last point and in the legend, and draws the curve in ASCII. ValueError
+    where x and y are of different lengths.
     """
 
     name: str

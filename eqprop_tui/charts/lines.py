@@ -1,7 +1,7 @@
 """Line charts: curves over linear or logarithmic axes, with a legend that covers no data.
 
-The same data, view and size give the same cells. Drawn in this order, later over earlier: references, raw lines
-behind smoothed ones, the curves in the order of the series, their markers.
+The same data, view and size give the same cells. Drawn in this order, later over earlier: references, raw
+lines behind smoothed ones, the curves in the order of the series, their markers.
 """
 
 from __future__ import annotations
