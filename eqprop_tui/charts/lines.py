@@ -18,6 +18,7 @@ from eqprop_tui.charts.canvas import (
     Canvas,
     Glyphs,
     Picture,
+    shortened,
     too_small,
 )
 from eqprop_tui.charts.data import Axes, Chart, Series, axes_of, drawn_values
@@ -52,11 +53,16 @@ def draw(
     _x_axis(canvas, area, axes.x, chart.whole_x)
     _references(canvas, area, axes.y, chart)
     _curves(canvas, area, axes, chart)
-    readings = {}
+    readings: list[Reading] = []
+    x_text = ""
     if cursor is not None:
-        readings = {reading.series: reading for reading in read_out(chart, width, height, cursor)}
+        readings = read_out(chart, width, height, cursor)
+        x_text = _nearest_x(readings, axes, _place(area, cursor))
         _cursor(canvas, area, cursor)
-    title_line(canvas, chart.title, _entries(chart, readings, glyphs), chart.x_label)
+    x_label = f"{chart.x_label} {x_text}".strip()
+    title_line(
+        canvas, chart.title, _entries(chart, readings, x_text, glyphs), x_label, reading=bool(readings)
+    )
     return canvas.frozen(remarks(chart), area)
 
 
@@ -65,7 +71,7 @@ def read_out(chart: Chart, width: int, height: int, column: int) -> list[Reading
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
         return []
     area, axes, _ = _layout(chart, width, height)
-    place = min(max((column - area.left + 0.5) / area.width, 0.0), 1.0)
+    place = _place(area, column)
     found = []
     for series in chart.series:
         distance = np.abs(axes.x.share(series.x) - place)
@@ -77,6 +83,11 @@ def read_out(chart: Chart, width: int, height: int, column: int) -> list[Reading
                 Reading(series.name, float(series.x[nearest]), float(series.y[nearest]), float(drawn))
             )
     return found
+
+
+def _place(area: Area, column: int) -> float:
+    """The share of the x axis at the middle of a column."""
+    return min(max((column - area.left + 0.5) / area.width, 0.0), 1.0)
 
 
 def remarks(chart: Chart) -> list[str]:
@@ -174,6 +185,9 @@ def _curves(canvas: Canvas, area: Area, axes: Axes, chart: Chart) -> None:
     size = area.width * glyphs.across, area.height * glyphs.down
     columns = [_dot_columns(axes.x, series.x, area, glyphs) for series in chart.series]
     rows = [_dot_rows(axes.y, drawn_values(chart, series), area, glyphs) for series in chart.series]
+    if not any((np.isfinite(x) & np.isfinite(y)).any() for x, y in zip(columns, rows, strict=True)):
+        text = shortened("no data", area.width)
+        canvas.write(area.top + area.height // 2, area.left + (area.width - len(text)) // 2, text, "dim")
     curves = [
         dots(joined(x, y), *size, DASHES[glyphs.name].get(series.line))
         for series, x, y in zip(chart.series, columns, rows, strict=True)
@@ -225,17 +239,24 @@ def _cursor(canvas: Canvas, area: Area, column: int) -> None:
             canvas.write(row, column, "│", "cursor")
 
 
-def _entries(chart: Chart, readings: dict[str, Reading], glyphs: Glyphs) -> list[Entry]:
+def _entries(chart: Chart, readings: list[Reading], x_text: str, glyphs: Glyphs) -> list[Entry]:
+    """The named curves and references; with readings, each with its y, and its x where that is another."""
+    values = {}
+    for reading in readings:
+        x = number(reading.x, 5)
+        values[reading.series] = number(reading.y) + (f" at {x}" if x != x_text else "")
     entries = []
     for series in chart.series:
-        name = series.name
-        if not name:
-            continue
-        if name in readings:
-            reading = readings[series.name]
-            name = f"{name} {number(reading.y)} at {number(reading.x, 5)}"
-        sample = _ink(series) * 2 if glyphs.ascii else SAMPLES[series.line] + series.marker[:1]
-        entries.append(Entry(name, sample, series.style))
+        if series.name:
+            sample = _ink(series) * 2 if glyphs.ascii else SAMPLES[series.line] + series.marker[:1]
+            entries.append(Entry(series.name, sample, series.style, values.get(series.name, "")))
     for reference in chart.references:
-        entries.append(Entry(f"{reference.name} {number(reference.y)}", REFERENCE_SAMPLE, "reference"))
+        if reference.name:
+            entries.append(Entry(reference.name, REFERENCE_SAMPLE, "reference", number(reference.y)))
     return entries
+
+
+def _nearest_x(readings: list[Reading], axes: Axes, place: float) -> str:
+    """The x of the point that is nearest to a share of the axis, in text; nothing without points."""
+    distances = np.abs(axes.x.share(numbers([reading.x for reading in readings])) - place)
+    return number(readings[int(np.argmin(distances))].x, 5) if readings else ""

@@ -15,7 +15,7 @@ from eqprop_tui.charts.scale import Array
 
 Line = Literal["solid", "dashed", "dotted"]
 
-FAR = 1e7  # dots; points further away than this are drawn from there, which no one can see
+FAR = 1e12  # dots; a point further away than the closest zoom can put one is drawn from there
 DASHES: dict[str, dict[Line, tuple[float, float]]] = {  # dots drawn, and dots from one dash to the next
     "braille": {"dashed": (5, 8), "dotted": (1, 3)},
     "blocks": {"dashed": (3, 5), "dotted": (1, 3)},

@@ -18,8 +18,8 @@ from rich.text import Text
 from eqprop_tui.charts.canvas import Cell, Picture
 
 DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0080CC", "#BBBBBB")
-LIGHT = ("#0072B2", "#D55E00", "#00845F", "#B8558B", "#8A6D00", "#3A86B5", "#B07000", "#000000")
-SIXTEEN = ("cyan", "yellow", "green", "magenta", "blue", "red", "white", "bright_black")
+LIGHT = ("#0072B2", "#D55E00", "#00845F", "#B8558B", "#000000", "#3A86B5", "#B07000", "#8A6D00")
+SIXTEEN = ("cyan", "yellow", "green", "magenta", "bright_blue", "red", "white", "bright_black")
 GROUNDS = {"dark": "#121212", "light": "#FFFFFF"}
 RAW_SHARE = 0.45  # of its colour that a raw line keeps behind the smoothed one
 

@@ -163,7 +163,7 @@ def test_a_series_more_or_less_changes_no_cell_of_the_others_that_it_does_not_to
     series: list[Series], another: Series, place: int
 ) -> None:
     another = replace_style(another, 8)
-    series = [replace_style(one, 1 + number) for number, one in enumerate(series)]
+    series = [Series("", [1], [1], 7), *(replace_style(one, 1 + number) for number, one in enumerate(series))]
     without = draw(Chart(series=tuple(series), view=FIXED), 40, 12)
     with_it = draw(Chart(series=(*series[:place], another, *series[place:]), view=FIXED), 40, 12)
     alone = draw(Chart(series=(another,), view=FIXED), 40, 12)
@@ -212,8 +212,31 @@ def test_reading_out_tells_the_nearest_point_of_each_series() -> None:
 
 def test_the_cursor_puts_the_numbers_in_the_legend() -> None:
     picture = draw(RISE, 60, 8, cursor=59)
-    assert "train 100 at 10 ──" in lines_of(picture)[0]
+    assert lines_of(picture)[0].endswith("train 100 ──   epochs 10")
     assert sum(row[59] == ("│", "cursor") for row in picture.rows) == 4
+
+
+def test_a_number_that_is_read_out_is_never_cut_and_says_its_x_where_that_is_another() -> None:
+    series = (Series("a long name", [0, 100], [1, 0.00123]), Series("short", [0, 50], [1, 0.5]))
+    head = lines_of(draw(Chart(series=series, x_label="steps"), 50, 8, cursor=49))[0]
+    assert "1.23e-3 ──" in head and "0.5 at 50 ──" in head
+
+
+def test_where_a_reading_has_little_room_the_title_goes_and_the_numbers_stay() -> None:
+    head = lines_of(draw(replace(RISE, title="largest change of the state"), 34, 8, cursor=33))[0]
+    assert head.endswith("train 100 ──   epochs 10")
+    assert head.startswith(" lar")
+
+
+def test_a_chart_without_data_says_so() -> None:
+    for chart in (Chart(), Chart(series=(Series("loss", [0, 1], [0, -1]),), log_y=True)):
+        assert "no data" in to_plain(draw(chart, 30, 9))
+
+
+def test_a_line_between_points_far_outside_a_close_view_is_where_it_belongs() -> None:
+    chart = Chart(series=(Series("", [-1e6, 1e6], [-1e6, 1e6]),), view=View(x=(0.5, 1.5), y=(0.5, 1.5)))
+    near = Chart(series=(Series("", [0, 2], [0, 2]),), view=chart.view)
+    assert lines_of(draw(chart, 40, 12)) == lines_of(draw(near, 40, 12))
 
 
 def test_what_cannot_be_drawn_is_counted_in_words() -> None:

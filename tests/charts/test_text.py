@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import pytest
@@ -20,9 +21,13 @@ CHART = Chart(
 )
 
 
-def luminance(colour: str) -> float:
+def linear(colour: str) -> tuple[float, ...]:
     parts = [part / 255 for part in Color.parse(colour).get_truecolor()]
-    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return tuple(c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = linear(colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -33,6 +38,42 @@ def test_curves_stand_out_from_the_ground(theme: str, colours: tuple[str, ...]) 
         light, dark = sorted((luminance(colour), ground), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 3, colour  # WCAG 2.1, 1.4.11
     assert all(one != other for one, other in combinations(colours, 2))
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1: what is seen without one kind of cone, in linear RGB.
+WITHOUT = {
+    "red": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "green": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+}
+
+
+def lab(rgb: tuple[float, ...]) -> tuple[float, float, float]:
+    """CIE L*a*b* (D65) of linear RGB."""
+    red, green, blue = (min(max(part, 0.0), 1.0) for part in rgb)
+    x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    z = (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.089
+    fx, fy, fz = (c ** (1 / 3) if c > 0.008856 else 7.787 * c + 16 / 116 for c in (x, y, z))
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+
+
+@pytest.mark.parametrize("missing", list(WITHOUT))
+@pytest.mark.parametrize("colours", [DARK, LIGHT], ids=["dark", "light"])
+def test_the_first_curves_differ_for_colour_blind_eyes(colours: tuple[str, ...], missing: str) -> None:
+    seen = []
+    for colour in colours[:5]:
+        rgb = linear(colour)
+        seen.append(lab(tuple(sum(m * c for m, c in zip(row, rgb, strict=True)) for row in WITHOUT[missing])))
+    for (first, one), (second, other) in combinations(zip(colours, seen, strict=False), 2):
+        assert math.dist(one, other) >= 15, (first, second)
 
 
 def test_palettes_name_the_same_styles_and_every_drawn_style_is_named() -> None:
