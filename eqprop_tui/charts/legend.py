@@ -47,9 +47,9 @@ def title_line(
         names = _told_apart(names, entries)
         names = _fitting(names, entries, room - len(label) - (len(title) + GAP if title else 0), READABLE)
     if title and _length(names, entries) + len(title) + GAP + len(label) > room:
-        title = shortened(title, max(room // 3, room - GAP - _length(names, entries)))
-        stripped = [name.strip("…") for name in names]
-        names = _fitting(stripped, entries, room - len(label) - len(title) - GAP, 2)
+        names = [name.strip("…") if name.startswith("…") else name for name in names]
+        title = shortened(title, max(room // 3, room - GAP - len(label) - _length(names, entries)))
+        names = _fitting(names, entries, room - len(label) - len(title) - GAP, 2)
     left = 1 + (len(title) + GAP if title else 0)
     end = canvas.width - 1 - len(label)
     canvas.write(0, 1, title, "title")
