@@ -16,6 +16,7 @@ from eqprop_tui.charts.scale import Array
 Line = Literal["solid", "dashed", "dotted"]
 
 FAR = 1e12  # dots; a point further away than the closest zoom can put one is drawn from there
+EDGE = 1e-6  # dots; so that the last place within is not rounded to one outside
 DASHES: dict[str, dict[Line, tuple[float, float]]] = {  # dots drawn, and dots from one dash to the next
     "braille": {"dashed": (5, 8), "dotted": (1, 3)},
     "blocks": {"dashed": (3, 5), "dotted": (1, 3)},
@@ -76,43 +77,49 @@ def joined(x: Array, y: Array) -> Segments:
     return pieces.only(linked & moving)
 
 
-def clipped(pieces: Segments, width: int, height: int) -> Segments:
-    """The parts of the pieces within a rectangle of dots (Liang and Barsky 1984)."""
+def dots(pieces: Segments, width: int, height: int, dash: tuple[float, float] | None = None) -> Dots:
+    """A curve as dots [height, width]; `dash` is (dots drawn, dots from one dash to the next).
+
+    A piece has one dot for each whole number on the axis along which it is longer, so that a curve that is
+    moved by whole dots keeps its dots, and its dashes, wherever it is cut.
+    """
+    drawn = np.zeros((height, width), dtype=bool)
+    enter, leave = _in_sight(pieces, width, height)
+    seen = enter <= leave
+    pieces, enter, leave = pieces.only(seen), enter[seen], leave[seen]
     dx, dy = pieces.x1 - pieces.x0, pieces.y1 - pieces.y0
-    enter, leave = np.zeros(len(dx)), np.ones(len(dx))
-    for start, along, most in ((pieces.x0, dx, width - 0.5), (pieces.y0, dy, height - 0.5)):
+    flat = np.abs(dx) >= np.abs(dy)
+    start, along = np.where(flat, pieces.x0, pieces.y0), np.where(flat, dx, dy)
+    first, last = np.rint(start + enter * along), np.rint(start + leave * along)
+    counts = np.abs(last - first).astype(np.int64) + 1
+    piece = np.repeat(np.arange(len(counts)), counts)
+    within = np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = first[piece] + within * np.sign(last - first)[piece]
+    share = np.clip((place - start[piece]) / np.where(along == 0, 1.0, along)[piece], 0.0, 1.0)
+    x = np.clip(np.rint(pieces.x0[piece] + share * dx[piece]), 0, width - 1).astype(np.int64)
+    y = np.clip(np.rint(pieces.y0[piece] + share * dy[piece]), 0, height - 1).astype(np.int64)
+    if dash is not None:
+        drawn_length, period = dash
+        length = pieces.begun[piece] + share * np.hypot(dx, dy)[piece]
+        on = np.mod(length + 1e-6, period) < drawn_length  # whole lengths come out a little short
+        x, y = x[on], y[on]
+    drawn[y, x] = True
+    return drawn
+
+
+def _in_sight(pieces: Segments, width: int, height: int) -> tuple[Array, Array]:
+    """The shares of each piece at which it enters and leaves a rectangle of dots (Liang and Barsky 1984).
+
+    A piece that is not seen enters after it leaves.
+    """
+    enter, leave = np.zeros(len(pieces.x0)), np.ones(len(pieces.x0))
+    for start, end, size in ((pieces.x0, pieces.x1, width), (pieces.y0, pieces.y1, height)):
+        most = size - 0.5 - EDGE
+        along = end - start
         moves = np.abs(along) > 1e-9
         safe = np.where(moves, along, 1.0)
         first, second = (-0.5 - start) / safe, (most - start) / safe
         inside = (start >= -0.5) & (start <= most)
         enter = np.maximum(enter, np.where(moves, np.minimum(first, second), np.where(inside, 0.0, 2.0)))
         leave = np.minimum(leave, np.where(moves, np.maximum(first, second), 1.0))
-    parts = Segments(
-        pieces.x0 + enter * dx,
-        pieces.y0 + enter * dy,
-        pieces.x0 + leave * dx,
-        pieces.y0 + leave * dy,
-        pieces.begun + enter * np.hypot(dx, dy),
-    )
-    return parts.only(enter <= leave)
-
-
-def dots(pieces: Segments, width: int, height: int, dash: tuple[float, float] | None = None) -> Dots:
-    """A curve as dots [height, width]; `dash` is (dots drawn, dots from one dash to the next)."""
-    drawn = np.zeros((height, width), dtype=bool)
-    parts = clipped(pieces, width, height)
-    dx, dy = parts.x1 - parts.x0, parts.y1 - parts.y0
-    steps = np.ceil(np.maximum(np.abs(dx), np.abs(dy))).astype(np.int64)
-    counts = steps + 1
-    piece = np.repeat(np.arange(len(counts)), counts)
-    within = np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)
-    share = within / np.maximum(steps, 1)[piece]
-    x = np.clip(np.rint(parts.x0[piece] + share * dx[piece]), 0, width - 1).astype(np.int64)
-    y = np.clip(np.rint(parts.y0[piece] + share * dy[piece]), 0, height - 1).astype(np.int64)
-    if dash is not None:
-        drawn_length, period = dash
-        length = parts.begun[piece] + share * np.hypot(dx, dy)[piece]
-        on = np.mod(length + 1e-6, period) < drawn_length  # whole lengths come out a little short
-        x, y = x[on], y[on]
-    drawn[y, x] = True
-    return drawn
+    return enter, leave

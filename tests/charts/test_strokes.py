@@ -19,7 +19,7 @@ def drawn(x: list[float], y: list[float], dash: tuple[float, float] | None = Non
 
 
 def inside(x: float, y: float) -> bool:
-    return -0.5 <= x <= WIDTH - 0.5 and -0.5 <= y <= HEIGHT - 0.5
+    return -0.5 < x < WIDTH - 0.51 and -0.5 < y < HEIGHT - 0.51
 
 
 def near(grid: Dots, x: float, y: float) -> bool:
@@ -75,6 +75,15 @@ def test_flat_and_steep_pieces_are_dashed_alike(x: list[float], y: list[float]) 
     line = drawn(x, y, (5, 8))
     pattern = (line[10] if y[0] == y[1] else line[:, 10]).astype(int)
     assert "".join(map(str, pattern)).startswith("111110001111100011111000")
+
+
+@pytest.mark.parametrize("moved", [3, 13, 50])
+def test_dashes_move_with_the_curve_where_its_beginning_is_out_of_sight(moved: int) -> None:
+    here = drawn([0, 100], [7, 7], (5, 8))
+    beyond = drawn([-moved, 100 - moved], [7, 7], (5, 8))
+    expected = [(column + moved) % 8 < 5 for column in range(WIDTH)]
+    assert here[7].tolist() == [column % 8 < 5 for column in range(WIDTH)]
+    assert beyond[7].tolist() == expected
 
 
 @given(st.lists(st.tuples(PLACES, PLACES), max_size=30))
