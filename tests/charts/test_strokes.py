@@ -77,6 +77,12 @@ def test_flat_and_steep_pieces_are_dashed_alike(x: list[float], y: list[float]) 
     assert "".join(map(str, pattern)).startswith("111110001111100011111000")
 
 
+def test_points_on_the_way_do_not_begin_a_dash_anew() -> None:
+    two = drawn([0, 39], [7, 7], (5, 8))
+    assert (drawn(list(range(40)), [7] * 40, (5, 8)) == two).all()
+    assert (drawn(np.linspace(0, 39, 1_000).tolist(), [7] * 1_000, (5, 8)) == two).all()
+
+
 @pytest.mark.parametrize("moved", [3, 13, 50])
 def test_dashes_move_with_the_curve_where_its_beginning_is_out_of_sight(moved: int) -> None:
     here = drawn([0, 100], [7, 7], (5, 8))
