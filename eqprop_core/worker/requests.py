@@ -56,6 +56,8 @@ class Requests:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        for asked in self._waiting:
+            self._tell(Warned(message=f"{asked.request} came too late: the run was ending"))
 
     def impatient(self) -> bool:
         """Whether a stop or a pause was asked for again before it took effect: the batch is dropped."""

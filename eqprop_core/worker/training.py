@@ -9,7 +9,7 @@ from typing import IO, Any
 import torch
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from eqprop_core.events import Amended, Event, Record, RunResumed, Warned
+from eqprop_core.events import Amended, EpochFinished, Event, Record, RunResumed, Warned
 from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.problems import shown
@@ -147,7 +147,10 @@ def _train(
             for event in memory_told(ready, trainer.run()):
                 yield session.emit(event)
                 yield from session.after(event, trainer)
+                if isinstance(event, EpochFinished):
+                    requests.change_again()  # what belongs before the first batch of the next
                 yield from session.untold()
+            yield from session.untold()
             yield from session.stop(trainer) if trainer.stopped else session.finish(trainer)
         except TrainingError as error:
             raise RunError(str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 import torch
 from typer.testing import Result
 
+from eqprop_core.events import Warned
 from eqprop_core.learning import trainer
+from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.log import read_events
 from eqprop_core.worker import heartbeat
 from eqprop_core.worker.heartbeat import Heartbeat
+from eqprop_core.worker.session import Session
 
 Run = Callable[..., Result]
 SMALL = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--train-samples", "40", "--test-samples", "10", "--mbs", "40"]  # fmt: skip
@@ -80,3 +85,24 @@ def test_other_errors_are_not_taken_for_it(eqprop: Run, monkeypatch: pytest.Monk
     monkeypatch.setattr(trainer, "train_batch", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         eqprop("train", *SMALL)
+
+
+def test_what_is_asked_after_the_last_batch_is_told(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Session.finish
+
+    def asked_late(session: Session, trained: Any) -> Any:
+        assert session.path is not None
+        ask(session.path, "set", {"epochs": 9})
+        while list((session.path / "control").iterdir()):
+            os.sched_yield()
+        return finish(session, trained)
+
+    monkeypatch.setattr(Session, "finish", asked_late)
+    eqprop("train", *SMALL)
+    (run,) = tmp_path.glob("results/*/*/*/*")
+    told = [record.event for record in read_events(run / "events.jsonl")]
+    assert [event.message for event in told if isinstance(event, Warned)][-1:] == [
+        "set came too late: the run was ending"
+    ]
