@@ -254,9 +254,9 @@ def test_the_command_line_makes_the_same_configuration(name: str) -> None:
 
 
 def test_the_command_line_is_safe_to_paste() -> None:
-    config = load_preset("digits-mlp-ep").run_config(name="--save; rm x", save=False, seed=None)
+    config = load_preset("digits-mlp-ep").run_config(data_dir="--save; rm x", save=False, seed=None)
     line = command_line(config)
-    assert "'--name=--save; rm x'" in line and line.endswith("--no-save") and "--todo" not in line
+    assert "'--data-dir=--save; rm x'" in line and line.endswith("--no-save") and "--todo" not in line
 
 
 # --- where presets are found --------------------------------------------------------------------------

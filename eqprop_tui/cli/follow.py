@@ -130,7 +130,7 @@ class _Bars:
             case PhaseProgress():
                 self._move("phase", event.phase, event.step, event.steps)
             case EpochFinished():
-                self._remove("phase", "epoch")
+                self._remove("phase")
                 if "epochs" in self._tasks:
                     said = f"test {event.test_accuracy:.2f} %"
                     self._move("epochs", "epochs", event.epoch, self._epochs, said)
@@ -142,7 +142,7 @@ class _Bars:
     def _move(self, bar: str, name: str, done: int, total: int, said: str | None = None) -> None:
         """Put a bar where it is now; one that changes its name begins again."""
         if bar in self._tasks and self._progress.tasks[self._place(bar)].description != name:
-            self._remove(bar)
+            self._progress.reset(self._tasks[bar], total=total, completed=int(done), description=name)
         if bar not in self._tasks:
             self._tasks[bar] = self._progress.add_task(name, total=total, said="")
         told: dict[str, Any] = {} if said is None else {"said": said}

@@ -20,6 +20,8 @@ from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import read_events
 from eqprop_core.worker import checkpoint
 
+pytestmark = pytest.mark.usefixtures("hang_up_heard")
+
 Run = Callable[..., Result]
 WORDS = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--mmt", "0.9", "--T1", "6", "--T2", "3", "--betas", "0", "0.3", "--mbs", "1", "--seed", "1", "--epochs", "2"]  # fmt: skip
 
