@@ -25,7 +25,7 @@ from eqprop_core.runs.log import follow_events, read_events
 pytestmark = pytest.mark.usefixtures("hang_up_heard")
 
 EQPROP = [sys.executable, "-m", "eqprop_tui.cli.main"]
-PATIENCE = 120.0  # seconds, on a busy machine
+PATIENCE = 40.0  # seconds, on a busy machine
 CTRL_C = "\x03"
 
 
