@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -112,15 +113,20 @@ def leave(folder: RunFolder) -> None:
 
 def _ask() -> str:
     """What to do with a run that is being watched; a second Ctrl-C leaves it running."""
-    while True:
-        try:
+    try:
+        while True:
             report.say(CHOICES)
-            answer: str = typer.prompt("", default="", show_default=False, prompt_suffix="> ", err=True)
-        except (KeyboardInterrupt, EOFError, typer.Abort):
-            return "d"
-        choice = answer.strip().lower()[:1]
-        if choice in ("", "d", "s", "k"):
-            return choice
+            typer.echo("> ", nl=False, err=True)
+            # A Ctrl-C in the instant before a blocking read would wait for the next key; looking twice a
+            # second hears it.
+            while not select.select([sys.stdin], [], [], 0.5)[0]:
+                pass
+            answer = sys.stdin.readline()
+            choice = answer.strip().lower()[:1]
+            if choice in ("", "d", "s", "k"):
+                return choice if answer else "d"  # the end of the input is nobody who watches
+    except KeyboardInterrupt:
+        return "d"
 
 
 def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bool) -> None:

@@ -289,7 +289,7 @@ def test_usr2_saves_a_checkpoint_and_requeues_under_a_scheduler(
         while not (run / "checkpoint.tar").exists():
             assert summarize(run).state == "running"
     if answer is not None:
-        while not (tmp_path / "asked").exists():
+        while not ((tmp_path / "asked").exists() and (tmp_path / "asked").read_text().endswith("\n")):
             os.sched_yield()
         assert (tmp_path / "asked").read_text() == "requeue 77\n"
     if answer == "exit 0":
