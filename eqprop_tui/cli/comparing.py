@@ -13,7 +13,8 @@ from eqprop_core.runs.comparing import Compared, looked_at, settings_that_differ
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, accuracy, as_document, epochs, pace, stands
+from eqprop_tui.cli.listing import AsJson, as_document
+from eqprop_tui.words import accuracy, epochs, pace, stands
 
 FIGURE = "comparison"
 MOST_RUNS = 20  # curves that a picture can tell apart

@@ -13,8 +13,9 @@ from eqprop_core.runs.disk import KINDS, Found, Kind, files_of, idle_seconds, pr
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import RunSummary, list_runs, matching
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, Results, cut
+from eqprop_tui.cli.listing import AsJson, Results
 from eqprop_tui.cli.showing import size_in_words
+from eqprop_tui.words import cut
 
 DAY = 86400.0
 

@@ -17,18 +17,8 @@ from eqprop_core.runs.folder import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, R
 from eqprop_core.runs.history import amendments, failure, last_words
 from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, summarize
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import (
-    AsJson,
-    Wanted,
-    accuracy,
-    age,
-    as_document,
-    duration,
-    pace,
-    speed,
-    stands,
-    started,
-)
+from eqprop_tui.cli.listing import AsJson, Wanted, as_document
+from eqprop_tui.words import accuracy, age, duration, pace, speed, stands, started
 
 EVENTS_SHOWN = 5
 
