@@ -27,6 +27,7 @@ from eqprop_core.presets import (
 from eqprop_core.problems import ConfigError
 from eqprop_tui.cli import own_presets, report
 from eqprop_tui.cli.flags import ListCommand
+from eqprop_tui.words import size
 
 GROUPS = ("start here", "MNIST", "CIFAR-10", "CIFAR-10 vector field", "GDU check")  # first, in this order
 UNLIMITED = 1000  # columns: nothing is cut where a program reads
@@ -200,7 +201,7 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
         (
             ("  " if preset.shipped else "* ") + preset.name,
             data_state(preset),
-            report.size(place.need) + (" !" if place.fits is False else padding),
+            size(place.need) + (" !" if place.fits is False else padding),
             _expected(preset),
         )
         for preset, place in zip(presets, rooms, strict=True)
@@ -226,7 +227,7 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
         out.print(Text("* your own", "dim"))
     if full := next((place for place in rooms if place.fits is False), None):
         assert full.free is not None
-        free = f"the {report.size(full.free)} that are free on {full.device}"
+        free = f"the {size(full.free)} that are free on {full.device}"
         out.print(Text(f"! more than {free}; `eqprop presets show` says what would fit", "dim"))
 
 
@@ -234,10 +235,10 @@ def _memory_in_words(preset: Preset) -> str:
     """What a preset needs and what there is, and what would fit where it does not."""
     config = preset.run_config()
     place = room_for(config, list_devices())
-    words = f"about {report.size(place.need)}"
+    words = f"about {size(place.need)}"
     if place.free is None:
         return words
-    words += f", {report.size(place.free)} free on {place.device}"
+    words += f", {size(place.free)} free on {place.device}"
     if place.fits or config.todo != "train":
         return words if place.fits else f"{words}: too little"
     fitting = fitting_mbs(config, place.free)
