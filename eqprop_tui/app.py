@@ -6,9 +6,10 @@ Whatever happens to it, runs go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 from textual.app import App, SystemCommand
@@ -117,6 +118,12 @@ class EqpropApp(App[None], inherit_bindings=False):
             self.tell(error)
         else:
             self.start(plan, watch=watch)
+
+    def resume(self, run: Path, more_epochs: int | None = None) -> None:
+        """Go on with a run that has ended; asks for the epochs to add to a complete one."""
+
+    def open_configure(self, settings: Mapping[str, Any], origin: str, preset: Preset | None = None) -> None:
+        """Configure a new run that starts from these settings."""
 
     def _start(self, plan: Plan, wanted: Start | None, watch: bool) -> None:
         try:

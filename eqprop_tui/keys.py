@@ -149,6 +149,7 @@ TABLE: dict[str, tuple[Key, ...]] = {
         Key("down", "row(1)", "parameter", "the parameter below"),
         Key("left", "element(-1)", "element", "the element before"),
         Key("right", "element(1)", "element", "the next element of the parameter"),
+        Key("enter", "curves", "curves", "the curves in place of the table, where both have no room"),
     ),
     "dialog": (Key("escape", "cancel", "cancel", "close the dialog without an answer"),),
     "chart": (

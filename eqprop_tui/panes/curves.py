@@ -48,7 +48,7 @@ def settling_chart(view: RunView) -> Chart:
         Series(name, range(1, len(changes) + 1), changes, colour=place)
         for place, (name, changes) in enumerate(settling.phases.items(), 1)
     )
-    where = f"largest change of the state, epoch {settling.epoch}, batch {settling.batch}"
+    where = f"largest change, epoch {settling.epoch}, batch {settling.batch}"
     return Chart(where, series, x_label="time steps", log_y=True, whole_x=True)
 
 
@@ -90,7 +90,7 @@ def gdu_chart(curve: GduCurve | None) -> Chart:
         for name, values, colour, line in lines
         if values
     )
-    return Chart(f"{curve.name} [{curve.element}]", series, x_label="time steps", whole_x=True)
+    return Chart(f"[{curve.element}] {curve.name}", series, x_label="time steps", whole_x=True)
 
 
 def _summed(values: Sequence[float | None]) -> list[float | None]:

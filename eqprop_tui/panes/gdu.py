@@ -62,6 +62,11 @@ class GduTable(PictureView, can_focus=True):
         """Another element of the parameter."""
         self.pane.choose(self.pane.row, self.pane.element + by)
 
+    def action_curves(self) -> None:
+        """The curves in place of the table, or the table again."""
+        self.pane.toggle_class("-curves")
+        self.pane.choose(self.pane.row, self.pane.element)
+
     def on_click(self, event: events.Click) -> None:
         """The parameter that is pointed at."""
         if event.y >= 1:

@@ -50,7 +50,7 @@ class DevicePane(ChartView, Pane):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.samples: list[tuple[float, float | None, float | None]] = []
-        self.said = "the device has not been looked at yet"
+        self.said = "the device is looked at while the run is going on"
 
     def sample(self, at: float, device: Device | None) -> None:
         """Note how the device is, `at` seconds since the beginning; None where it is not of this computer."""

@@ -214,7 +214,7 @@ class MonitorScreen(Steering):
         if run.state == "finished":
             took = f" in {duration(finished.seconds)}" if finished is not None else ""
             said = Text(f" finished{took}: best {accuracy(run.best)} %, last {accuracy(run.last)} %")
-            following = f"R more epochs · n new from this · eqprop evaluate --load-path {self.path}"
+            following = "R more epochs · n new from this · y copies its folder, for eqprop evaluate"
         elif run.state == "failed":
             message = RunFolder(self.path).read_state().get("message") or self.view.failed or "failed"
             said = Text(f" failed: {message}", looks.colour("bad"))

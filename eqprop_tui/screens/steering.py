@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from eqprop_core.problems import ConfigError
+from eqprop_core.runs.comparing import settings_now
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import check_name, relabel
@@ -113,6 +114,19 @@ class Steering(BaseScreen):
             return
         self.asked = "kill" if kill else "terminate"
         self._draw()
+
+    def action_resume(self) -> None:
+        """Go on with a run that has ended."""
+        self.eqprop.resume(self.path)
+
+    def action_new(self) -> None:
+        """Configure a new run with these settings."""
+        try:
+            settings = settings_now(RunFolder(self.path))
+        except (ConfigError, RunError) as error:
+            self.eqprop.tell(error)
+        else:
+            self.eqprop.open_configure(settings, self.summary.name)
 
     def action_set(self) -> None:
         """Choose what to change in flight, and type its value."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from rich.cells import cell_len
 from rich.text import Text
 
-from eqprop_core.runs.listing import RunSummary
+from eqprop_core.runs.listing import ALIVE, RunSummary
 from eqprop_tui.looks import Looks
 from eqprop_tui.watching.view import RunView
 from eqprop_tui.words import accuracy, duration, number_of, speed
@@ -31,7 +31,7 @@ def epoch_line(view: RunView, run: RunSummary, expected: float | None, width: in
         facts.append(f"paper {accuracy(expected)} %")
     if run.seconds_left is not None:
         facts.append(f"{duration(run.seconds_left)} left")
-    return _line("epoch", done, run.epochs, facts, width, looks)
+    return _line("epoch", done, run.epochs, facts, width, looks, run.state in ALIVE)
 
 
 def batch_line(view: RunView, run: RunSummary, width: int, looks: Looks) -> Text:
@@ -50,7 +50,9 @@ def batch_line(view: RunView, run: RunSummary, width: int, looks: Looks) -> Text
     return _line("batch", 0, started.batches if started is not None else None, facts, width, looks)
 
 
-def _line(name: str, done: int, of: int | None, facts: list[str], width: int, looks: Looks) -> Text:
+def _line(
+    name: str, done: int, of: int | None, facts: list[str], width: int, looks: Looks, live: bool = True
+) -> Text:
     """`name 3/10 ━━━╸──── fact   fact`; facts give way from the last one on where there is no room."""
     head = f" {name} {done:>{len(number_of(of))}}/{number_of(of)} "
     shown: list[str] = []
@@ -61,18 +63,18 @@ def _line(name: str, done: int, of: int | None, facts: list[str], width: int, lo
     line = Text(head, no_wrap=True)
     room = max(0, width - cell_len(head) - cell_len(tail) - (3 if tail else 1) - 1)
     share = done / of if of else 0.0
-    line.append_text(bar(share, min(room, 60), looks))
+    line.append_text(bar(share, min(room, 60), looks, live=live))
     line.append(" " * max(1, width - line.cell_len - cell_len(tail) - 1))
     line.append(tail)
     return line
 
 
-def bar(share: float, width: int, looks: Looks) -> Text:
-    """A bar of `width` cells, filled by a share from 0 to 1, to half a cell."""
+def bar(share: float, width: int, looks: Looks, *, live: bool = True) -> Text:
+    """A bar of `width` cells, filled by a share from 0 to 1, to half a cell; loud where it is live."""
     full, half, empty = ASCII_BAR if looks.glyphs.ascii else BAR
     halves = round(min(max(share, 0.0), 1.0) * width * 2)
     text = Text()
-    text.append(full * (halves // 2) + half * (halves % 2), looks.colour("waiting"))
+    text.append(full * (halves // 2) + half * (halves % 2), looks.colour("waiting" if live else "dim"))
     text.append(empty * (width - halves // 2 - halves % 2), looks.colour("dim"))
     return text
 
