@@ -189,10 +189,9 @@ def settings_of_run(run: RunFolder, *, keep_seed: bool = False) -> dict[str, Any
     The folder is kept for an imagefolder, whose images it names. Raises `RunError` for a run without a
     configuration, and `ConfigError` for one that cannot be read.
     """
-    settings = run.config()
+    settings = run.settings_now()
     if settings is None:
         raise RunError(f"{run.path}: has no {CONFIG}, so that its settings are not known")
-    settings = {**settings, **run.amendments()}
     left_out = {"name", "device"}
     if not keep_seed:
         left_out.add("seed")

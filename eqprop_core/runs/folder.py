@@ -185,8 +185,16 @@ class RunFolder:
             **{name: config.get(name) for name in ("model", "task", "alg", "loss", "epochs")},
         }
 
+    def settings_now(self) -> dict[str, Any] | None:
+        """The stored settings with those that were changed since; None where there is no `config.toml`.
+
+        Raises `ConfigError` or `RunError` for what cannot be read.
+        """
+        settings = self.config()
+        return None if settings is None else {**settings, **self.amendments()}
+
     def amendments(self) -> dict[str, Any]:
-        """Settings that were changed when the run was resumed, the latest of each."""
+        """Settings that were changed on resuming and in flight, the latest of each. Raises `RunError`."""
         changed: dict[str, Any] = {}
         try:
             for record in read_events(self.path / EVENTS, (Amended.kind,)):

@@ -57,9 +57,7 @@ def make_plan(
                 f"--load-path {stored.path}: its checkpoints were removed; it can be evaluated and checked, "
                 f"not resumed"
             )
-        settings = stored.config()
-        if settings is not None:
-            settings = {**settings, **stored.amendments()}
+        settings = stored.settings_now()
     if settings is not None:
         layers.append(settings)
         preset_settings = {

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from eqprop_core.events import Amended, Record
 from eqprop_core.problems import ConfigError, flag, shown
-from eqprop_core.runs.comparing import settings_now, unlike_defaults
+from eqprop_core.runs.comparing import unlike_defaults
 from eqprop_core.runs.disk import Found, files_of
 from eqprop_core.runs.folder import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, RunFolder
-from eqprop_core.runs.history import amendments, failure, last_words
+from eqprop_core.runs.history import current_amendments, failure, last_words
 from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, summarize
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import (
@@ -53,7 +53,7 @@ def about(folder: RunFolder) -> dict[str, Any]:
     """All about a run as plain values. What cannot be read of its settings is told, not fatal."""
     summary, meta = summarize(folder.path), folder.meta()
     try:
-        settings, complaint = settings_now(folder), None
+        settings, complaint = folder.settings_now() or {}, None
     except ConfigError as error:
         settings, complaint = {}, str(error)
     return {
@@ -64,7 +64,7 @@ def about(folder: RunFolder) -> dict[str, Any]:
         "message": failure(folder) if summary.state == "failed" else None,
         "settings": unlike_defaults(settings),
         "settings_problem": complaint,
-        "amendments": [_amendment(record) for record in amendments(folder)],
+        "amendments": [_amendment(record) for record in current_amendments(folder)],
         "files": [
             {"path": str(file.path), "kind": file.kind, "size": file.size} for file in files_of(folder.path)
         ],

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import psutil
 import typer
 
+from eqprop_core.events import ControlReceived
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
@@ -161,7 +162,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
         folder.path / EVENTS, after=before, ended=lambda: time.monotonic() > deadline or not alive(folder)
     )
     for record in answers:
-        if record.event.kind == "control_received":
+        if isinstance(record.event, ControlReceived):
             when = "after the batch"
             if times > 1:
                 when = "at once, dropping the batch"

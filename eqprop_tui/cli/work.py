@@ -154,7 +154,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         state = summarize(run.path).state
         if state == "finished" and plan.more_epochs is None:
             raise RunError(f"{run.path}: is complete; --epochs N trains N more")
-        changes = changed_settings({**(run.config() or {}), **run.amendments()}, config)
+        changes = changed_settings(run.settings_now() or {}, config)
         if name := changes.pop("name", None):
             relabel(run, name=name[1])
         wanted = replace(
