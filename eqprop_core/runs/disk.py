@@ -28,7 +28,6 @@ from eqprop_core.runs.folder import (
     RunError,
     RunFolder,
 )
-from eqprop_core.runs.labels import relabel
 from eqprop_core.runs.listing import number, summarize
 
 Kind = Literal["checkpoints", "models", "arrays", "figures", "events", "checks", "other"]
@@ -102,7 +101,7 @@ def prune(run: RunFolder, kinds: Collection[Kind]) -> list[Found]:
         removed: list[Found] = []
         try:
             if any(file.kind == "checkpoints" for file in chosen.values()):
-                relabel(run, **{PRUNED: ["checkpoints"]})
+                run.relabel(**{PRUNED: ["checkpoints"]})
             for found, folder in _walk(run.path):
                 if found.path in chosen:
                     os.unlink(found.path.name, dir_fd=folder)

@@ -26,7 +26,16 @@ import tomli_w
 from eqprop_core import __version__
 from eqprop_core.config import RunConfig, facts, read_toml
 from eqprop_core.events import Amended
-from eqprop_core.files import expanded, locked, make_folder, open_to_append, read_json, read_text, write_text
+from eqprop_core.files import (
+    alone_in,
+    expanded,
+    locked,
+    make_folder,
+    open_to_append,
+    read_json,
+    read_text,
+    write_text,
+)
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.runs.log import read_events
@@ -144,18 +153,39 @@ class RunFolder:
 
     def describe(self, facts: Mapping[str, Any]) -> None:
         """Add to `meta.json` what the process that owns the run finds out; what cannot be written is lost."""
-        with suppress(OSError):
-            write_text(self.path / META, json.dumps({**self.meta(), **facts}, indent=2) + "\n")
+        with suppress(RunError):
+            self._change_meta(facts)
 
     def relabel(self, **labels: Any) -> None:
-        """Change `name`, `tags` or `note`. Raises `OSError`.
+        """Change `name`, `tags`, `note` or another entry of `meta.json`. Raises `RunError`.
 
         The process that owns the run, if there is one, takes them over into `state.json` by itself.
         """
-        write_text(self.path / META, json.dumps({**self.meta(), **labels}, indent=2) + "\n")
-        with suppress(RunError), self.lock():
-            if state := self.read_state():
-                self.write_state({**state, **self.labels()})
+        self._change_meta(labels)
+        try:
+            with suppress(RunError), self.lock():
+                if state := self.read_state():
+                    self.write_state({**state, **self.labels()})
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _change_meta(self, changes: Mapping[str, Any]) -> None:
+        """Change entries of `meta.json`, of which no other process changes any meanwhile. Raises `RunError`.
+
+        One that cannot be read is left as it is: what it held would be lost.
+        """
+        path = self.path / META
+        try:
+            with alone_in(self.path):
+                meta = self.meta()
+                if not meta and path.exists():
+                    raise RunError(f"{path}: cannot be read; repair it, or move it away to begin a new one")
+                write_text(path, json.dumps({**meta, **changes}, indent=2) + "\n")
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(f"{self.path}: cannot write there: {error.strerror or error}")
 
     def labels(self) -> dict[str, Any]:
         """What a person calls the run: its name and tags."""
@@ -259,14 +289,13 @@ class RunFolder:
         with os.fdopen(open_to_append(self.path / HYPERPARAMETERS), "a", encoding="utf-8") as file:
             file.write(text.rstrip("\n") + "\n")
 
-    def new_check(self, now: datetime | None = None) -> Path:
+    def new_check(self) -> Path:
         """Make a folder `checks/<time>` for a check or an evaluation. Raises `RunError`."""
-        name = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
         try:
             make_folder(self.path / CHECKS)
-            return _new_folder(self.path / CHECKS, name)
+            return _new_folder(self.path / CHECKS, datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
         except OSError as error:
-            raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
+            raise self._unwritable(error) from None
 
 
 def text(value: object) -> str | None:

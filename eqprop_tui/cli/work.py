@@ -20,7 +20,7 @@ from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import EVENTS, RunError, RunFolder, results_root
-from eqprop_core.runs.labels import relabel
+from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, find_place, launch
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import last_seq
@@ -129,19 +129,6 @@ def reference(flags: dict[str, Any], as_json: AsJson = False) -> None:
     carry_out(plan, keep=bool(plan.config.save), as_json=as_json)
 
 
-def labels_of(tags: list[str] | None, note: str | None) -> dict[str, Any]:
-    """Tags and note as a run keeps them. Raises `ConfigError` for what a list could not show."""
-    problems = [
-        Problem(name, value, "must be text on one line, 1 to 200 printable characters")
-        for name, values in (("tag", tags or []), ("note", [note] if note is not None else []))
-        for value in values
-        if not value.strip() or not value.isprintable() or len(value) > 200
-    ]
-    if problems:
-        raise ConfigError(problems)
-    return {**({"tags": tags} if tags else {}), **({"note": note} if note else {})}
-
-
 def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outcome | None]:
     """Start a training in a process that outlives this terminal, and watch it if wished.
 
@@ -156,7 +143,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
             raise RunError(f"{run.path}: is complete; --epochs N trains N more")
         changes = changed_settings(run.settings_now() or {}, config)
         if name := changes.pop("name", None):
-            relabel(run, name=name[1])
+            run.relabel(name=name[1])
         wanted = replace(
             wanted, more_epochs=plan.more_epochs, changes={name: new for name, (_, new) in changes.items()}
         )
