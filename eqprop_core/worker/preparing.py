@@ -51,9 +51,7 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(
-    plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = None, progress: bool = True
-) -> Prepared:
+def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = None) -> Prepared:
     """Choose the device, load the data and build the network, with stored weights where there are some.
 
     `place` is the device where it has been chosen already; `weights` are the files of the stored run to look
@@ -83,7 +81,6 @@ def prepare(
         seed=config.seed,
         image_size=config.image_size,
         device=device,
-        progress=progress,
     )
     data = catalogue.status(
         config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None)

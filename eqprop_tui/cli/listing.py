@@ -127,7 +127,7 @@ def refuse_unknown_states(states: Sequence[str]) -> None:
         raise ConfigError(problems)
 
 
-def watch_runs(runs: Callable[[], list[RunSummary]], *, pause: float = SECONDS_BETWEEN_LOOKS) -> None:
+def watch_runs(runs: Callable[[], list[RunSummary]]) -> None:
     """Draw the list in place, again and again, until Ctrl-C."""
     console = report.console()
 
@@ -142,7 +142,7 @@ def watch_runs(runs: Callable[[], list[RunSummary]], *, pause: float = SECONDS_B
     try:
         with Live(drawn(), console=console, auto_refresh=False) as live:
             while True:
-                time.sleep(pause)
+                time.sleep(SECONDS_BETWEEN_LOOKS)
                 live.update(drawn(), refresh=True)
     except KeyboardInterrupt:
         return
