@@ -18,22 +18,21 @@ from torch import Tensor
 from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import Batch, batches, normalize
 from eqprop_core.data.datasets import Dataset, Images
-from eqprop_core.data.randomness import generator
 from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, PhaseProgress
 from eqprop_core.learning import observations
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
-from eqprop_core.learning.batch import Looks, looks, spaced, train_batch
+from eqprop_core.learning.batch import Looks, check_batch, looks, spaced, train_batch
 from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.finite import check_training
-from eqprop_core.learning.gdu import GduResult, gdu_check
+from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.observations import Observed
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
 from eqprop_core.learning.running import Running
 from eqprop_core.learning.steps import BatchDropped, Drop, Progress, Steps
 from eqprop_core.learning.troubles import Troubles
+from eqprop_core.memory import CHECKED_IMAGES
 from eqprop_core.networks.network import Network
 
-CHECKED_IMAGES = 5
 EVENTS_PER_SECOND = 10.0
 SECONDS_OF_FREQUENT_EVENTS = 600.0  # then BATCH_EVENTS_AN_EPOCH at most, so that long runs stay readable
 BATCH_EVENTS_AN_EPOCH = 300
@@ -293,18 +292,7 @@ class Trainer:
         return self._check(x, first.labels[:CHECKED_IMAGES], self.batch - 1)
 
     def _check(self, x: Tensor, y: Tensor, index: int) -> Event:
-        config = self.config
-        self.last_gdu = gdu_check(
-            self.net,
-            x,
-            y,
-            steps=(config.T1, config.T2),
-            beta=config.betas[1],
-            beta_free=config.betas[0],
-            symmetric=config.thirdphase,
-            same_update=config.same_update,
-            masks=self.net.draw_masks(len(x), generator(self.seed, "dropout", self.epoch, index)),
-        )
+        self.last_gdu = check_batch(self.net, self.config, x, y, epoch=self.epoch, index=index)
         return observations.gdu_event(self.last_gdu, epoch=self.epoch + 1, batch=index + 1, images=len(x))
 
     def _evaluate(self, part: str) -> Iterator[PhaseProgress]:
