@@ -74,7 +74,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
     device = torch.device(chosen)
     dataset = load_dataset(
         config.task,
-        root=catalogue.data_root(Path(config.data_dir) if config.data_dir else None),
+        root=config.data_root,
         train_samples=config.train_samples,
         test_samples=config.test_samples,
         val_split=config.val_split,
@@ -82,9 +82,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
         image_size=config.image_size,
         device=device,
     )
-    data = catalogue.status(
-        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    )
+    data = catalogue.status(config.task, config.data_root)
     if data.state == "subset":
         warnings.append(f"{config.task} is a subset: {data.note}")
     net = build_network(config.model_part(), generator=generator(config.seed, "weights"))

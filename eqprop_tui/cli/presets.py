@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -182,11 +181,7 @@ def as_document(preset: Preset, devices: Sequence[Device]) -> dict[str, Any]:
 def data_state(preset: Preset) -> str:
     """Whether the files of the preset's data set are here: present, subset, absent, damaged."""
     config = preset.run_config()
-    try:
-        root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    except RuntimeError:  # the home of a person whom this computer does not know
-        return "absent"
-    return catalogue.status(config.task, root).state
+    return catalogue.status(config.task, config.data_root).state
 
 
 # --- list -----------------------------------------------------------------------------------------------

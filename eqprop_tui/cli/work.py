@@ -167,17 +167,14 @@ def fetch_if_absent(config: RunConfig) -> None:
 
     Raises `DataError` where it cannot be fetched, `ConfigError` where it has fewer images than asked for.
     """
-    root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    if catalogue.status(config.task, root).state in ("absent", "damaged"):
-        data_sets.fetch_now(config.task, root)
+    if catalogue.status(config.task, config.data_root).state in ("absent", "damaged"):
+        data_sets.fetch_now(config.task, config.data_root)
         check_sizes(config)
 
 
 def check_sizes(config: RunConfig) -> None:
     """Raise `ConfigError` where the data set is here and has fewer images than asked for."""
-    data = catalogue.status(
-        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    )
+    data = catalogue.status(config.task, config.data_root)
     for name, size in (("train_samples", data.train_size), ("test_samples", data.test_size)):
         wanted = getattr(config, name)
         if wanted is not None and size is not None and wanted > size:
