@@ -9,7 +9,7 @@ only progress events depend on the clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -45,8 +45,8 @@ class Trainer:
     for `train`, `validation`, `test` (accuracies in per cent) and `loss`. `algorithm` is the one that the
     configuration names unless given. `boundary` is called after each batch, when `state()` may be saved;
     training ends there, `stopped`, if it returns True. `epochs`, `lr_factor` and `events_per_second` may be
-    changed there; `apply_rates` makes a new factor hold, and `idle` counts
-    seconds that were spent waiting there.
+    changed there; `apply_rates` makes a new factor hold, and `idle` counts seconds that were spent waiting
+    there.
 
     `drop` is asked between time steps: if it says True, all is as before the batch, `boundary` is called at
     once, and unless training ends there the batch begins again. `progress` is told where a batch is that
@@ -88,7 +88,6 @@ class Trainer:
         self.lr_factor = 1.0
         self.idle = 0.0
         self.events_per_second = EVENTS_PER_SECOND
-        self.evaluated: dict[str, tuple[float, float]] = {}
         self.last_gdu: GduResult | None = None
         self.troubles = Troubles(config, net.classes)
 
@@ -172,13 +171,16 @@ class Trainer:
     def _finish_epoch(self, started: float) -> Iterator[Event]:
         """Evaluate, and go on to the next epoch."""
         self.check_finite()
+        found: dict[str, tuple[float, float]] = {}
         for part in ("validation", "test"):
-            yield from self._evaluate(part)
+            images: Images | None = getattr(self.dataset, part)
+            if images is not None:
+                found[part] = yield from self._evaluate(part, images)
             if self.stopped:
                 return  # this epoch's evaluation is repeated when the run is resumed
         if self.net.vector_field:
             yield observations.angles(self.net, epoch=self.epoch + 1)
-        validation, test = self.evaluated.get("validation"), self.evaluated["test"]
+        validation, test = found.get("validation"), found["test"]
         judged = (validation or test)[0]
         best = self.best_accuracy is None or judged > self.best_accuracy
         if best:
@@ -295,12 +297,8 @@ class Trainer:
         self.last_gdu = check_batch(self.net, self.config, x, y, epoch=self.epoch, index=index)
         return observations.gdu_event(self.last_gdu, epoch=self.epoch + 1, batch=index + 1, images=len(x))
 
-    def _evaluate(self, part: str) -> Iterator[PhaseProgress]:
-        """Accuracy in per cent and loss of a part of the data, into `evaluated` if there is such a part."""
-        images: Images | None = getattr(self.dataset, part)
-        self.evaluated.pop(part, None)
-        if images is None:
-            return
+    def _evaluate(self, part: str, images: Images) -> Generator[PhaseProgress, None, tuple[float, float]]:
+        """Accuracy in per cent and loss of a part of the data, of what was seen where it was `stopped`."""
         result = Running(self.device)
         yield from evaluation(
             self.net,
@@ -315,5 +313,4 @@ class Trainer:
             drop=self.drop,
             ended=self._ended,
         )
-        if not self.stopped:
-            self.evaluated[part] = (result.accuracy(), result.loss())
+        return result.accuracy(), result.loss()
