@@ -28,7 +28,7 @@ from eqprop_core.runs.folder import (
     RunError,
     RunFolder,
 )
-from eqprop_core.runs.listing import number, summarize
+from eqprop_core.runs.listing import AT_REST, number, summarize
 
 Kind = Literal["checkpoints", "models", "arrays", "figures", "events", "checks", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -42,7 +42,6 @@ KINDS_BY_NAME: dict[str, Kind] = {
     EVENTS: "events",
     CONSOLE: "events",
 }
-AT_REST = ("finished", "failed", "stopped", "lost")  # no process writes there
 
 
 @dataclass(frozen=True)

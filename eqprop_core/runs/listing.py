@@ -20,7 +20,8 @@ from eqprop_core.runs.processes import marked
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
 NEAR_ITS_LIMIT = 0.9  # share of the memory that a run may have; a process that is refused more is killed
 ALIVE = ("starting", "queued", "running", "paused")
-STATES = (*ALIVE, "finished", "failed", "stopped", "lost", "unreachable")
+AT_REST = ("finished", "failed", "stopped", "lost")  # no process writes there
+STATES = (*ALIVE, *AT_REST, "unreachable")
 
 
 @dataclass(frozen=True)

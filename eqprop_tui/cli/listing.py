@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.live import Live
 from rich.text import Text
 
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
+from eqprop_tui.cli.flags import AsJson
 
 Wanted = Annotated[str, typer.Argument(metavar="RUN", help="a folder, an id, a name, or last")]
 Results = Annotated[
     Path | None, typer.Option("--results", help="only runs below this folder \\[every one that was used]")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
 WIDTH_ELSEWHERE = 160  # columns where the output is not a terminal
 WIDE = 110  # columns from which on there is room for a state in full
@@ -203,14 +203,9 @@ def coloured(runs: Sequence[RunSummary], width: int) -> Text:
     return text
 
 
-def cut(text: str, width: int) -> str:
-    """The text, with … at its end if it takes more than `width` cells."""
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
-
-
 def _padded(text: str, width: int, right: bool) -> str:
     """The text in exactly `width` cells."""
-    text = cut(text, width)
+    text = report.cut(text, width)
     length = cell_len(text)
     return " " * (width - length) + text if right else text + " " * (width - length)
 

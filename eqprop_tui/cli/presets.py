@@ -25,7 +25,7 @@ from eqprop_core.presets import (
 )
 from eqprop_core.problems import ConfigError
 from eqprop_tui.cli import own_presets, report
-from eqprop_tui.cli.flags import ListCommand
+from eqprop_tui.cli.flags import AsJson, ListCommand
 
 GROUPS = ("start here", "MNIST", "CIFAR-10", "CIFAR-10 vector field", "GDU check")  # first, in this order
 UNLIMITED = 1000  # columns: nothing is cut where a program reads
@@ -36,8 +36,6 @@ app.command(cls=ListCommand)(own_presets.new)
 app.command()(own_presets.copy)
 app.command()(own_presets.edit)
 app.command()(own_presets.delete)
-
-AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
 
 @app.command("list")
@@ -205,7 +203,7 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
     left = out.width - max(map(cell_len, table)) - 2
     beside = left >= LEAST_TITLE
     if beside:
-        cut = [_cut(title, left) for title in ("title", *(preset.title for preset in presets))]
+        cut = [report.cut(title, left) for title in ("title", *(preset.title for preset in presets))]
         cells = [(row[0], title, *row[1:]) for row, title in zip((headings, *rows), cut, strict=True)]
         table = report.aligned(cells[0], cells[1:], right=right).splitlines()
     out.print(Text(table[0], "bold"), soft_wrap=True)
@@ -216,7 +214,8 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
             if preset.group == group:
                 out.print(Text(line), soft_wrap=True)
                 if not beside:
-                    out.print(Text("    " + _cut(preset.title, out.width - 4), "dim"), soft_wrap=True)
+                    title = report.cut(preset.title, max(1, out.width - 4))
+                    out.print(Text(f"    {title}", "dim"), soft_wrap=True)
     if not all(preset.shipped for preset in presets):
         out.print(Text("* your own", "dim"))
     if full := next((place for place in rooms if place.fits is False), None):
@@ -237,13 +236,6 @@ def _memory_in_words(preset: Preset) -> str:
         return words if place.fits else f"{words}: too little"
     fitting = fitting_mbs(config, place.free)
     return f"{words}: too little; " + (f"--mbs {fitting} would fit" if fitting else "not even --mbs 1 fits")
-
-
-def _cut(text: str, columns: int) -> str:
-    """The text in at most so many columns, with an ellipsis where it is cut."""
-    cut = Text(text)
-    cut.truncate(max(1, columns), overflow="ellipsis")
-    return cut.plain
 
 
 def _expected(preset: Preset) -> str:

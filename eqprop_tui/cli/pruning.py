@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,7 +14,8 @@ from eqprop_core.runs.disk import KINDS, Found, Kind, files_of, idle_seconds, pr
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import RunSummary, list_runs, matching
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, Results, cut
+from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.listing import Results
 from eqprop_tui.cli.showing import size_in_words
 
 DAY = 86400.0
@@ -149,12 +151,12 @@ def _print_what_goes(uses: list[Use], kinds: list[Kind]) -> None:
     for use in uses:
         counts = Counter(file.kind for file in use.to_go)
         what = ", ".join(f"{kind} {count}" for kind, count in counts.items())
-        name = cut(use.summary.name, 24)
+        name = report.cut(use.summary.name, 24)
         rows.append((use.summary.id or use.summary.path.name, size_in_words(_size(use.to_go)), what, name))
     print(report.aligned(("run", "goes", "files", "name"), rows, right=("goes",)))
 
 
-def _size(files: Any) -> int:
+def _size(files: Iterable[Found]) -> int:
     return sum(file.size for file in files)
 
 

@@ -22,7 +22,8 @@ from eqprop_core.runs.history import current_events, histories
 from eqprop_core.runs.labels import changed_tags, check_name, labels_of, stored_tags
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, Wanted
+from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.listing import Wanted
 
 EPOCH_COLUMNS = (
     "epoch",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 
@@ -51,6 +51,11 @@ def size(count: int) -> str:
     if count < 2**20:
         return f"{count / 2**10:.0f} kB"
     return f"{count / 2**20:.0f} MB" if count < 1000 * 2**20 else f"{count / 2**30:.1f} GB"
+
+
+def cut(text: str, width: int) -> str:
+    """The text, with … at its end if it takes more than `width` cells (1 or more)."""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:

@@ -17,8 +17,8 @@ from eqprop_core.runs.folder import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, R
 from eqprop_core.runs.history import current_amendments, failure, last_words
 from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, summarize
 from eqprop_tui.cli import report
+from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.cli.listing import (
-    AsJson,
     Wanted,
     accuracy,
     age,

@@ -23,6 +23,8 @@ from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
 from eqprop_tui.cli.watch import alive, tell_launch, watch
 
+AtOnce = Annotated[bool, typer.Option("--now", help="between two time steps, dropping the batch")]
+
 SECONDS_FOR_AN_ANSWER = 10.0
 SECONDS_TO_END = 30.0  # after a signal
 
@@ -46,9 +48,7 @@ def attach(run: Wanted) -> None:
 
 def stop(
     run: Wanted,
-    at_once: Annotated[
-        bool, typer.Option("--now", help="between two time steps, dropping the batch")
-    ] = False,
+    at_once: AtOnce = False,
     terminate: Annotated[
         bool, typer.Option("--terminate", help="by a signal, which a process without ears hears too")
     ] = False,
@@ -62,12 +62,7 @@ def stop(
     tell(run, "stop", times=1 + at_once)
 
 
-def pause(
-    run: Wanted,
-    at_once: Annotated[
-        bool, typer.Option("--now", help="between two time steps, dropping the batch")
-    ] = False,
-) -> None:
+def pause(run: Wanted, at_once: AtOnce = False) -> None:
     """Hold a run after its batch; its process and its memory stay."""
     tell(run, "pause", times=1 + at_once)
 
