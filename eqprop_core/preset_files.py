@@ -29,7 +29,8 @@ from eqprop_core.presets import (
 )
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import inapplicable, refused_flags
-from eqprop_core.runs.folder import CONFIG, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.names import CONFIG
 
 SETTABLE = tuple(name for name in RunConfig.model_fields if facts(name)["stored"] or name == "load_path")
 TRUE, FALSE = "true", "false"

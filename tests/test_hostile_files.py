@@ -32,10 +32,11 @@ from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.presets import PresetError, load_preset, read_preset
 from eqprop_core.problems import ConfigError
-from eqprop_core.runs.control import CONTROL, REQUESTS, take
+from eqprop_core.runs.control import REQUESTS, take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import list_runs, summarize
 from eqprop_core.runs.log import EventLog, follow_events, read_events
+from eqprop_core.runs.names import CONTROL
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.words import in_words
 from eqprop_core.worker import checkpoint, preparing, process, training

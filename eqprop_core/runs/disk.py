@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from eqprop_core.runs.folder import (
+from eqprop_core.runs.folder import PRUNED, RunError, RunFolder
+from eqprop_core.runs.listing import AT_REST, number, summarize
+from eqprop_core.runs.names import (
     BEST_MODEL,
     CHECKPOINT,
     CHECKPOINT_BEFORE,
@@ -23,12 +25,8 @@ from eqprop_core.runs.folder import (
     EVENTS,
     FINAL_CHECKPOINT,
     FINAL_MODEL,
-    PRUNED,
     STATE,
-    RunError,
-    RunFolder,
 )
-from eqprop_core.runs.listing import AT_REST, number, summarize
 
 Kind = Literal["checkpoints", "models", "arrays", "figures", "events", "checks", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -20,7 +20,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-import platformdirs
 import tomli_w
 
 from eqprop_core import __version__
@@ -33,40 +32,33 @@ from eqprop_core.files import (
     make_folder,
     open_to_append,
     read_json,
-    read_text,
     write_text,
 )
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.runs.log import read_events
+from eqprop_core.runs.names import (
+    BEST_MODEL,
+    CHECKPOINT,
+    CHECKPOINT_BEFORE,
+    CHECKS,
+    CONFIG,
+    EVENTS,
+    FINAL_CHECKPOINT,
+    FINAL_MODEL,
+    HYPERPARAMETERS,
+    LOCK,
+    META,
+    STATE,
+)
+from eqprop_core.runs.roots import remember_root
 
-CONFIG = "config.toml"
-META = "meta.json"
-STATE = "state.json"
-EVENTS = "events.jsonl"
-HYPERPARAMETERS = "hyperparameters.txt"
-CONSOLE = "console.log"
-CHECKPOINT = "checkpoint.tar"
-CHECKPOINT_BEFORE = "checkpoint.prev.tar"
-BEST_MODEL = "model.pt"
-LOCK = "lock"
-FINAL_MODEL = "final_model.pt"
-FINAL_CHECKPOINT = "final_checkpoint.tar"
-CHECKS = "checks"
-GDU = "gdu"
-ACCURACY_FIGURE = "train-test_acc.png"
-ACTIVITY_FIGURE = "neural_activity.png"
 PRUNED = "pruned"  # in meta.json: kinds of files that were removed on purpose
 TEXT_SHOWN = 1000  # characters of a name or a path
 
 
 class RunError(RuntimeError):
     """A folder that is not a run, or a run that cannot be used; the message says which and what to do."""
-
-
-def results_root(config: RunConfig) -> Path:
-    """Where runs are kept: --results, else EQPROP_RESULTS, else ./results."""
-    return expanded(Path(config.results or os.environ.get("EQPROP_RESULTS") or "results"))
 
 
 class RunFolder:
@@ -347,29 +339,3 @@ def hyperparameters(config: RunConfig, command: Sequence[str]) -> str:
 
 def _sizes(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
-
-
-def remember_root(root: Path) -> None:
-    """Note a results folder in the user's state, so that its runs are found from any directory."""
-    path = roots_file()
-    try:
-        known = known_roots()
-        if root.resolve() not in known:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps([str(item) for item in [*known, root.resolve()]]) + "\n")
-    except OSError:
-        pass  # a home that cannot be written only costs this convenience
-
-
-def roots_file() -> Path:
-    """Where the results folders that were used are noted."""
-    return platformdirs.user_state_path("eqprop") / "results-folders.json"
-
-
-def known_roots() -> list[Path]:
-    """Results folders that were used and still exist."""
-    try:
-        listed = json.loads(read_text(roots_file()))
-        return [Path(item) for item in listed if isinstance(item, str) and Path(item).is_dir()]
-    except (OSError, ValueError, TypeError, RecursionError):
-        return []

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from eqprop_core.events import Amended, EpochFinished, Record, RunFailed, RunResumed
-from eqprop_core.runs.folder import EVENTS, RunFolder
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import event_lines, read_events, record_of
+from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.words import in_words
 
 TAIL = 2**20  # bytes at the end of a file, for its last events

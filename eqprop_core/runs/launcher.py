@@ -16,8 +16,9 @@ from eqprop_core.config import RunConfig
 from eqprop_core.devices import occupants
 from eqprop_core.files import open_to_append
 from eqprop_core.runs.control import take
-from eqprop_core.runs.folder import CONSOLE, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.logout import outliving, user
+from eqprop_core.runs.names import CONSOLE
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.queue import Ticket, in_line, line_of, take_ticket
 

@@ -18,8 +18,9 @@ from eqprop_core.data.randomness import generator
 from eqprop_core.devices import choose_device
 from eqprop_core.events import Record, RunStarted
 from eqprop_core.networks.network import Network, build_network
-from eqprop_core.runs.folder import RunError, RunFolder, results_root
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.places import Place
+from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan
 from eqprop_core.worker import checkpoint
 
@@ -144,7 +145,7 @@ def new_folder(ready: Prepared, root: Path | None = None) -> RunFolder:
     """Make the folder of a new run."""
     plan = ready.plan
     return RunFolder.create(
-        root or results_root(ready.config),
+        root or results_root(ready.config.results),
         ready.config,
         command=plan.command,
         preset=plan.preset,

@@ -18,7 +18,7 @@ from eqprop_core.learning.batch import check_batch
 from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.running import Running
 from eqprop_core.memory import GDU_IMAGES
-from eqprop_core.runs import folder as names
+from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan

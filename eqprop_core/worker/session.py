@@ -36,7 +36,7 @@ from eqprop_core.events import (
 from eqprop_core.files import make_folder, open_to_append
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
-from eqprop_core.runs import folder as names
+from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.log import EventLog
 from eqprop_core.runs.words import NOT_SAVED, in_words

@@ -13,7 +13,7 @@ from eqprop_core.events import Amended, EpochFinished, Event, Record, RunFinishe
 from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.problems import shown
-from eqprop_core.runs import folder as names
+from eqprop_core.runs import names
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import number

@@ -17,10 +17,11 @@ import typer
 from eqprop_core.events import BatchFinished
 from eqprop_core.files import replacing
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import current_events, histories
 from eqprop_core.runs.labels import changed_tags, check_name, labels_of, stored_tags
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
+from eqprop_core.runs.names import EVENTS
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.cli.listing import Wanted

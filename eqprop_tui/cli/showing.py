@@ -13,9 +13,10 @@ from eqprop_core.events import Amended, Record
 from eqprop_core.problems import ConfigError, flag, shown
 from eqprop_core.runs.comparing import unlike_defaults
 from eqprop_core.runs.disk import Found, files_of
-from eqprop_core.runs.folder import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, RunFolder
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import current_amendments, failure, last_words
 from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, summarize
+from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.cli.listing import (

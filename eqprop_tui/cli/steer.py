@@ -12,10 +12,11 @@ import typer
 from eqprop_core.events import ControlReceived
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
-from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start, launch
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
+from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.processes import marked
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.words import in_words

@@ -19,11 +19,13 @@ from eqprop_core.config import RunConfig
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.finishing import call
-from eqprop_core.runs.folder import EVENTS, RunError, RunFolder, results_root
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, find_place, launch
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import last_seq
+from eqprop_core.runs.names import EVENTS
+from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker.signals import Wishes, heard
@@ -152,7 +154,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         if config.seed is None:
             config = config.changed(seed=secrets.randbelow(2**31))
         run = RunFolder.create(
-            results_root(config), config, command=plan.command, preset=plan.preset, labels=plan.labels
+            results_root(config.results), config, command=plan.command, preset=plan.preset, labels=plan.labels
         )
     before = last_seq(run.path / EVENTS)
     tell_launch(launch(run, config, wanted))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from small_runs import make_run
 
-from eqprop_core.runs.folder import META, RunFolder
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.names import META
 
 
 def test_what_a_person_and_the_runs_process_note_at_the_same_time_is_all_kept(tmp_path: Path) -> None:
