@@ -193,7 +193,7 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
         (
             ("  " if preset.shipped else "* ") + preset.name,
             data_state(preset),
-            report.size(place.need) + (" !" if place.fits is False else padding),
+            report.memory_size(place.need) + (" !" if place.fits is False else padding),
             _expected(preset),
         )
         for preset, place in zip(presets, rooms, strict=True)
@@ -220,7 +220,7 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
         out.print(Text("* your own", "dim"))
     if full := next((place for place in rooms if place.fits is False), None):
         assert full.free is not None
-        free = f"the {report.size(full.free)} that are free on {full.device}"
+        free = f"the {report.memory_size(full.free)} that are free on {full.device}"
         out.print(Text(f"! more than {free}; `eqprop presets show` says what would fit", "dim"))
 
 
@@ -228,10 +228,10 @@ def _memory_in_words(preset: Preset) -> str:
     """What a preset needs and what there is, and what would fit where it does not."""
     config = preset.run_config()
     place = room_for(config, list_devices())
-    words = f"about {report.size(place.need)}"
+    words = f"about {report.memory_size(place.need)}"
     if place.free is None:
         return words
-    words += f", {report.size(place.free)} free on {place.device}"
+    words += f", {report.memory_size(place.free)} free on {place.device}"
     if place.fits or config.todo != "train":
         return words if place.fits else f"{words}: too little"
     fitting = fitting_mbs(config, place.free)

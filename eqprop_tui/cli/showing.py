@@ -145,17 +145,7 @@ def _file_lines(files: Sequence[Found]) -> list[str]:
     for file in files:
         inside = file.path.parts[0] + "/" if len(file.path.parts) > 1 else file.path.name
         sizes[inside] = sizes.get(inside, 0) + file.size
-    return [f"{name:<22} {size_in_words(size):>9}" for name, size in sizes.items()]
-
-
-def size_in_words(size: int) -> str:
-    """A number of bytes in the unit that fits: 812 B, 4.1 kB, 12.6 MB, 3.2 GB."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
+    return [f"{name:<22} {report.disk_size(size):>9}" for name, size in sizes.items()]
 
 
 def _amendment(record: Record) -> dict[str, Any]:
