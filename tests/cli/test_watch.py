@@ -31,13 +31,12 @@ def test_a_term_signal_at_the_question_stops_the_run(tmp_path: Path, monkeypatch
             raise KeyboardInterrupt
         run.write_state({**state, "state": "stopped"})
 
-    def terminated(*_: Any, **__: Any) -> str:
+    def terminated(*_: Any) -> None:
         asked.append("what to do")
         os.kill(os.getpid(), signal.SIGTERM)
-        return "d"
 
     monkeypatch.setattr(watch, "follow", follow)
-    monkeypatch.setattr(typer, "prompt", terminated)
+    monkeypatch.setattr(watch.select, "select", terminated)  # where it waits for an answer
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     with pytest.raises(typer.Exit) as ended:
         watch.watch(run)
