@@ -14,12 +14,11 @@ import psutil
 from eqprop_core.files import read_json, write_text
 from eqprop_core.runs.control import take
 from eqprop_core.runs.names import META
-from eqprop_core.runs.processes import own_mark
+from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS, own_mark
 from eqprop_core.runs.queue import Ticket
 from eqprop_core.worker.signals import Wishes
 
 SECONDS_BETWEEN_LOOKS = 0.5
-SECONDS_BETWEEN_BEATS = 5.0
 
 
 def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> bool:
