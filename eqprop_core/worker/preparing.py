@@ -142,7 +142,7 @@ def facts_of(device: torch.device, label: str | None = None) -> dict[str, str | 
 
 
 def new_folder(ready: Prepared, root: Path | None = None) -> RunFolder:
-    """Make the folder of a new run."""
+    """Make the folder of a new run below `root`, or --results. Raises `RunError`."""
     plan = ready.plan
     return RunFolder.create(
         root or results_root(ready.config.results),

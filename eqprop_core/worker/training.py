@@ -36,7 +36,12 @@ def begin_training(
     place: Place | None,
     lock: IO[bytes] | None,
 ) -> Work:
-    """Prepare a training and put it where the run's latest checkpoint is, if it has one."""
+    """Prepare a training and put it where the run's latest checkpoint is, if it has one.
+
+    It goes into `made`, or else the stored run of the plan, or else a new folder below `root` or --results.
+    `lock` is the run's where this process holds it already; otherwise it is taken. Raises `ConfigError`,
+    `RunError` or `DataError`; the lock is then given back.
+    """
     run = made or plan.stored
     if run is not None and lock is None:
         lock = run.lock()  # nobody else writes from here on
@@ -157,7 +162,10 @@ def _train(
 
 
 def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
-    """Put a trainer where the run's latest checkpoint is; returns what there is to say of it."""
+    """Put a trainer where the run's latest checkpoint is; returns what there is to say, `RunResumed` first.
+
+    Raises `RunError` where there is no checkpoint that it can go on from.
+    """
     said: list[Event] = []
     path = run.path / names.CHECKPOINT
     try:
