@@ -40,7 +40,8 @@ from eqprop_core.runs.names import CONTROL
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.words import in_words
 from eqprop_core.worker import checkpoint, preparing, process, training
-from eqprop_tui.cli.listing import as_document, started
+from eqprop_tui.cli.listing import as_document
+from eqprop_tui.words import started
 
 REFUSALS = (ConfigError, RunError)  # a PresetError is a ConfigError
 CONFIG = {"task": "digits", "archi": [64, 4, 10], "lrs": [0.1, 0.1], "mmt": 0.5, "T1": 3, "T2": 2, "betas": [0.0, 0.5], "train_samples": 20, "test_samples": 10, "epochs": 2, "seed": 1}  # fmt: skip

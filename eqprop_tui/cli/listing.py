@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.words import accuracy, age, cut, duration, epochs, speed, stands
 
 Wanted = Annotated[str, typer.Argument(metavar="RUN", help="a folder, an id, a name, or last")]
 Results = Annotated[
@@ -56,14 +56,14 @@ class Column:
 
 
 COLUMNS = (
-    Column("state", lambda run: stands(run), 0, narrow=13, wide=27),
+    Column("state", stands, 0, narrow=13, wide=27),
     Column("id", lambda run: run.id, 0),
     Column("name", lambda run: run.name, 0, narrow=14),
     Column("preset", lambda run: run.preset or "–", 12, narrow=14, wide=28),
     Column("model", lambda run: run.model or "–", 7),
     Column("alg", lambda run: run.alg or "–", 4),
     Column("loss", lambda run: run.loss or "–", 9),
-    Column("epoch", lambda run: epochs(run), 1, right=True),
+    Column("epoch", epochs, 1, right=True),
     Column("best", lambda run: accuracy(run.best), 2, right=True),
     Column("last", lambda run: accuracy(run.last), 5, right=True),
     Column("device", lambda run: run.device or "–", 8, narrow=8, wide=12),
@@ -205,7 +205,7 @@ def coloured(runs: Sequence[RunSummary], width: int) -> Text:
 
 def _padded(text: str, width: int, right: bool) -> str:
     """The text in exactly `width` cells."""
-    text = report.cut(text, width)
+    text = cut(text, width)
     length = cell_len(text)
     return " " * (width - length) + text if right else text + " " * (width - length)
 
@@ -213,64 +213,3 @@ def _padded(text: str, width: int, right: bool) -> str:
 def as_document(run: RunSummary) -> dict[str, object]:
     """A summary as plain values."""
     return {**asdict(run), "path": str(run.path), "seconds_left": run.seconds_left}
-
-
-def stands(run: RunSummary) -> str:
-    """A run's state, with its place in line where it is queued, and with what may have ended a lost one."""
-    if run.state == "queued" and run.ahead is not None:
-        return f"queued {run.ahead + 1}"
-    return f"{run.state}, {run.reason}" if run.reason else run.state
-
-
-def epochs(run: RunSummary) -> str:
-    """Finished epochs of those that are planned."""
-    return f"{run.epoch}/{run.epochs if run.epochs is not None else '–'}"
-
-
-def accuracy(value: float | None) -> str:
-    """Per cent with two decimals."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def speed(value: float | None) -> str:
-    """Images a second, with three digits at least."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time in the unit that fits: 41 s, 12 min, 3 h 05, 2 d 4 h."""
-    if seconds is None:
-        return "–"
-    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    if hours < 1:
-        return f"{minutes:.0f} min"
-    if days < 1:
-        return f"{int(hours)} h {int(minutes % 60):02d}"
-    return f"{int(days)} d {int(hours % 24)} h"
-
-
-def pace(seconds: float) -> str:
-    """Time that an epoch takes, to a tenth of a second where it is short."""
-    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
-
-
-def age(created: str | None) -> str:
-    """Time since a run was made, in one unit: 41 s, 12 min, 3 h, 2 d."""
-    try:
-        since = time.time() - datetime.fromisoformat(created or "").timestamp()
-    except (ValueError, OverflowError, OSError):
-        return "–"
-    text = duration(max(0.0, since))
-    return " ".join(text.split()[:2])
-
-
-def started(created: str | None) -> str:
-    """When a run was started, as a person writes it."""
-    try:
-        return datetime.fromisoformat(created or "").strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        return "–"

@@ -10,7 +10,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -19,7 +19,9 @@ from eqprop_core import __version__
 from eqprop_core.catalogue import DataError
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import data, demo, devices, presets, report, runs, work
+from eqprop_tui.cli.application import open_application
 from eqprop_tui.cli.flags import ListCommand
 
 
@@ -42,11 +44,14 @@ class ErrorsInWords(TyperGroup):
 app = typer.Typer(
     cls=ErrorsInWords,
     help="Train, check and watch equilibrium propagation networks.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="rich",
 )
+
+
+Glyphs = Literal["braille", "blocks", "ascii"]
 
 
 def _version(wanted: bool) -> None:
@@ -57,11 +62,31 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def eqprop(
+    context: typer.Context,
+    run: Annotated[
+        str | None, typer.Option("--run", help="open the application on this run: folder, id, name, last")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="show only runs below this folder in the application")
+    ] = None,
+    low_bandwidth: Annotated[
+        bool, typer.Option("--low-bandwidth", help="one picture a second, no animation")
+    ] = False,
+    glyphs: Annotated[
+        Glyphs | None, typer.Option("--glyphs", help="what charts are drawn with \\[what the terminal has]")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    """Train, check and watch equilibrium propagation networks."""
+    """Train, check and watch equilibrium propagation networks. Without a command: the application."""
+    if context.invoked_subcommand is not None:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(context.get_help())
+        return
+    folder = find_run(run, [results] if results is not None else None).path if run is not None else None
+    open_application(folder, results=results, low_bandwidth=low_bandwidth, glyphs=glyphs)
 
 
 app.command()(demo.demo)

@@ -26,6 +26,7 @@ from eqprop_core.presets import (
 from eqprop_core.problems import ConfigError
 from eqprop_tui.cli import own_presets, report
 from eqprop_tui.cli.flags import AsJson, ListCommand
+from eqprop_tui.words import cut, memory_size
 
 GROUPS = ("start here", "MNIST", "CIFAR-10", "CIFAR-10 vector field", "GDU check")  # first, in this order
 UNLIMITED = 1000  # columns: nothing is cut where a program reads
@@ -193,7 +194,7 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
         (
             ("  " if preset.shipped else "* ") + preset.name,
             data_state(preset),
-            report.memory_size(place.need) + (" !" if place.fits is False else padding),
+            memory_size(place.need) + (" !" if place.fits is False else padding),
             _expected(preset),
         )
         for preset, place in zip(presets, rooms, strict=True)
@@ -203,8 +204,8 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
     left = out.width - max(map(cell_len, table)) - 2
     beside = left >= LEAST_TITLE
     if beside:
-        cut = [report.cut(title, left) for title in ("title", *(preset.title for preset in presets))]
-        cells = [(row[0], title, *row[1:]) for row, title in zip((headings, *rows), cut, strict=True)]
+        titles = [cut(title, left) for title in ("title", *(preset.title for preset in presets))]
+        cells = [(row[0], title, *row[1:]) for row, title in zip((headings, *rows), titles, strict=True)]
         table = report.aligned(cells[0], cells[1:], right=right).splitlines()
     out.print(Text(table[0], "bold"), soft_wrap=True)
     groups = {preset.group for preset in presets}
@@ -214,13 +215,13 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
             if preset.group == group:
                 out.print(Text(line), soft_wrap=True)
                 if not beside:
-                    title = report.cut(preset.title, max(1, out.width - 4))
+                    title = cut(preset.title, max(1, out.width - 4))
                     out.print(Text(f"    {title}", "dim"), soft_wrap=True)
     if not all(preset.shipped for preset in presets):
         out.print(Text("* your own", "dim"))
     if full := next((place for place in rooms if place.fits is False), None):
         assert full.free is not None
-        free = f"the {report.memory_size(full.free)} that are free on {full.device}"
+        free = f"the {memory_size(full.free)} that are free on {full.device}"
         out.print(Text(f"! more than {free}; `eqprop presets show` says what would fit", "dim"))
 
 
@@ -228,10 +229,10 @@ def _memory_in_words(preset: Preset) -> str:
     """What a preset needs and what there is, and what would fit where it does not."""
     config = preset.run_config()
     place = room_for(config, list_devices())
-    words = f"about {report.memory_size(place.need)}"
+    words = f"about {memory_size(place.need)}"
     if place.free is None:
         return words
-    words += f", {report.memory_size(place.free)} free on {place.device}"
+    words += f", {memory_size(place.free)} free on {place.device}"
     if place.fits or config.todo != "train":
         return words if place.fits else f"{words}: too little"
     fitting = fitting_mbs(config, place.free)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -44,28 +44,6 @@ def put_json(value: Any) -> None:
 def plain_table() -> Table:
     """A table without frames, as all of them are."""
     return Table(box=None, pad_edge=False, header_style="bold")
-
-
-def memory_size(count: int) -> str:
-    """Bytes of memory in words: `640 kB`, `31 MB`, `1.2 GB`, by powers of 1024."""
-    if count < 2**20:
-        return f"{count / 2**10:.0f} kB"
-    return f"{count / 2**20:.0f} MB" if count < 1000 * 2**20 else f"{count / 2**30:.1f} GB"
-
-
-def disk_size(count: int) -> str:
-    """Bytes on disk in words: `812 B`, `4.1 kB`, `12.6 MB`, `3.2 GB`, by powers of 1000."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
-
-
-def cut(text: str, width: int) -> str:
-    """The text, with … at its end if it takes more than `width` cells (1 or more)."""
-    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
 def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:

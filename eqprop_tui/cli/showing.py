@@ -19,17 +19,8 @@ from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, summarize
 from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
-from eqprop_tui.cli.listing import (
-    Wanted,
-    accuracy,
-    age,
-    as_document,
-    duration,
-    pace,
-    speed,
-    stands,
-    started,
-)
+from eqprop_tui.cli.listing import Wanted, as_document
+from eqprop_tui.words import accuracy, age, disk_size, duration, pace, speed, stands, started
 
 EVENTS_SHOWN = 5
 
@@ -145,7 +136,7 @@ def _file_lines(files: Sequence[Found]) -> list[str]:
     for file in files:
         inside = file.path.parts[0] + "/" if len(file.path.parts) > 1 else file.path.name
         sizes[inside] = sizes.get(inside, 0) + file.size
-    return [f"{name:<22} {report.disk_size(size):>9}" for name, size in sizes.items()]
+    return [f"{name:<22} {disk_size(size):>9}" for name, size in sizes.items()]
 
 
 def _amendment(record: Record) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
 import tempfile
@@ -21,12 +20,12 @@ from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
-from eqprop_core.runs.launcher import Start, find_place, launch
+from eqprop_core.runs.launcher import Start, launch
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
-from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
+from eqprop_core.runs.starting import start_new
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_tui.cli import data as data_sets
@@ -137,6 +136,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
     Raises `ConfigError`, `RunError` or `DataError` for what is found before the process is started.
     """
     config = plan.config
+    before = 0  # number of the last event that is old
     fetch_if_absent(config)
     if plan.stored is not None:
         run = plan.stored
@@ -149,15 +149,11 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         wanted = replace(
             wanted, more_epochs=plan.more_epochs, changes={name: new for name, (_, new) in changes.items()}
         )
+        before = last_seq(run.path / EVENTS)
+        launched = launch(run, config, wanted)
     else:
-        find_place(config)  # a device that is refused leaves no folder behind
-        if config.seed is None:
-            config = config.changed(seed=secrets.randbelow(2**31))
-        run = RunFolder.create(
-            results_root(config.results), config, command=plan.command, preset=plan.preset, labels=plan.labels
-        )
-    before = last_seq(run.path / EVENTS)
-    tell_launch(launch(run, config, wanted))
+        run, launched = start_new(plan, wanted)
+    tell_launch(launched)
     if not watched:
         return run, None
     report.say(f"{run.path}")

@@ -25,7 +25,8 @@ from typer.testing import Result
 
 from eqprop_core.events import Amended, RunFailed, RunResumed
 from eqprop_core.runs.listing import RunSummary
-from eqprop_tui.cli.listing import COLUMNS, coloured, lines, stands
+from eqprop_tui.cli.listing import COLUMNS, coloured, lines
+from eqprop_tui.words import stands
 
 Run = Callable[..., Result]
 LONG = "cifar10-vfcnn-softmax-same-update-with-a-very-long-name-of-its-own"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterable
@@ -31,12 +32,13 @@ def test_a_term_signal_at_the_question_stops_the_run(tmp_path: Path, monkeypatch
             raise KeyboardInterrupt
         run.write_state({**state, "state": "stopped"})
 
-    def terminated(*_: Any) -> None:
+    def terminated(*_: Any) -> tuple[list[Any], list[Any], list[Any]]:
         asked.append("what to do")
         os.kill(os.getpid(), signal.SIGTERM)
+        return [sys.stdin], [], []
 
     monkeypatch.setattr(watch, "follow", follow)
-    monkeypatch.setattr(watch.select, "select", terminated)  # where it waits for an answer
+    monkeypatch.setattr(select, "select", terminated)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     with pytest.raises(typer.Exit) as ended:
         watch.watch(run)

@@ -1,0 +1,202 @@
+"""The terminal application: its screens, the runs that are watched, what is remembered.
+
+Reads run folders and writes requests, as the commands do; trains nothing itself and never imports torch.
+Whatever happens to it, runs go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.text import Text
+from textual.app import App, SystemCommand
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+
+from eqprop_core.presets import Preset
+from eqprop_core.problems import ConfigError
+from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.launcher import Start
+from eqprop_core.runs.listing import ALIVE, summarize
+from eqprop_core.runs.settings import Plan, make_plan
+from eqprop_core.runs.starting import start_new
+from eqprop_tui.keys import TABLE, bindings
+from eqprop_tui.looks import TEXTUAL_NAMES, THEMES, Looks, glyphs_for
+from eqprop_tui.preferences import load_preferences, save_preferences
+from eqprop_tui.screens.dialogs import Read
+from eqprop_tui.screens.library import LibraryScreen
+
+FRAME = 0.25  # seconds between two pictures of what is live
+SLOW_FRAME = 1.0  # with a low bandwidth
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the application was asked to begin: a run to open, folders of runs, how to draw."""
+
+    run: Path | None = None
+    results: Path | None = None
+    low_bandwidth: bool = False
+    glyphs: str | None = None
+
+
+class EqpropApp(App[None], inherit_bindings=False):
+    """The application; `options` are those of the command line."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "eqprop"
+    BINDINGS = bindings("everywhere")
+
+    def __init__(self, options: Options = Options()) -> None:
+        super().__init__()
+        self.options = options
+        self.preferences = load_preferences()
+        self.watched: list[Path] = []  # runs that were opened, in that order
+        for theme in THEMES.values():
+            self.register_theme(theme)
+        self.glyphs = glyphs_for(options.glyphs or self.preferences.glyphs)
+        self.theme = TEXTUAL_NAMES[self.preferences.theme]
+        self.frame = SLOW_FRAME if options.low_bandwidth else FRAME
+        if options.low_bandwidth:
+            self.animation_level = "none"
+
+    @property
+    def looks(self) -> Looks:
+        """The palette and the glyphs of now."""
+        return Looks(self.preferences.theme, self.glyphs)
+
+    def on_mount(self) -> None:
+        """Open the library, and the run that was asked for over it."""
+        self.push_screen(LibraryScreen())
+        if self.options.run is not None:
+            self.open_run(self.options.run)
+        self.remember(seen=True)
+
+    def remember(self, **choices: object) -> None:
+        """Keep a choice for the next time; where it cannot be written, for this time."""
+        self.preferences = self.preferences.model_copy(update=choices)
+        save_preferences(self.preferences)
+
+    # --- going places ---------------------------------------------------------------------------------
+
+    def open_run(self, run: Path) -> None:
+        """Watch a run."""
+        from eqprop_tui.screens.monitor import MonitorScreen
+
+        if run not in self.watched:
+            self.watched.append(run)
+        if isinstance(self.screen, MonitorScreen):
+            self.switch_screen(MonitorScreen(run))
+        else:
+            self.push_screen(MonitorScreen(run))
+
+    def open_runs(self) -> None:
+        """The table of runs, in place of the library."""
+        from eqprop_tui.screens.runs import RunsScreen
+
+        self.switch_screen(RunsScreen())
+
+    def open_library(self) -> None:
+        """The library, in place of the table of runs."""
+        self.switch_screen(LibraryScreen())
+
+    def start(self, plan: Plan, wanted: Start | None = None, *, watch: bool = True) -> None:
+        """Start a run in a process of its own, and watch it if wished; says what is wrong where it cannot be.
+
+        Starting takes a moment (it looks at the devices), and does not hold up the keys.
+        """
+        self.run_worker(lambda: self._start(plan, wanted, watch), thread=True)
+
+    def start_preset(self, preset: Preset, *, watch: bool = True) -> None:
+        """Start a preset as it is."""
+        try:
+            plan = make_plan("train", {}, preset, ("eqprop", "train", "--preset", preset.name))
+        except (ConfigError, RunError) as error:
+            self.tell(error)
+        else:
+            self.start(plan, watch=watch)
+
+    def _start(self, plan: Plan, wanted: Start | None, watch: bool) -> None:
+        try:
+            run, launched = start_new(plan, wanted)
+        except (ConfigError, RunError) as error:
+            self.call_from_thread(self.tell, error)
+            return
+        for warning in launched.warnings:
+            self.call_from_thread(self.tell, warning, severity="warning")
+        if launched.ahead:
+            said = f"waits for {launched.place.key} behind {len(launched.ahead)}"
+            self.call_from_thread(self.tell, said, severity="information")
+        if watch:
+            self.call_from_thread(self.open_run, run.path)
+        else:
+            self.watched.append(run.path)
+            self.call_from_thread(self.tell, f"started {run.path}", severity="information")
+
+    def tell(self, problem: Exception | str, *, severity: SeverityLevel = "error") -> None:
+        """Say what went wrong, or what is worth knowing."""
+        self.notify(str(problem), severity=severity, markup=False, timeout=8)
+
+    # --- actions that hold everywhere -----------------------------------------------------------------
+
+    def action_help(self) -> None:
+        """All keys of the screen; a dialog says its own."""
+        if place := getattr(self.screen, "PLACE", ""):
+            self.push_screen(Read(f"keys: {place}", help_text(place)))
+
+    def action_leave(self) -> None:
+        """Leave; runs go on."""
+        self.exit()
+
+    def action_next_theme(self) -> None:
+        """Dark, light, the terminal's 16 colours, and again."""
+        order = list(TEXTUAL_NAMES)
+        theme = order[(order.index(self.preferences.theme) + 1) % len(order)]
+        self.remember(theme=theme)
+        self.theme = TEXTUAL_NAMES[theme]
+
+    def action_redraw(self) -> None:
+        """Send everything again, as after another program has written on the terminal."""
+        self.refresh(layout=True)
+        self.screen.refresh()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: what the keys of this screen do, then what holds everywhere."""
+        place = getattr(screen, "PLACE", "")
+        for name, target in ((place, screen), ("everywhere", self)):
+            for key in TABLE.get(name, ()):
+                if key.widget or key.action == "command_palette":
+                    continue
+                if target.check_action(key.action.split("(")[0], ()) is not True:
+                    continue
+                yield SystemCommand(
+                    key.label, f"{key.help} ({key.written})", lambda k=key, t=target: t.run_action(k.action)
+                )
+
+
+def help_text(place: str) -> Text:
+    """Every key that can be used on a screen, with a sentence each."""
+    text = Text()
+    for name in (place, "chart", "everywhere"):
+        if name == "chart" and place not in ("monitor", "compare"):
+            continue
+        if text:
+            text.append("\n")
+        text.append({"chart": "in a chart", "everywhere": "everywhere"}.get(name, place) + "\n", "bold")
+        for key in TABLE[name]:
+            text.append(f"  {key.written:<8}", "bold")
+            text.append(f" {key.help}\n")
+    return text
+
+
+def farewell(app: EqpropApp) -> list[str]:
+    """A line for each watched run that goes on after the application has been left."""
+    lines = []
+    for path in app.watched:
+        summary = summarize(path)
+        if summary.state in ALIVE:
+            name = summary.id or str(path)
+            lines.append(f"{summary.name} goes on ({summary.state}); come back: eqprop --run {name}")
+    return lines

@@ -1,0 +1,23 @@
+"""Opening the terminal application from a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eqprop_tui.cli import report
+
+
+def open_application(
+    run: Path | None = None,
+    *,
+    results: Path | None = None,
+    low_bandwidth: bool = False,
+    glyphs: str | None = None,
+) -> None:
+    """Open the application, on a run if one is given; says afterwards which runs go on."""
+    from eqprop_tui.app import EqpropApp, Options, farewell  # textual: only where it is wanted
+
+    app = EqpropApp(Options(run=run, results=results, low_bandwidth=low_bandwidth, glyphs=glyphs))
+    app.run()
+    for line in farewell(app):
+        report.say(line)

@@ -1,0 +1,170 @@
+"""The table of keys: every key of the application, its action, and its words in the footer and the help.
+
+Nothing else binds a key. Bindings, the line of keys at the bottom, `?` and the command palette are made from
+this table; an action is the method `action_<name>` of the screen (or of the application, for those that hold
+everywhere). Knows no widget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+WRITTEN = {
+    "question_mark": "?",
+    "slash": "/",
+    "space": "space",
+    "escape": "esc",
+    "delete": "del",
+    "plus": "+",
+    "minus": "-",
+    "comma": ",",
+    "full_stop": ".",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a screen: Textual's names for it, its action, its word in the footer, a sentence for the help.
+
+    `footer` is its place there, lower ones being shown first where there is little room; None: help only.
+    `widget` marks what the widget that is pointed at does by itself, and is told in the help only.
+    """
+
+    keys: str
+    action: str
+    label: str
+    help: str
+    footer: int | None = None
+    priority: bool = False
+    widget: bool = False
+
+    @property
+    def written(self) -> str:
+        """The first of its keys, as a person writes it."""
+        first = self.keys.split(",")[0]
+        return WRITTEN.get(first, first)
+
+
+TABLE: dict[str, tuple[Key, ...]] = {
+    "everywhere": (
+        Key("question_mark,f1", "help", "help", "all keys of this screen", 100),
+        Key("ctrl+p", "command_palette", "palette", "every command by its name", 101, priority=True),
+        Key("ctrl+q,ctrl+c", "leave", "quit", "leave the application; runs go on", priority=True),
+        Key("ctrl+z", "suspend_process", "suspend", "put the application aside; fg brings it back"),
+        Key("ctrl+t", "next_theme", "theme", "dark, light or the terminal's 16 colours"),
+        Key("f5", "redraw", "redraw", "draw everything again"),
+    ),
+    "library": (
+        Key("enter", "configure", "configure", "change settings before starting", 1, widget=True),
+        Key("r", "run", "run", "start the preset as it is and watch it", 2),
+        Key("c", "copy", "copy", "copy the preset to one of your own", 3),
+        Key("e", "edit", "edit", "edit one of your own in $EDITOR", 5),
+        Key("d,delete", "delete", "delete", "delete one of your own", 6),
+        Key("y", "copy_command", "copy command", "copy the equivalent command line to the clipboard", 8),
+        Key("slash", "filter", "filter", "show only presets that mention some words", 7),
+        Key("tab", "runs", "runs", "go to the table of runs", 4, priority=True),
+        Key("q", "leave", "quit", "leave the application; runs go on", 9),
+    ),
+    "configure": (
+        Key("ctrl+r", "start", "start", "start and watch", 1, priority=True),
+        Key("ctrl+l", "detach", "start detached", "start, and stay here", 4, priority=True),
+        Key(
+            "ctrl+n",
+            "now",
+            "start now",
+            "start without waiting for other runs",
+            6,
+            priority=True,
+        ),
+        Key("ctrl+s", "save", "save as preset", "save as a preset of your own", 2, priority=True),
+        Key("ctrl+d", "dry_run", "dry run", "layers, plan and all settings", 3, priority=True),
+        Key("ctrl+u", "undo", "undo", "give the present setting its value in the preset", 5, priority=True),
+        Key("ctrl+y", "copy_command", "copy command", "copy the equivalent command line", 7, priority=True),
+        Key("f2,ctrl+right", "next_section", "next section", "data, network, dynamics, gradient …", 8),
+        Key("f3,ctrl+left", "previous_section", "previous section", "the section before", None),
+        Key("escape", "back", "back", "back without starting", 9),
+    ),
+    "monitor": (
+        Key("p", "pause", "pause", "hold the run after its batch, or let it go on", 1),
+        Key("s", "stop", "stop", "stop after the batch; again: terminate, then kill", 2),
+        Key("c", "checkpoint", "checkpoint", "save a checkpoint after the batch", 3),
+        Key("g", "check", "check now", "GDU check of the present weights", 4),
+        Key("x", "set", "set…", "learning-rate factor, last epoch, checkpoints, event rate", 5),
+        Key("n", "new", "new from this", "configure a new run with these settings", 7),
+        Key("N", "name", "name, note", "name the run, or write a note", None),
+        Key("R", "resume", "resume", "go on with a run that has ended", 6),
+        Key("l", "curve", "loss", "accuracy or loss in the upper chart", 9),
+        Key("f", "enlarge", "enlarge", "chart and pane, the chart alone, the pane alone", 10),
+        Key("1", "pane('activity')", "activity", "neural activity by layer"),
+        Key("2", "pane('settling')", "settling", "largest change of the state by time step"),
+        Key("3", "pane('gdu')", "gdu check", "EP against BPTT by parameter"),
+        Key("4", "pane('angles')", "angles", "forward and backward weights of a vector field"),
+        Key("5", "pane('rates')", "rates", "learning rates by epoch"),
+        Key("6", "pane('device')", "device", "memory and load of the device"),
+        Key("7", "pane('events')", "events", "what happened, in words"),
+        Key("8", "pane('log')", "log", "what the process printed"),
+        Key("left_square_bracket", "previous_run", "previous run", "the watched run before this one"),
+        Key("right_square_bracket", "next_run", "next run", "the next one of the watched runs"),
+        Key("b", "bell", "bell", "ring when this run ends, or not"),
+        Key("y", "copy_path", "copy path", "copy the run's folder to the clipboard"),
+        Key("d,escape", "detach", "detach", "back to the runs; this one goes on", 8),
+        Key("q", "quit_run", "quit", "quit; asks whether the run goes on", 11),
+    ),
+    "runs": (
+        Key("enter", "watch", "watch", "watch the run", 1, widget=True),
+        Key("space", "mark", "mark", "mark it for comparing, stopping, deleting", 2),
+        Key("v", "compare", "compare", "curves and settings of the marked runs", 3),
+        Key("R", "resume", "resume", "go on with a run that has ended or is paused", 5),
+        Key("s", "stop", "stop", "stop the run, or all that are marked", 6),
+        Key("n", "new", "new from this", "configure a new run with its settings", 7),
+        Key("e", "export", "export", "write the curves to a CSV file", 9),
+        Key("delete,D", "delete", "delete", "delete the run, or all that are marked", 8),
+        Key("o", "sort", "sort", "sort by the next column"),
+        Key("O", "reverse", "reverse", "turn the order round"),
+        Key("slash", "filter", "filter", "words, or alg=EP best>95", 4),
+        Key("u", "unmark", "unmark", "take all marks away"),
+        Key("y", "copy_path", "copy path", "copy the run's folder to the clipboard"),
+        Key("tab", "library", "presets", "go to the library of presets", 10, priority=True),
+        Key("q", "leave", "quit", "leave the application; runs go on", 11),
+    ),
+    "compare": (
+        Key("x", "axis", "x axis", "epochs, batches or time", 1),
+        Key("m", "measure", "measure", "test, train or validation accuracy, or loss", 2),
+        Key("w", "smooth", "smooth", "none, some, much", 3),
+        Key("L", "log", "log", "logarithmic or linear y axis", 4),
+        Key("a", "add", "add", "add a run to the chart", 5),
+        Key("delete,D", "remove", "remove", "take the chosen run out of the chart", 6),
+        Key("escape", "back", "back", "back to the runs", 7),
+    ),
+    "dialog": (Key("escape", "cancel", "cancel", "close the dialog without an answer"),),
+    "chart": (
+        Key("left", "cursor(-1)", "cursor", "read out the points to the left"),
+        Key("right", "cursor(1)", "cursor", "read out the points to the right"),
+        Key("plus,equals_sign", "zoom(1)", "zoom in", "around the cursor"),
+        Key("minus", "zoom(-1)", "zoom out", "around the cursor"),
+        Key("comma", "pan(-1)", "pan left", "towards smaller x"),
+        Key("full_stop", "pan(1)", "pan right", "towards larger x"),
+        Key("shift+up", "pan_y(1)", "pan up", "towards larger y"),
+        Key("shift+down", "pan_y(-1)", "pan down", "towards smaller y"),
+        Key("0", "whole", "whole", "all there is, without a cursor"),
+        Key("L", "log", "log", "logarithmic or linear y axis"),
+        Key("w", "smooth", "smooth", "none, some, much"),
+    ),
+}
+
+
+def bindings(place: str) -> list[BindingType]:
+    """The bindings of a screen, or of the widget or application of that name in the table."""
+    return [
+        Binding(key.keys, key.action, key.label, key_display=key.written, priority=key.priority)
+        for key in TABLE[place]
+        if not key.widget
+    ]

@@ -1,0 +1,1 @@
+"""The screens of the application: library, configure, monitor, runs, compare, and dialogs."""

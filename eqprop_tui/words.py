@@ -1,0 +1,93 @@
+"""How numbers and runs are written, in tables of commands as on screens."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from rich.cells import cell_len, set_cell_size
+
+from eqprop_core.runs.listing import RunSummary
+
+
+def cut(text: str, width: int) -> str:
+    """The text, with … at its end if it takes more than `width` cells (1 or more)."""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
+
+
+def stands(run: RunSummary) -> str:
+    """A run's state, with its place in line where it is queued, and with what may have ended a lost one."""
+    if run.state == "queued" and run.ahead is not None:
+        return f"queued {run.ahead + 1}"
+    return f"{run.state}, {run.reason}" if run.reason else run.state
+
+
+def epochs(run: RunSummary) -> str:
+    """Finished epochs of those that are planned."""
+    return f"{run.epoch}/{run.epochs if run.epochs is not None else '–'}"
+
+
+def accuracy(value: float | None) -> str:
+    """Per cent with two decimals."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def speed(value: float | None) -> str:
+    """Images a second, with three digits at least."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in the unit that fits: 41 s, 12 min, 3 h 05, 2 d 4 h."""
+    if seconds is None:
+        return "–"
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if hours < 1:
+        return f"{minutes:.0f} min"
+    if days < 1:
+        return f"{int(hours)} h {int(minutes % 60):02d}"
+    return f"{int(days)} d {int(hours % 24)} h"
+
+
+def pace(seconds: float) -> str:
+    """Time that an epoch takes, to a tenth of a second where it is short."""
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
+
+
+def age(created: str | None) -> str:
+    """Time since a run was made, in one unit: 41 s, 12 min, 3 h, 2 d."""
+    try:
+        since = time.time() - datetime.fromisoformat(created or "").timestamp()
+    except (ValueError, OverflowError, OSError):
+        return "–"
+    text = duration(max(0.0, since))
+    return " ".join(text.split()[:2])
+
+
+def started(created: str | None) -> str:
+    """When a run was started, as a person writes it."""
+    try:
+        return datetime.fromisoformat(created or "").strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return "–"
+
+
+def memory_size(count: int) -> str:
+    """Bytes of memory in words: `640 kB`, `31 MB`, `1.2 GB`, by powers of 1024."""
+    if count < 2**20:
+        return f"{count / 2**10:.0f} kB"
+    return f"{count / 2**20:.0f} MB" if count < 1000 * 2**20 else f"{count / 2**30:.1f} GB"
+
+
+def disk_size(count: int) -> str:
+    """Bytes on disk in words: `812 B`, `4.1 kB`, `12.6 MB`, `3.2 GB`, by powers of 1000."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"
