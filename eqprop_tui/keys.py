@@ -144,6 +144,12 @@ TABLE: dict[str, tuple[Key, ...]] = {
         Key("delete,D", "remove", "remove", "take the chosen run out of the chart", 6),
         Key("escape", "back", "back", "back to the runs", 7),
     ),
+    "gdu": (
+        Key("up", "row(-1)", "parameter", "the parameter above"),
+        Key("down", "row(1)", "parameter", "the parameter below"),
+        Key("left", "element(-1)", "element", "the element before"),
+        Key("right", "element(1)", "element", "the next element of the parameter"),
+    ),
     "dialog": (Key("escape", "cancel", "cancel", "close the dialog without an answer"),),
     "chart": (
         Key("left", "cursor(-1)", "cursor", "read out the points to the left"),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
 
+from eqprop_core.events import GduRow
 from eqprop_core.runs.listing import RunSummary
 
 
@@ -74,6 +75,32 @@ def started(created: str | None) -> str:
         return datetime.fromisoformat(created or "").strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return "–"
+
+
+def number_of(value: int | None) -> str:
+    """A count with its thousands set apart, – where it is not known."""
+    return "–" if value is None else f"{value:,}"
+
+
+GOOD_RMSE, FAIR_RMSE = 0.1, 0.5
+
+
+def gdu_cells(row: GduRow) -> list[str]:
+    """A row of a GDU check: name, RMSE, sign error, cosine, |EP|/|BPTT|; n/a for what is not known."""
+    return [
+        row.name + (" (readout)" if row.readout else ""),
+        "n/a" if row.rmse is None else f"{row.rmse:.4f}",
+        "n/a" if row.sign_error is None else f"{100 * row.sign_error:.1f} %",
+        "n/a" if row.cosine is None else f"{row.cosine:.4f}",
+        "n/a" if row.norm_ratio is None else f"{row.norm_ratio:.3f}",
+    ]
+
+
+def gdu_grade(row: GduRow) -> str:
+    """How near EP is to BPTT: `good`, `waiting` (fair), `bad`; `dim` where nothing is claimed."""
+    if row.rmse is None or row.readout:
+        return "dim"
+    return "good" if row.rmse < GOOD_RMSE else "waiting" if row.rmse < FAIR_RMSE else "bad"
 
 
 def memory_size(count: int) -> str:

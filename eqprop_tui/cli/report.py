@@ -15,7 +15,9 @@ from eqprop_core.config import RunConfig
 from eqprop_core.events import GduRow
 from eqprop_core.geometry import ConnectionShape
 from eqprop_core.problems import flag, printable, shown
+from eqprop_tui.words import gdu_cells, gdu_grade
 
+GRADES = {"good": "green", "waiting": "yellow", "bad": "red"}
 PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
 
@@ -147,20 +149,6 @@ def gdu_table(rows: Sequence[GduRow]) -> Table:
 
 
 def _gdu_cells(row: GduRow) -> list[str]:
-    colour = (
-        ""
-        if row.rmse is None or row.readout
-        else "green"
-        if row.rmse < 0.1
-        else "yellow"
-        if row.rmse < 0.5
-        else "red"
-    )
-    rmse = "n/a" if row.rmse is None else f"{row.rmse:.4f}"
-    return [
-        row.name + (" (readout)" if row.readout else ""),
-        f"[{colour}]{rmse}[/]" if colour else rmse,
-        "n/a" if row.sign_error is None else f"{100 * row.sign_error:.1f} %",
-        "n/a" if row.cosine is None else f"{row.cosine:.4f}",
-        "n/a" if row.norm_ratio is None else f"{row.norm_ratio:.3f}",
-    ]
+    name, rmse, *rest = gdu_cells(row)
+    colour = GRADES.get(gdu_grade(row))
+    return [name, f"[{colour}]{rmse}[/]" if colour else rmse, *rest]

@@ -7,6 +7,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from eqprop_core.presets import all_presets
+from eqprop_tui.keys import bindings
 from eqprop_tui.screens.base import BaseScreen
 
 
@@ -14,6 +15,7 @@ class LibraryScreen(BaseScreen):
     """All presets."""
 
     PLACE = "library"
+    BINDINGS = bindings("library")
 
     def body(self) -> ComposeResult:
         """The list."""

@@ -1,44 +1,299 @@
-"""One run, live."""
+"""One run, live: where it is, its curves, one pane of several, and the keys that steer it."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from rich.text import Text
 from textual.app import ComposeResult
+from textual.message import Message
+from textual.widgets import ContentSwitcher
 
-from eqprop_tui.screens.base import BaseScreen
+from eqprop_core.devices import Device, list_devices
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
+from eqprop_tui.keys import bindings
+from eqprop_tui.looks import Looks
+from eqprop_tui.panes import curves
+from eqprop_tui.panes.base import Pane
+from eqprop_tui.panes.chart import ActivityPane, ChartPane
+from eqprop_tui.panes.gdu import GduPane
+from eqprop_tui.panes.text import DevicePane, EventsPane, LinesPane
+from eqprop_tui.screens.steering import Steering
 from eqprop_tui.watching.view import RunView
 from eqprop_tui.watching.watcher import News, Watcher
 from eqprop_tui.widgets.chart import ChartView
+from eqprop_tui.widgets.progress import batch_line, epoch_line, said_line, waiting_line
+from eqprop_tui.widgets.text_lines import TextLines
+from eqprop_tui.words import accuracy, duration, memory_size
+
+PANES = ("activity", "settling", "gdu", "angles", "rates", "device", "events", "log")
+PANE_NAMES = {"gdu": "gdu check"}
+SECONDS_BETWEEN_DEVICES = 2.0
+SHAPES = ("both", "chart", "pane")  # what `enlarge` goes through
 
 
-class MonitorScreen(BaseScreen):
+class Fresh(Message):
+    """Something new of the run."""
+
+    def __init__(self, news: News) -> None:
+        super().__init__()
+        self.news = news
+
+
+class DeviceSeen(Message):
+    """How the run's device is now; None where it is not one of this computer."""
+
+    def __init__(self, device: Device | None) -> None:
+        super().__init__()
+        self.device = device
+
+
+class MonitorScreen(Steering):
     """Watches the run at `path`."""
 
     PLACE = "monitor"
+    BINDINGS = bindings("monitor")
+    AUTO_FOCUS = "#curves"
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
         self.view = RunView()
+        self.summary: RunSummary = summarize(path)
+        self.expected = RunFolder(path).expected_accuracy()
+        self.there = True
+        self.asked: str | None = None
+        self.pane = "activity"
+        self.shape = SHAPES[0]
+        self.curve = "accuracy"
+        self.device: Device | None = None
+        self._opened = time.time()
+        self._timer_device = 0.0
 
     def body(self) -> ComposeResult:
-        """The chart."""
+        """Progress, chart, the names of the panes, the pane."""
+        yield TextLines(id="watched")
+        yield TextLines(id="progress")
         yield ChartView(id="curves")
+        yield TextLines(id="panes")
+        with ContentSwitcher(initial=f"pane-{self.pane}", id="pane"):
+            yield ActivityPane(id="pane-activity")
+            yield ChartPane(curves.settling_chart, "no batch has been sampled yet", id="pane-settling")
+            yield GduPane(id="pane-gdu")
+            yield ChartPane(
+                curves.angles_chart,
+                "angles are measured after each epoch of a vector field: a network with backward weights",
+                id="pane-angles",
+            )
+            yield ChartPane(curves.rates_chart, "no epoch has begun yet", id="pane-rates")
+            yield DevicePane(id="pane-device")
+            yield EventsPane(id="pane-events")
+            yield LinesPane(id="pane-log")
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self.watcher = Watcher(self.path, self._hand_on, self.eqprop.frame)
+        self.watcher = Watcher(self.path, lambda news: self.post_message(Fresh(news)), self.eqprop.frame)
         self.watcher.start()
+        self.set_interval(SECONDS_BETWEEN_DEVICES, self._look_at_device)
+        self._look_at_device()
+        self._draw()
 
     def on_unmount(self) -> None:
         """Nobody reads on."""
         self.watcher.stop()
 
-    def _hand_on(self, news: News) -> None:
-        self.app.call_from_thread(self._take_in, news)
+    def on_screen_resume(self) -> None:
+        """Another run may have been opened or closed meanwhile."""
+        self._draw()
 
-    def _take_in(self, news: News) -> None:
+    # --- what is new ----------------------------------------------------------------------------------
+
+    def on_fresh(self, fresh: Fresh) -> None:
+        """Take in what is new, and draw what it changes."""
+        news, before = fresh.news, self.summary.state
         for record in news.records:
             self.view.add(record)
-        self.head.say(news.summary.name)
+            if record.event.kind in ("control_received", "control_applied", "amended"):
+                self.asked = None
+        self.summary, self.there = news.summary, news.there
+        self.query_one("#pane-log", LinesPane).append(list(news.printed))
+        if self.summary.state != before:
+            self.asked = None
+            self._has_changed(before)
+            self.show_keys()
+        self._draw()
+
+    def _has_changed(self, before: str) -> None:
+        """The run stands otherwise than before."""
+        if before in ALIVE and self.summary.state not in ALIVE and self.eqprop.preferences.bell:
+            self.app.bell()
+
+    def _look_at_device(self) -> None:
+        if self.summary.state in ALIVE and self.summary.state != "unreachable":
+            key = self.summary.device
+            self.run_worker(lambda: self._seek_device(key), thread=True, group="device", exclusive=True)
+
+    def _seek_device(self, key: str | None) -> None:
+        found = next((device for device in list_devices() if device.key == key), None)
+        self.post_message(DeviceSeen(found))
+
+    def on_device_seen(self, seen: DeviceSeen) -> None:
+        """Note how the device is."""
+        self.device = seen.device
+        pane = self.query_one(DevicePane)
+        pane.sample(time.time() - self._opened, seen.device)
+        self._say_head()
+        if self.pane == "device":
+            pane.take(self.view)
+
+    # --- drawing --------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        if not self.is_mounted or self.app.screen is not self:
+            return
+        self._say_head()
+        self._say_progress()
+        self._say_panes()
+        if self.shape != "pane":
+            chart = (
+                curves.accuracy_chart(self.view, self.expected)
+                if self.curve == "accuracy"
+                else curves.loss_chart(self.view)
+            )
+            self.query_one("#curves", ChartView).show(chart)
+        if self.shape != "chart":
+            self._pane().take(self.view)
+
+    def _pane(self) -> Pane:
+        found = self.query_one(f"#pane-{self.pane}")
+        assert isinstance(found, Pane)
+        return found
+
+    def _say_head(self) -> None:
+        looks, run = Looks.of(self.app), self.summary
+        sign, colour = looks.sign(run.state)
+        left = Text.assemble(" ", (f"{sign} {run.state}", colour), "   ", (run.name, "bold"), f"   {run.id}")
+        if not self.there:
+            left = Text(f" {self.path}: the folder is gone", looks.colour("bad"))
+        right = run.device or ""
+        device = self.device
+        if device is not None and device.key == run.device:
+            facts = [device.key if device.key == "cpu" else f"{device.key} {device.name}"]
+            facts.append("n/a" if device.load is None else f"{100 * device.load:.0f} %")
+            if device.memory_total is not None and device.memory_used is not None:
+                facts.append(f"{memory_size(device.memory_used)} of {memory_size(device.memory_total)}")
+            right = "   ".join(facts)
+        self.head.say(left, f"{right} ")
+
+    def _say_progress(self) -> None:
+        looks, run, width = Looks.of(self.app), self.summary, self.app.size.width
+        lines = [epoch_line(self.view, run, self.expected, width, looks)]
+        waiting = waiting_line(run, looks, self._opened if run.state == "starting" else None)
+        if run.state in ALIVE:
+            lines.append(waiting or batch_line(self.view, run, width, looks))
+            lines.append(said_line(self.view, self.asked, looks))
+        else:
+            lines += self._ending(looks)
+        self.query_one("#progress", TextLines).show(*lines)
+        several = len(self.eqprop.watched) > 1
+        watched = self.query_one("#watched", TextLines)
+        watched.display = several
+        if several:
+            names = Text(" ")
+            for path in self.eqprop.watched:
+                style = f"bold {looks.colour('selected')}" if path == self.path else looks.colour("dim")
+                names.append(f"{summarize(path).name}   ", style)
+            names.append("[ ] other run", looks.colour("dim"))
+            watched.show(names)
+
+    def _ending(self, looks: Looks) -> list[Text]:
+        """How a run ended, and what can be done next."""
+        run, finished = self.summary, self.view.finished
+        if run.state == "finished":
+            took = f" in {duration(finished.seconds)}" if finished is not None else ""
+            said = Text(f" finished{took}: best {accuracy(run.best)} %, last {accuracy(run.last)} %")
+            following = f"R more epochs · n new from this · eqprop evaluate --load-path {self.path}"
+        elif run.state == "failed":
+            message = RunFolder(self.path).read_state().get("message") or self.view.failed or "failed"
+            said = Text(f" failed: {message}", looks.colour("bad"))
+            following = "8 what it printed · R try again from its last checkpoint · n new with other settings"
+        elif run.state == "stopped":
+            said = Text(" stopped, with a checkpoint")
+            following = "R go on from there, bit for bit · n new from this"
+        else:
+            reason = f", {run.reason}" if run.reason else ""
+            said = Text(f" {run.state}{reason}: its process is gone or silent", looks.colour("bad"))
+            following = "R go on from its last checkpoint · 8 what it printed"
+        return [said, Text(f" next: {following}", looks.colour("dim"))]
+
+    def _say_panes(self) -> None:
+        looks = Looks.of(self.app)
+        narrow = self.app.size.width < 96
+        names = Text(" ")
+        for place, pane in enumerate(PANES, 1):
+            word = PANE_NAMES.get(pane, pane)
+            word = word.split()[0] if narrow else word
+            if pane == self.pane:
+                names.append(f"[{place} {word}]", f"bold {looks.colour('selected')}")
+            else:
+                names.append(f" {place} {word} ", looks.colour("dim"))
+        self.query_one("#panes", TextLines).show(names)
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    @property
+    def key_labels(self) -> dict[str, str]:
+        """Words that depend on how the run stands."""
+        return {
+            "pause": "go on" if self.summary.state == "paused" else "pause",
+            "curve": "loss" if self.curve == "accuracy" else "accuracy",
+        }
+
+    def action_curve(self) -> None:
+        """Accuracy or loss."""
+        self.curve = "loss" if self.curve == "accuracy" else "accuracy"
+        self.query_one("#curves", ChartView).action_whole()
+        self._draw()
+        self.show_keys()
+
+    def action_pane(self, pane: str) -> None:
+        """Another pane."""
+        self.pane = pane
+        self.query_one("#pane", ContentSwitcher).current = f"pane-{pane}"
+        if self.shape == "chart":
+            self._reshape("both")
+        self.call_after_refresh(self._pane_chosen)
+
+    def _pane_chosen(self) -> None:
+        self._draw()
+        self._pane().focus_target().focus()
+
+    def action_enlarge(self) -> None:
+        """Both, the chart alone, the pane alone."""
+        self._reshape(SHAPES[(SHAPES.index(self.shape) + 1) % len(SHAPES)])
+
+    def _reshape(self, shape: str) -> None:
+        self.shape = shape
+        self.query_one("#curves").display = shape != "pane"
+        for name in ("#panes", "#pane"):
+            self.query_one(name).display = shape != "chart"
+        self.call_after_refresh(self._draw)
+
+    def action_previous_run(self) -> None:
+        """The watched run before this one."""
+        self._other(-1)
+
+    def action_next_run(self) -> None:
+        """The next one of the watched runs."""
+        self._other(1)
+
+    def _other(self, by: int) -> None:
+        watched = self.eqprop.watched
+        if len(watched) > 1:
+            self.eqprop.open_run(watched[(watched.index(self.path) + by) % len(watched)])
+
+    def action_detach(self) -> None:
+        """To the screen before; the run goes on."""
+        self.app.pop_screen()

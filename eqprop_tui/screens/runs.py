@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widgets import DataTable
 
+from eqprop_tui.keys import bindings
 from eqprop_tui.screens.base import BaseScreen
 
 
@@ -12,6 +13,7 @@ class RunsScreen(BaseScreen):
     """All runs under the results folders."""
 
     PLACE = "runs"
+    BINDINGS = bindings("runs")
 
     def body(self) -> ComposeResult:
         """The table."""

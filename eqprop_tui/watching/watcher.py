@@ -9,16 +9,18 @@ from pathlib import Path
 
 from eqprop_core.events import Record
 from eqprop_core.runs.listing import RunSummary, summarize
-from eqprop_core.runs.names import EVENTS
+from eqprop_core.runs.names import CONSOLE, EVENTS
+from eqprop_tui.watching.console import Console
 from eqprop_tui.watching.feed import Feed
 
 
 @dataclass(frozen=True)
 class News:
-    """What is new of a run: how it stands, records, and whether its folder is there."""
+    """What is new of a run: how it stands, records, printed lines, and whether its folder is there."""
 
     summary: RunSummary
     records: Sequence[Record] = field(default_factory=tuple)
+    printed: Sequence[str] = field(default_factory=tuple)
     there: bool = True
 
 
@@ -39,13 +41,14 @@ class Watcher:
         self._stopped.set()
 
     def _watch(self) -> None:
-        feed = Feed(self.run / EVENTS)
-        before: News | None = None
+        feed, console = Feed(self.run / EVENTS), Console(self.run / CONSOLE)
+        before: tuple[RunSummary, bool] | None = None
         while not self._stopped.is_set():
             records, more = feed.read()
-            news = News(summarize(self.run), records, self.run.is_dir())
-            if records or before is None or (news.summary, news.there) != (before.summary, before.there):
+            news = News(summarize(self.run), records, console.read(), self.run.is_dir())
+            now = (news.summary, news.there)
+            if records or news.printed or now != before:
                 self.hand_on(news)
-            before = News(news.summary, (), news.there)
+            before = now
             if not more:
                 self._stopped.wait(self.pause)

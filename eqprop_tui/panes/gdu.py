@@ -1,0 +1,112 @@
+"""The GDU check of a run: a table of parameters, and the curves of the chosen one."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from eqprop_core.events import Gdu
+from eqprop_tui.keys import bindings
+from eqprop_tui.looks import Looks
+from eqprop_tui.panes.base import Pane
+from eqprop_tui.panes.curves import gdu_chart
+from eqprop_tui.watching.view import RunView
+from eqprop_tui.widgets.chart import ChartView
+from eqprop_tui.widgets.picture import PictureView, Rows, segments_of
+from eqprop_tui.words import gdu_cells, gdu_grade
+
+HEADINGS = ("parameter", "RMSE", "sign err", "cosine", "|EP|/|BPTT|")
+RIGHT = (7, 9, 8, 11)
+
+
+class GduTable(PictureView, can_focus=True):
+    """A row a parameter or layer of neurons, coloured by how near EP is to BPTT."""
+
+    BINDINGS = bindings("gdu")
+
+    def __init__(self, pane: GduPane) -> None:
+        super().__init__(id="gdu-table")
+        self.pane = pane
+        self.top = 0
+
+    def rows(self, width: int, height: int) -> Rows:
+        """The heading, the rows that have room, and what the check was."""
+        gdu, looks = self.pane.gdu, Looks.of(self.app)
+        if gdu is None:
+            return [segments_of(" no GDU check yet: g runs one of the present weights", width)]
+        room = max(1, height - 2)
+        self.top = min(max(self.top, self.pane.row - room + 1), self.pane.row)
+        name = max(10, width - sum(RIGHT) - 2 * len(RIGHT) - 2)
+        lines = [Text(_in_columns(HEADINGS, name), "bold")]
+        for place in range(self.top, min(len(gdu.rows), self.top + room)):
+            row, chosen = gdu.rows[place], place == self.pane.row
+            mark = ("> " if looks.glyphs.ascii else "▸ ") if chosen else "  "
+            line = Text(_in_columns(gdu_cells(row), name))
+            line.stylize(looks.colour(gdu_grade(row)), 2 + name)
+            if chosen:
+                line = Text(mark) + line[2:]
+                line.stylize("bold", 0, 2 + name)
+            lines.append(line)
+        where = f"at epoch {gdu.epoch}, batch {gdu.batch}, " if gdu.epoch else ""
+        lines += [Text("")] * max(0, height - len(lines) - 1)
+        lines.append(Text(f"  β {gdu.beta:g}, {where}{gdu.images} images", looks.colour("dim")))
+        return [segments_of(line, width) for line in lines[:height]]
+
+    def action_row(self, by: int) -> None:
+        """Another parameter."""
+        self.pane.choose(self.pane.row + by)
+
+    def action_element(self, by: int) -> None:
+        """Another element of the parameter."""
+        self.pane.choose(self.pane.row, self.pane.element + by)
+
+    def on_click(self, event: events.Click) -> None:
+        """The parameter that is pointed at."""
+        if event.y >= 1:
+            self.pane.choose(self.top + event.y - 1)
+
+
+def _in_columns(cells: tuple[str, ...] | list[str], name: int) -> str:
+    first = cells[0] if len(cells[0]) <= name else cells[0][: name - 1] + "…"
+    return (
+        "  "
+        + first.ljust(name)
+        + "".join("  " + text.rjust(width) for text, width in zip(cells[1:], RIGHT, strict=True))
+    )
+
+
+class GduPane(Horizontal, Pane):
+    """Table and curves; the table alone where there is no room for both."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.gdu: Gdu | None = None
+        self.row = 0
+        self.element = 0
+
+    def compose(self) -> ComposeResult:
+        """The table, and the curves."""
+        yield GduTable(self)
+        yield ChartView(id="gdu-curves")
+
+    def take(self, view: RunView) -> None:
+        """Show the newest check; the chosen parameter stays chosen."""
+        if view.gdus.last is not self.gdu:
+            self.gdu = view.gdus.last
+            self.choose(self.row, self.element)
+
+    def choose(self, row: int, element: int = 0) -> None:
+        """Choose a row of the table and one of its elements, or the nearest there is."""
+        if self.gdu is None or not self.gdu.rows:
+            return
+        self.row = min(max(row, 0), len(self.gdu.rows) - 1)
+        curves = [curve for curve in self.gdu.curves if curve.name == self.gdu.rows[self.row].name]
+        self.element = min(max(element, 0), max(0, len(curves) - 1))
+        self.query_one(GduTable).redraw()
+        self.query_one(ChartView).show(gdu_chart(curves[self.element] if curves else None))
+
+    def focus_target(self) -> GduTable:
+        """The table."""
+        return self.query_one(GduTable)

@@ -1,0 +1,75 @@
+"""Panes of lines: events in words, what the process printed, and the device."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from textual.widgets import Log
+
+from eqprop_core.devices import Device
+from eqprop_core.problems import printable
+from eqprop_tui.charts.data import Chart, Series
+from eqprop_tui.panes.base import Pane
+from eqprop_tui.watching.view import MOST_LINES, RunView
+from eqprop_tui.widgets.chart import ChartView
+from eqprop_tui.widgets.picture import Rows, segments_of
+
+MOST_SAMPLES = 600
+
+
+class LinesPane(Log, Pane):
+    """Lines that follow the newest one unless scrolled up."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id, max_lines=MOST_LINES, highlight=False)
+        self._shown = 0  # number of the last event that is shown
+
+    def append(self, lines: list[str]) -> None:
+        """Add lines at the end."""
+        if lines:
+            self.write_lines([printable(line) for line in lines], scroll_end=self.is_vertical_scroll_end)
+
+    def take(self, view: RunView) -> None:
+        """Add what is new."""
+
+
+class EventsPane(LinesPane):
+    """What happened, in words."""
+
+    def take(self, view: RunView) -> None:
+        """Add what is new."""
+        new = [(seq, at, text) for seq, at, text in view.lines if seq > self._shown]
+        if new:
+            self._shown = new[-1][0]
+            self.append([f" {datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}  {text}" for _, at, text in new])
+
+
+class DevicePane(ChartView, Pane):
+    """Memory and load of the run's device since it is watched."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.samples: list[tuple[float, float | None, float | None]] = []
+        self.said = "the device has not been looked at yet"
+
+    def sample(self, at: float, device: Device | None) -> None:
+        """Note how the device is, `at` seconds since the beginning; None where it is not of this computer."""
+        if device is None:
+            self.said = "the device is not one of this computer"
+            return
+        total, used = device.memory_total, device.memory_used
+        share = 100 * used / total if total and used is not None else None
+        load = None if device.load is None else 100 * device.load
+        self.samples = [*self.samples[-MOST_SAMPLES:], (at, load, share)]
+        self.said = device.name
+
+    def take(self, view: RunView) -> None:
+        """Draw again."""
+        x = [at for at, _, _ in self.samples]
+        load = Series("load", x, [load for _, load, _ in self.samples], 1)
+        memory = Series("memory", x, [share for _, _, share in self.samples], 2, line="dashed")
+        self.show(Chart(f"% of {self.said}", (load, memory), x_label="seconds"))
+
+    def rows(self, width: int, height: int) -> Rows:
+        """The chart, or why there is none."""
+        return super().rows(width, height) if self.samples else [segments_of(f" {self.said}", width)]

@@ -1,0 +1,202 @@
+"""What the monitor asks of a run: requests as files, signals, and the dialogs before them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from eqprop_core.problems import ConfigError
+from eqprop_core.runs.control import CHANGEABLE, Request, ask
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.labels import check_name
+from eqprop_core.runs.listing import ALIVE, RunSummary
+from eqprop_core.runs.processes import marked
+from eqprop_tui.screens.base import BaseScreen
+from eqprop_tui.screens.dialogs import Answer, Ask, Choose
+
+CHANGES = {
+    "lr_factor": (
+        "learning-rate factor",
+        "a factor on all learning rates, above 0; 1 is none",
+    ),
+    "epochs": ("last epoch", "the number of the last epoch, a whole number from 1"),
+    "checkpoint_every": (
+        "minutes between checkpoints",
+        "minutes, above 0; every epoch saves one too",
+    ),
+    "event_rate": ("batch events a second", "above 0, at most 10"),
+}
+Changes = dict[str, int | float]
+STOPS = (
+    Answer("s", "stop", "stop after this batch, with a checkpoint"),
+    Answer("n", "now", "stop now: drop the batch, with a checkpoint"),
+    Answer("t", "terminate", "terminate: a signal, which a process that does not listen hears too"),
+    Answer("k", "kill", "kill: what came after the last checkpoint is lost"),
+)
+
+
+class Steering(BaseScreen):
+    """A screen on one run, with the actions that ask something of it."""
+
+    path: Path
+    summary: RunSummary
+    asked: str | None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what makes sense for a run as it stands."""
+        alive = self.summary.state in ALIVE
+        if action in ("pause", "checkpoint", "check", "set"):
+            return alive and self.summary.state not in ("starting", "queued")
+        if action == "stop":
+            return alive
+        if action == "resume":
+            return not alive
+        if action in ("previous_run", "next_run"):
+            return len(self.eqprop.watched) > 1
+        return True
+
+    def _ask(
+        self, request: Request, settings: dict[str, int | float] | None = None, *, said: str = ""
+    ) -> None:
+        try:
+            ask(self.path, request, settings)
+        except OSError as error:
+            self.eqprop.tell(f"{self.path}: cannot be asked: {error.strerror or error}")
+            return
+        self.asked = said or request
+        self._draw()
+
+    def _draw(self) -> None:
+        raise NotImplementedError
+
+    def action_pause(self) -> None:
+        """Hold the run after its batch, or let it go on."""
+        self._ask("resume" if self.summary.state == "paused" else "pause")
+
+    def action_checkpoint(self) -> None:
+        """Save a checkpoint after the batch."""
+        self._ask("checkpoint")
+
+    def action_check(self) -> None:
+        """GDU check of the present weights; its pane is shown."""
+        self._ask("check", said="GDU check")
+        self.action_pane("gdu")
+
+    def action_pane(self, pane: str) -> None:
+        """Show a pane."""
+        raise NotImplementedError
+
+    def action_stop(self) -> None:
+        """Ask how to stop."""
+        self.app.push_screen(Choose(f"stop {self.summary.name}?", STOPS), self._stop)
+
+    def _stop(self, how: str | None) -> None:
+        if how == "stop":
+            self._ask("stop")
+        elif how == "now":
+            self._ask("stop")
+            self._ask("stop", said="stop at once")
+        elif how is not None:
+            self._signal(kill=how == "kill")
+
+    def _signal(self, *, kill: bool) -> None:
+        """End the process by a signal, where it is one of this computer."""
+        state = RunFolder(self.path).read_state()
+        process = marked(state)
+        try:
+            if process is None:
+                raise RunError(f"{self.summary.name}: no process of this computer to end")
+            (process.kill if kill else process.terminate)()
+        except (psutil.Error, RunError) as error:
+            self.eqprop.tell(error)
+            return
+        self.asked = "kill" if kill else "terminate"
+        self._draw()
+
+    def action_set(self) -> None:
+        """Choose what to change in flight, and type its value."""
+        answers = [Answer(words[0][0], name, f"{words[0]}: {words[1]}") for name, words in CHANGES.items()]
+        self.app.push_screen(Choose("change in flight", answers), self._set)
+
+    def _set(self, name: str | None) -> None:
+        if name is None:
+            return
+        title, accepted = CHANGES[name]
+        bounds = CHANGEABLE[name]
+
+        def number(text: str) -> int | float | None:
+            try:
+                return int(text) if bounds.whole else float(text)
+            except ValueError:
+                return None
+
+        def judge(text: str) -> str | None:
+            return None if bounds.accept(number(text)) else f"accepted: {accepted}"
+
+        def changed(text: str | None) -> None:
+            value = None if text is None else number(text)
+            if value is not None:
+                self._ask("set", {name: value}, said=f"{title} {value:g}")
+
+        self.app.push_screen(Ask(title, hint=accepted, judge=judge), changed)
+
+    def action_name(self) -> None:
+        """Change the run's name or its note."""
+        answers = [Answer("n", "name", "its name"), Answer("t", "note", "a note")]
+        self.app.push_screen(Choose("name or note", answers), self._label)
+
+    def _label(self, which: str | None) -> None:
+        if which is None:
+            return
+        before = RunFolder(self.path).meta().get(which)
+
+        def judge(text: str) -> str | None:
+            try:
+                if which == "name":
+                    check_name(text)
+            except ConfigError as error:
+                return error.problems[0].message
+            return None if text.isprintable() and len(text) <= 1000 else "printable text on one line"
+
+        def named(text: str | None) -> None:
+            if text is None:
+                return
+            try:
+                RunFolder(self.path).relabel(**{which: text})
+            except RunError as error:
+                self.eqprop.tell(error)
+            else:
+                self.eqprop.tell(f"{which}: {text}", severity="information")
+
+        self.app.push_screen(Ask(which, str(before or ""), judge=judge), named)
+
+    def action_bell(self) -> None:
+        """Ring when this run ends, or not."""
+        self.eqprop.remember(bell=not self.eqprop.preferences.bell)
+        said = "rings" if self.eqprop.preferences.bell else "is silent"
+        self.eqprop.tell(f"the terminal {said} when a watched run ends", severity="information")
+
+    def action_copy_path(self) -> None:
+        """Copy the folder."""
+        self.app.copy_to_clipboard(str(self.path))
+        self.eqprop.tell(f"copied: {self.path}", severity="information")
+
+    def action_quit_run(self) -> None:
+        """Quit; a run that goes on is asked about."""
+        if self.summary.state not in ALIVE:
+            self.app.exit()
+            return
+        answers = [
+            Answer("l", "leave", "leave it running, and quit"),
+            Answer("s", "stop", "stop it after this batch, and quit"),
+            Answer("c", "cancel", "stay"),
+        ]
+
+        def answered(answer: str | None) -> None:
+            if answer == "stop":
+                self._ask("stop")
+            if answer in ("leave", "stop"):
+                self.app.exit()
+
+        self.app.push_screen(Choose(f"{self.summary.name} is {self.summary.state}", answers), answered)
