@@ -112,7 +112,7 @@ def shape_and_classes(
             return None
         size = _image_size(image_size)
         return (3, size, size), len(_image_classes(data_root(root)))
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError):
         return None
 
 

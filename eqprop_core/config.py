@@ -236,6 +236,11 @@ class RunConfig(Architecture):
         """Which EP gradient estimator `--thirdphase` and `--random-sign` choose."""
         return "symmetric" if self.thirdphase else "random-sign" if self.random_sign else "one-sided"
 
+    @property
+    def data_root(self) -> Path:
+        """Where its data set lives: --data-dir, else EQPROP_DATA, else the user's data directory."""
+        return catalogue.data_root(Path(self.data_dir) if self.data_dir else None)
+
     def model_part(self) -> ModelConfig:
         """The network of this run."""
         values = {name: getattr(self, name) for name in Architecture.model_fields}
@@ -269,10 +274,9 @@ def facts(name: str) -> dict[str, Any]:
 
 def catalogue_facts(config: RunConfig) -> tuple[tuple[int, ...], int | None]:
     """Input shape and number of classes of a run's data set; no classes where an imagefolder is missing."""
-    root = Path(config.data_dir) if config.data_dir else None
-    found = catalogue.shape_and_classes(config.task, root, config.image_size)
+    found = catalogue.shape_and_classes(config.task, config.data_root, config.image_size)
     if found is None:
-        side = config.image_size or 32
+        side = config.image_size or catalogue.DEFAULT_IMAGE_SIZE
         return (3, side, side), None
     return found
 

@@ -134,6 +134,22 @@ def locked(path: Path, *, shared: bool = False) -> int | None:
     return descriptor
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """One process, and thread, at a time changes what is in a folder; the others wait.
+
+    For moments, as when a file is read, changed and replaced; leaves no file behind. A file system without
+    locks lets everybody through. Raises `OSError` if there is no such folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def inherited(descriptor: int | None, path: Path) -> int | None:
     """The descriptor if this process was given it and it is of the file at `path`; None otherwise."""
     if descriptor is None:

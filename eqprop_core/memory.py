@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
@@ -253,8 +252,7 @@ def _unpooled(shape: ConnectionShape) -> int:
 def _images(config: RunConfig) -> tuple[int, int]:
     """Training and test images that are held in memory; 0 where an image folder is missing."""
     try:
-        root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-        info = catalogue.describe(config.task, root, config.image_size)
-    except (catalogue.DataError, RuntimeError):  # of a folder, or a home that does not exist
+        info = catalogue.describe(config.task, config.data_root, config.image_size)
+    except catalogue.DataError:
         return config.train_samples or 0, config.test_samples or 0
     return config.train_samples or info.train_size or 0, config.test_samples or info.test_size or 0

@@ -29,7 +29,8 @@ from eqprop_core.presets import (
 )
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import inapplicable, refused_flags
-from eqprop_core.runs.folder import CONFIG, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.names import CONFIG
 
 SETTABLE = tuple(name for name in RunConfig.model_fields if facts(name)["stored"] or name == "load_path")
 TRUE, FALSE = "true", "false"
@@ -189,10 +190,9 @@ def settings_of_run(run: RunFolder, *, keep_seed: bool = False) -> dict[str, Any
     The folder is kept for an imagefolder, whose images it names. Raises `RunError` for a run without a
     configuration, and `ConfigError` for one that cannot be read.
     """
-    settings = run.config()
+    settings = run.settings_now()
     if settings is None:
         raise RunError(f"{run.path}: has no {CONFIG}, so that its settings are not known")
-    settings = {**settings, **run.amendments()}
     left_out = {"name", "device"}
     if not keep_seed:
         left_out.add("seed")

@@ -12,7 +12,7 @@ from eqprop_core.runs.listing import RunSummary
 
 
 def cut(text: str, width: int) -> str:
-    """The text, with … at its end if it takes more than `width` cells."""
+    """The text, with … at its end if it takes more than `width` cells (1 or more)."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
@@ -103,8 +103,18 @@ def gdu_grade(row: GduRow) -> str:
     return "good" if row.rmse < GOOD_RMSE else "waiting" if row.rmse < FAIR_RMSE else "bad"
 
 
-def size(count: int) -> str:
-    """Bytes in words: `640 kB`, `31 MB`, `1.2 GB`, by powers of 1024."""
+def memory_size(count: int) -> str:
+    """Bytes of memory in words: `640 kB`, `31 MB`, `1.2 GB`, by powers of 1024."""
     if count < 2**20:
         return f"{count / 2**10:.0f} kB"
     return f"{count / 2**20:.0f} MB" if count < 1000 * 2**20 else f"{count / 2**30:.1f} GB"
+
+
+def disk_size(count: int) -> str:
+    """Bytes on disk in words: `812 B`, `4.1 kB`, `12.6 MB`, `3.2 GB`, by powers of 1000."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB"

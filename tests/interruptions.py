@@ -25,8 +25,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from eqprop_core.events import Amended, RunResumed
 from eqprop_core.runs.control import Request, ask
-from eqprop_core.runs.folder import BEST_MODEL, CHECKPOINT, EVENTS, FINAL_CHECKPOINT, FINAL_MODEL, RunFolder
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import read_events
+from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, EVENTS, FINAL_CHECKPOINT, FINAL_MODEL
 from eqprop_core.worker import checkpoint
 
 CHECKPOINT_EVERY = 4  # batches

@@ -9,8 +9,9 @@ from typing import Any
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import BatchFinished, EpochFinished, Event
-from eqprop_core.runs.folder import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, EVENTS, FINAL_MODEL, RunFolder
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import EventLog
+from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, EVENTS, FINAL_MODEL
 
 TINY: dict[str, Any] = {"task": "digits", "archi": (64, 8, 10), "lrs": (0.1, 0.2), "seed": 1}
 FIRST = datetime(2026, 11, 23, 10, tzinfo=UTC)

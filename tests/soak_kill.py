@@ -30,8 +30,9 @@ from interruptions import same
 from eqprop_core.config import RunConfig
 from eqprop_core.events import Amended
 from eqprop_core.runs.control import ask
-from eqprop_core.runs.folder import CHECKPOINT, EVENTS, FINAL_CHECKPOINT, RunFolder
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import EventLog, read_events
+from eqprop_core.runs.names import CHECKPOINT, EVENTS, FINAL_CHECKPOINT
 from eqprop_core.worker import checkpoint
 
 BASE: dict[str, Any] = {

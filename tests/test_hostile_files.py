@@ -12,7 +12,7 @@ import tomllib
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.presets import PresetError, load_preset, read_preset
 from eqprop_core.problems import ConfigError
-from eqprop_core.runs.control import CONTROL, REQUESTS, take
+from eqprop_core.runs.control import REQUESTS, take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import list_runs, summarize
 from eqprop_core.runs.log import EventLog, follow_events, read_events
+from eqprop_core.runs.names import CONTROL
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.words import in_words
 from eqprop_core.worker import checkpoint, preparing, process, training
@@ -70,7 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         work = process.begin(Plan(config), root=tree / "results")
         list(work.records)
         assert work.path is not None
-        ready = preparing.prepare(Plan(config), progress=False)
+        ready = preparing.prepare(Plan(config))
         path = work.path / "checkpoint.tar"
         yield Place(
             tree,
@@ -92,6 +93,17 @@ def said(error: BaseException) -> str:
 # --- what is done with each kind of file: returns what came of it -----------------------------------------
 
 
+@contextmanager
+def holding(path: Path, content: bytes) -> Iterator[bytes]:
+    """A file with other content meanwhile; yields what it holds before and after."""
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        yield before
+    finally:
+        path.write_bytes(before)
+
+
 def use_preset(place: Place, content: bytes) -> str:
     path = place.tree / "results" / "odd.toml"
     path.write_bytes(content)
@@ -105,50 +117,40 @@ def use_preset(place: Place, content: bytes) -> str:
 
 
 def use_config(place: Place, content: bytes) -> str:
-    path = place.run.path / "config.toml"
-    before = path.read_bytes()
-    path.write_bytes(content)
-    try:
-        place.run.identity()
-        combine(place.run.config() or {}, {"todo": "train"})
-        make_plan("train", {"load_path": str(place.run.path)})
-    except REFUSALS as error:
-        return f"refused: {said(error)}"
-    finally:
-        path.write_bytes(before)
+    with holding(place.run.path / "config.toml", content):
+        try:
+            place.run.identity()
+            combine(place.run.config() or {}, {"todo": "train"})
+            make_plan("train", {"load_path": str(place.run.path)})
+        except REFUSALS as error:
+            return f"refused: {said(error)}"
     return "accepted"
 
 
 def use_events(place: Place, content: bytes) -> str:
     path = place.run.path / "events.jsonl"
-    before = path.read_bytes()
-    path.write_bytes(content)
-    try:
-        records = list(read_events(path))
-        followed = list(follow_events(path, ended=lambda: True))
-        assert [r.seq for r in followed] == [r.seq for r in records if r.seq > 0] or not content.endswith(
-            b"\n"
-        )
-        for record in records:
-            assert in_words(record.event).isprintable()
-        log = EventLog(path)
-        written = log.write(Warned(message="after all that"))
-        log.close()
-        assert list(read_events(path))[-1] == written
-        make_plan("train", {"load_path": str(place.run.path)})
-    except REFUSALS as error:
-        return f"refused: {said(error)}"
-    finally:
-        path.write_bytes(before)
+    with holding(path, content) as before:
+        try:
+            records = list(read_events(path))
+            followed = list(follow_events(path, ended=lambda: True))
+            assert [r.seq for r in followed] == [r.seq for r in records if r.seq > 0] or not content.endswith(
+                b"\n"
+            )
+            for record in records:
+                assert in_words(record.event).isprintable()
+            log = EventLog(path)
+            written = log.write(Warned(message="after all that"))
+            log.close()
+            assert list(read_events(path))[-1] == written
+            make_plan("train", {"load_path": str(place.run.path)})
+        except REFUSALS as error:
+            return f"refused: {said(error)}"
     lines = before.count(b"\n")
     return "accepted" if len(records) >= lines else "accepted in part" if records else "refused: no events"
 
 
 def use_state(place: Place, content: bytes) -> str:
-    path = place.run.path / "state.json"
-    before = path.read_bytes()
-    path.write_bytes(content)
-    try:
+    with holding(place.run.path / "state.json", content):
         good = summarize(place.run.path)
         shown = json.dumps(as_document(good), allow_nan=False)
         assert "\\u001b" not in shown and "\\u009b" not in shown
@@ -159,24 +161,16 @@ def use_state(place: Place, content: bytes) -> str:
         place.run.fail("failed")
         complete = "finished" in (state.get("state"), state.get("before"))
         assert place.run.read_state()["state"] in (("finished", "failed") if complete else ("failed",))
-    finally:
-        path.write_bytes(before)
     return "accepted" if state else "refused: empty"
 
 
 def use_meta(place: Place, content: bytes) -> str:
-    path = place.run.path / "meta.json"
     state = place.run.path / "state.json"
-    before, state_before = path.read_bytes(), state.read_bytes()
-    path.write_bytes(content)
-    try:
+    with holding(place.run.path / "meta.json", content), holding(state, state.read_bytes()):
         found = place.run.identity()
         place.run.write_state(found)
         assert summarize(place.run.path).name.isprintable()
         return "accepted" if place.run.meta() else "refused: empty"
-    finally:
-        path.write_bytes(before)
-        state.write_bytes(state_before)
 
 
 def use_request(place: Place, content: bytes) -> str:
@@ -197,7 +191,6 @@ def use_checkpoint(place: Place, content: bytes) -> str:
     path.write_bytes(content)
     trainer = Trainer(place.plan.config, place.trainer.net, place.trainer.dataset)
     try:
-        checkpoint.model_config(checkpoint.load(path), path)
         for event in training.resume(trainer, place.plan, place.run):
             assert in_words(event).isprintable()
         if trainer.epochs - trainer.epoch < 10:

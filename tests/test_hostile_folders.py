@@ -25,10 +25,12 @@ from typer.testing import CliRunner, Result
 from eqprop_core.config import read_toml
 from eqprop_core.presets import PresetError, read_preset
 from eqprop_core.problems import ConfigError
-from eqprop_core.runs.control import CONTROL, ask, take
-from eqprop_core.runs.folder import RunError, RunFolder, known_roots, roots_file
+from eqprop_core.runs.control import ask, take
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import find_run, summarize
 from eqprop_core.runs.log import follow_events, read_events
+from eqprop_core.runs.names import CONTROL
+from eqprop_core.runs.roots import known_roots, roots_file
 from eqprop_core.worker import checkpoint
 from eqprop_tui.cli.main import app
 

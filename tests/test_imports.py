@@ -22,6 +22,17 @@ def test_every_floor_imports_from_those_below_it_only() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_process_that_waits_for_its_device_has_loaded_little() -> None:
+    program = (
+        "import sys\n"
+        "import eqprop_core.worker.__main__\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'matplotlib', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

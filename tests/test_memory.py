@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_config_properties import right
 
-from eqprop_core import memory
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import Device
 from eqprop_core.memory import fitting_mbs, memory_need, room_for, training_memory
@@ -86,14 +85,6 @@ def test_images_that_are_not_there_are_no_error(tmp_path: Any) -> None:
 @pytest.mark.parametrize("name", sorted(all_presets().presets))
 def test_every_shipped_preset_has_a_need(name: str) -> None:
     assert 2**20 < memory_need(all_presets().presets[name].run_config()).total < 16 * 2**30
-
-
-def test_the_numbers_of_images_are_those_that_are_used() -> None:
-    from eqprop_core.learning import trainer
-    from eqprop_core.worker import process
-
-    assert memory.CHECKED_IMAGES == trainer.CHECKED_IMAGES
-    assert memory.GDU_IMAGES == process.GDU_IMAGES
 
 
 # --- the device it would run on -----------------------------------------------------------------------

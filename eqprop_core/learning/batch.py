@@ -1,4 +1,4 @@
-"""One batch of an epoch: which ones are looked at more closely, and training on one.
+"""One batch of an epoch: which ones are looked at more closely, training on one and checking one.
 
 Which batches those are does not depend on the clock, so that a run that is resumed looks at the same ones.
 """
@@ -17,6 +17,7 @@ from eqprop_core.data.randomness import generator
 from eqprop_core.events import PhaseProgress
 from eqprop_core.learning.algorithms import Algorithm, TrainingBatch
 from eqprop_core.learning.finite import check_loss
+from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.observations import Observed
 from eqprop_core.learning.steps import Steps
 from eqprop_core.networks.network import Network, State, Watch
@@ -48,6 +49,27 @@ def looks(count: int, config: RunConfig, device: torch.device) -> Looks:
 def spaced(count: int, wanted: int) -> set[int]:
     """Up to `wanted` batch numbers from 0, evenly spaced over `count`, the first among them."""
     return {count * k // wanted for k in range(wanted)} if count else set()
+
+
+def check_batch(
+    net: Network, config: RunConfig, x: Tensor, y: Tensor, *, epoch: int = 0, index: int = 0
+) -> GduResult:
+    """The GDU check that a configuration asks for, on x [batch, ...], y [batch].
+
+    Dropout masks are those of batch `index` of `epoch`, both from 0.
+    """
+    assert config.seed is not None
+    return gdu_check(
+        net,
+        x,
+        y,
+        steps=(config.T1, config.T2),
+        beta=config.betas[1],
+        beta_free=config.betas[0],
+        symmetric=config.thirdphase,
+        same_update=config.same_update,
+        masks=net.draw_masks(len(x), generator(config.seed, "dropout", epoch, index)),
+    )
 
 
 def train_batch(

@@ -9,7 +9,7 @@ only progress events depend on the clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -18,22 +18,21 @@ from torch import Tensor
 from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import Batch, batches, normalize
 from eqprop_core.data.datasets import Dataset, Images
-from eqprop_core.data.randomness import generator
 from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, PhaseProgress
 from eqprop_core.learning import observations
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
-from eqprop_core.learning.batch import Looks, looks, spaced, train_batch
+from eqprop_core.learning.batch import Looks, check_batch, looks, spaced, train_batch
 from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.finite import check_training
-from eqprop_core.learning.gdu import GduResult, gdu_check
+from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.observations import Observed
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
 from eqprop_core.learning.running import Running
 from eqprop_core.learning.steps import BatchDropped, Drop, Progress, Steps
 from eqprop_core.learning.troubles import Troubles
+from eqprop_core.memory import CHECKED_IMAGES
 from eqprop_core.networks.network import Network
 
-CHECKED_IMAGES = 5
 EVENTS_PER_SECOND = 10.0
 SECONDS_OF_FREQUENT_EVENTS = 600.0  # then BATCH_EVENTS_AN_EPOCH at most, so that long runs stay readable
 BATCH_EVENTS_AN_EPOCH = 300
@@ -46,8 +45,8 @@ class Trainer:
     for `train`, `validation`, `test` (accuracies in per cent) and `loss`. `algorithm` is the one that the
     configuration names unless given. `boundary` is called after each batch, when `state()` may be saved;
     training ends there, `stopped`, if it returns True. `epochs`, `lr_factor` and `events_per_second` may be
-    changed there; `apply_rates` makes a new factor hold, and `idle` counts
-    seconds that were spent waiting there.
+    changed there; `apply_rates` makes a new factor hold, and `idle` counts seconds that were spent waiting
+    there.
 
     `drop` is asked between time steps: if it says True, all is as before the batch, `boundary` is called at
     once, and unless training ends there the batch begins again. `progress` is told where a batch is that
@@ -89,7 +88,6 @@ class Trainer:
         self.lr_factor = 1.0
         self.idle = 0.0
         self.events_per_second = EVENTS_PER_SECOND
-        self.evaluated: dict[str, tuple[float, float]] = {}
         self.last_gdu: GduResult | None = None
         self.troubles = Troubles(config, net.classes)
 
@@ -173,13 +171,16 @@ class Trainer:
     def _finish_epoch(self, started: float) -> Iterator[Event]:
         """Evaluate, and go on to the next epoch."""
         self.check_finite()
+        found: dict[str, tuple[float, float]] = {}
         for part in ("validation", "test"):
-            yield from self._evaluate(part)
+            images: Images | None = getattr(self.dataset, part)
+            if images is not None:
+                found[part] = yield from self._evaluate(part, images)
             if self.stopped:
                 return  # this epoch's evaluation is repeated when the run is resumed
         if self.net.vector_field:
             yield observations.angles(self.net, epoch=self.epoch + 1)
-        validation, test = self.evaluated.get("validation"), self.evaluated["test"]
+        validation, test = found.get("validation"), found["test"]
         judged = (validation or test)[0]
         best = self.best_accuracy is None or judged > self.best_accuracy
         if best:
@@ -293,26 +294,11 @@ class Trainer:
         return self._check(x, first.labels[:CHECKED_IMAGES], self.batch - 1)
 
     def _check(self, x: Tensor, y: Tensor, index: int) -> Event:
-        config = self.config
-        self.last_gdu = gdu_check(
-            self.net,
-            x,
-            y,
-            steps=(config.T1, config.T2),
-            beta=config.betas[1],
-            beta_free=config.betas[0],
-            symmetric=config.thirdphase,
-            same_update=config.same_update,
-            masks=self.net.draw_masks(len(x), generator(self.seed, "dropout", self.epoch, index)),
-        )
+        self.last_gdu = check_batch(self.net, self.config, x, y, epoch=self.epoch, index=index)
         return observations.gdu_event(self.last_gdu, epoch=self.epoch + 1, batch=index + 1, images=len(x))
 
-    def _evaluate(self, part: str) -> Iterator[PhaseProgress]:
-        """Accuracy in per cent and loss of a part of the data, into `evaluated` if there is such a part."""
-        images: Images | None = getattr(self.dataset, part)
-        self.evaluated.pop(part, None)
-        if images is None:
-            return
+    def _evaluate(self, part: str, images: Images) -> Generator[PhaseProgress, None, tuple[float, float]]:
+        """Accuracy in per cent and loss of a part of the data, of what was seen where it was `stopped`."""
         result = Running(self.device)
         yield from evaluation(
             self.net,
@@ -327,5 +313,4 @@ class Trainer:
             drop=self.drop,
             ended=self._ended,
         )
-        if not self.stopped:
-            self.evaluated[part] = (result.accuracy(), result.loss())
+        return result.accuracy(), result.loss()

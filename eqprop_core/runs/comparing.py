@@ -40,13 +40,8 @@ class Compared:
 
 
 def looked_at(run: RunFolder) -> Compared:
-    """What is compared of a run. Raises `ConfigError` for settings that cannot be read."""
-    return Compared(summarize(run.path), settings_now(run), histories(run))
-
-
-def settings_now(run: RunFolder) -> dict[str, Any]:
-    """The settings of a run, with those that were changed on resuming. Raises `ConfigError`."""
-    return {**(run.config() or {}), **run.amendments()}
+    """What is compared of a run. Raises `ConfigError` or `RunError` for settings that cannot be read."""
+    return Compared(summarize(run.path), run.settings_now() or {}, histories(run))
 
 
 def settings_that_differ(runs: Sequence[Compared]) -> dict[str, list[Any]]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from eqprop_core.files import make_folder, read_text, write_text
+from eqprop_core.runs.names import CONTROL
 
-CONTROL = "control"
 Request = Literal["stop", "pause", "resume", "checkpoint", "check", "set"]
 REQUESTS: tuple[Request, ...] = get_args(Request)
 LARGEST = 65536  # bytes; a larger file is no request

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from eqprop_core.runs.folder import (
+from eqprop_core.runs.folder import PRUNED, RunError, RunFolder
+from eqprop_core.runs.listing import AT_REST, number, summarize
+from eqprop_core.runs.names import (
     BEST_MODEL,
     CHECKPOINT,
     CHECKPOINT_BEFORE,
@@ -23,13 +25,8 @@ from eqprop_core.runs.folder import (
     EVENTS,
     FINAL_CHECKPOINT,
     FINAL_MODEL,
-    PRUNED,
     STATE,
-    RunError,
-    RunFolder,
 )
-from eqprop_core.runs.labels import relabel
-from eqprop_core.runs.listing import number, summarize
 
 Kind = Literal["checkpoints", "models", "arrays", "figures", "events", "checks", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -43,7 +40,6 @@ KINDS_BY_NAME: dict[str, Kind] = {
     EVENTS: "events",
     CONSOLE: "events",
 }
-AT_REST = ("finished", "failed", "stopped", "lost")  # no process writes there
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ def prune(run: RunFolder, kinds: Collection[Kind]) -> list[Found]:
         removed: list[Found] = []
         try:
             if any(file.kind == "checkpoints" for file in chosen.values()):
-                relabel(run, **{PRUNED: ["checkpoints"]})
+                run.relabel(**{PRUNED: ["checkpoints"]})
             for found, folder in _walk(run.path):
                 if found.path in chosen:
                     os.unlink(found.path.name, dir_fd=folder)

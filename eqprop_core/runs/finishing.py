@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 from eqprop_core.files import read_json
+from eqprop_core.runs.names import STATE
 
 TOLD = ("name", "state", "best", "last")
 
 
 def call(command: str, run: Path) -> None:
     """Run the shell command that was wished for at the end; how the run ended is in its environment."""
-    state = read_json(run / "state.json")
+    state = read_json(run / STATE)
     told = {
         "EQPROP_RUN": str(run.resolve()),
         **{f"EQPROP_{name.upper()}": str(state.get(name) or "") for name in TOLD},

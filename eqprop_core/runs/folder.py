@@ -20,44 +20,45 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-import platformdirs
 import tomli_w
 
 from eqprop_core import __version__
 from eqprop_core.config import RunConfig, facts, read_toml
 from eqprop_core.events import Amended
-from eqprop_core.files import expanded, locked, make_folder, open_to_append, read_json, read_text, write_text
+from eqprop_core.files import (
+    alone_in,
+    expanded,
+    locked,
+    make_folder,
+    open_to_append,
+    read_json,
+    write_text,
+)
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.runs.log import read_events
+from eqprop_core.runs.names import (
+    BEST_MODEL,
+    CHECKPOINT,
+    CHECKPOINT_BEFORE,
+    CHECKS,
+    CONFIG,
+    EVENTS,
+    FINAL_CHECKPOINT,
+    FINAL_MODEL,
+    HYPERPARAMETERS,
+    LOCK,
+    META,
+    STATE,
+)
+from eqprop_core.runs.roots import remember_root
 
-CONFIG = "config.toml"
-META = "meta.json"
-STATE = "state.json"
-EVENTS = "events.jsonl"
-HYPERPARAMETERS = "hyperparameters.txt"
-CONSOLE = "console.log"
-CHECKPOINT = "checkpoint.tar"
-CHECKPOINT_BEFORE = "checkpoint.prev.tar"
-BEST_MODEL = "model.pt"
-LOCK = "lock"
-FINAL_MODEL = "final_model.pt"
-FINAL_CHECKPOINT = "final_checkpoint.tar"
-CHECKS = "checks"
-GDU = "gdu"
-ACCURACY_FIGURE = "train-test_acc.png"
-ACTIVITY_FIGURE = "neural_activity.png"
 PRUNED = "pruned"  # in meta.json: kinds of files that were removed on purpose
 TEXT_SHOWN = 1000  # characters of a name or a path
 
 
 class RunError(RuntimeError):
     """A folder that is not a run, or a run that cannot be used; the message says which and what to do."""
-
-
-def results_root(config: RunConfig) -> Path:
-    """Where runs are kept: --results, else EQPROP_RESULTS, else ./results."""
-    return expanded(Path(config.results or os.environ.get("EQPROP_RESULTS") or "results"))
 
 
 class RunFolder:
@@ -144,18 +145,39 @@ class RunFolder:
 
     def describe(self, facts: Mapping[str, Any]) -> None:
         """Add to `meta.json` what the process that owns the run finds out; what cannot be written is lost."""
-        with suppress(OSError):
-            write_text(self.path / META, json.dumps({**self.meta(), **facts}, indent=2) + "\n")
+        with suppress(RunError):
+            self._change_meta(facts)
 
     def relabel(self, **labels: Any) -> None:
-        """Change `name`, `tags` or `note`. Raises `OSError`.
+        """Change `name`, `tags`, `note` or another entry of `meta.json`. Raises `RunError`.
 
         The process that owns the run, if there is one, takes them over into `state.json` by itself.
         """
-        write_text(self.path / META, json.dumps({**self.meta(), **labels}, indent=2) + "\n")
-        with suppress(RunError), self.lock():
-            if state := self.read_state():
-                self.write_state({**state, **self.labels()})
+        self._change_meta(labels)
+        try:
+            with suppress(RunError), self.lock():
+                if state := self.read_state():
+                    self.write_state({**state, **self.labels()})
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _change_meta(self, changes: Mapping[str, Any]) -> None:
+        """Change entries of `meta.json`, of which no other process changes any meanwhile. Raises `RunError`.
+
+        One that cannot be read is left as it is: what it held would be lost.
+        """
+        path = self.path / META
+        try:
+            with alone_in(self.path):
+                meta = self.meta()
+                if not meta and path.exists():
+                    raise RunError(f"{path}: cannot be read; repair it, or move it away to begin a new one")
+                write_text(path, json.dumps({**meta, **changes}, indent=2) + "\n")
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> RunError:
+        return RunError(f"{self.path}: cannot write there: {error.strerror or error}")
 
     def labels(self) -> dict[str, Any]:
         """What a person calls the run: its name and tags."""
@@ -185,8 +207,16 @@ class RunFolder:
             **{name: config.get(name) for name in ("model", "task", "alg", "loss", "epochs")},
         }
 
+    def settings_now(self) -> dict[str, Any] | None:
+        """The stored settings with those that were changed since; None where there is no `config.toml`.
+
+        Raises `ConfigError` or `RunError` for what cannot be read.
+        """
+        settings = self.config()
+        return None if settings is None else {**settings, **self.amendments()}
+
     def amendments(self) -> dict[str, Any]:
-        """Settings that were changed when the run was resumed, the latest of each."""
+        """Settings that were changed on resuming and in flight, the latest of each. Raises `RunError`."""
         changed: dict[str, Any] = {}
         try:
             for record in read_events(self.path / EVENTS, (Amended.kind,)):
@@ -251,14 +281,13 @@ class RunFolder:
         with os.fdopen(open_to_append(self.path / HYPERPARAMETERS), "a", encoding="utf-8") as file:
             file.write(text.rstrip("\n") + "\n")
 
-    def new_check(self, now: datetime | None = None) -> Path:
+    def new_check(self) -> Path:
         """Make a folder `checks/<time>` for a check or an evaluation. Raises `RunError`."""
-        name = (now or datetime.now()).strftime("%Y-%m-%d_%H-%M-%S")
         try:
             make_folder(self.path / CHECKS)
-            return _new_folder(self.path / CHECKS, name)
+            return _new_folder(self.path / CHECKS, datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
         except OSError as error:
-            raise RunError(f"{self.path}: cannot write there: {error.strerror or error}") from None
+            raise self._unwritable(error) from None
 
 
 def text(value: object) -> str | None:
@@ -310,29 +339,3 @@ def hyperparameters(config: RunConfig, command: Sequence[str]) -> str:
 
 def _sizes(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
-
-
-def remember_root(root: Path) -> None:
-    """Note a results folder in the user's state, so that its runs are found from any directory."""
-    path = roots_file()
-    try:
-        known = known_roots()
-        if root.resolve() not in known:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps([str(item) for item in [*known, root.resolve()]]) + "\n")
-    except OSError:
-        pass  # a home that cannot be written only costs this convenience
-
-
-def roots_file() -> Path:
-    """Where the results folders that were used are noted."""
-    return platformdirs.user_state_path("eqprop") / "results-folders.json"
-
-
-def known_roots() -> list[Path]:
-    """Results folders that were used and still exist."""
-    try:
-        listed = json.loads(read_text(roots_file()))
-        return [Path(item) for item in listed if isinstance(item, str) and Path(item).is_dir()]
-    except (OSError, ValueError, TypeError, RecursionError):
-        return []

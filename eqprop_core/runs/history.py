@@ -13,9 +13,10 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from eqprop_core.events import EpochFinished, Event, Record, RunResumed
-from eqprop_core.runs.folder import EVENTS, RunFolder
+from eqprop_core.events import Amended, EpochFinished, Record, RunFailed, RunResumed
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import event_lines, read_events, record_of
+from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.words import in_words
 
 TAIL = 2**20  # bytes at the end of a file, for its last events
@@ -69,9 +70,9 @@ def histories(run: RunFolder) -> list[EpochFinished]:
     return [epochs[number] for number in sorted(epochs)]
 
 
-def amendments(run: RunFolder) -> list[Record]:
+def current_amendments(run: RunFolder) -> list[Record]:
     """The changes of settings that hold, on resuming and in flight, as records of `Amended`, in order."""
-    return list(current_events(run.path / EVENTS, ("amended",)))
+    return list(current_events(run.path / EVENTS, (Amended.kind,)))
 
 
 def last_words(run: RunFolder, count: int) -> list[tuple[float, str]]:
@@ -98,5 +99,8 @@ def failure(run: RunFolder) -> str | None:
     message = run.read_state().get("message")
     if isinstance(message, str):
         return message
-    events: list[Event] = [record.event for record in read_events(run.path / EVENTS, ("run_failed",))]
-    return getattr(events[-1], "message", None) if events else None
+    said: str | None = None
+    for record in read_events(run.path / EVENTS, (RunFailed.kind,)):
+        if isinstance(record.event, RunFailed):
+            said = record.event.message
+    return said

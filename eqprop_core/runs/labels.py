@@ -7,22 +7,22 @@ from typing import Any
 
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.rules import NAME_RULE, may_name
-from eqprop_core.runs.folder import META, RunError, RunFolder
+from eqprop_core.runs.folder import RunFolder
 
 LONGEST_NAME = 120
 
 
-def relabel(run: RunFolder, **labels: Any) -> None:
-    """Change `name`, `tags`, `note` or another entry of `meta.json`. Raises `RunError`.
-
-    A `meta.json` that cannot be read is left as it is: what it held would be lost.
-    """
-    if not run.meta() and (run.path / META).exists():
-        raise RunError(f"{run.path / META}: cannot be read; repair it, or move it away to begin a new one")
-    try:
-        run.relabel(**labels)
-    except OSError as error:
-        raise RunError(f"{run.path}: cannot write there: {error.strerror or error}") from None
+def labels_of(tags: Sequence[str] | None, note: str | None) -> dict[str, Any]:
+    """Tags and note as a run keeps them. Raises `ConfigError` for what a list could not show."""
+    problems = [
+        Problem(name, value, "must be text on one line, 1 to 200 printable characters")
+        for name, values in (("tag", tags or []), ("note", [note] if note is not None else []))
+        for value in values
+        if not value.strip() or not value.isprintable() or len(value) > 200
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return {**({"tags": list(tags)} if tags else {}), **({"note": note} if note else {})}
 
 
 def changed_tags(tags: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> list[str]:
@@ -37,8 +37,8 @@ def changed_tags(tags: Sequence[str], add: Sequence[str], remove: Sequence[str])
     return list(dict.fromkeys([*(tag for tag in tags if tag not in remove), *add]))
 
 
-def tags_of(run: RunFolder) -> list[str]:
-    """The tags of a run; what is no text is left out."""
+def stored_tags(run: RunFolder) -> list[str]:
+    """The tags of a run as they are to be kept, also those that a list could not show; no other values."""
     tags = run.meta().get("tags")
     return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 

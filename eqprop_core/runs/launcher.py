@@ -16,10 +16,14 @@ from eqprop_core.config import RunConfig
 from eqprop_core.devices import occupants
 from eqprop_core.files import open_to_append
 from eqprop_core.runs.control import take
-from eqprop_core.runs.folder import CONSOLE, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.logout import outliving, user
+from eqprop_core.runs.names import CONSOLE
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.queue import Ticket, in_line, line_of, take_ticket
+
+STARTING = ("starting", "queued")
+SUMMARY = ("epoch", "best", "last", "seconds_an_epoch")  # of a run that goes on, until it says so itself
 
 
 @dataclass(frozen=True)
@@ -38,22 +42,20 @@ class Start:
 
 @dataclass(frozen=True)
 class Launched:
-    """A process that was started: its id, its device, the runs that come before it there, what to know."""
+    """A process that was started: its device, the runs that come before it there, what to know."""
 
-    pid: int
     place: Place
     ahead: tuple[Path, ...]
     warnings: tuple[str, ...]
 
 
-def launch(run: RunFolder, config: RunConfig, wanted: Start | None = None) -> Launched:
+def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
     """Start the worker of a run. Raises `RunError` if that cannot be done, `ConfigError` for its device.
 
     The worker is given the run's lock and a ticket for its device, so that whatever happens to this process,
     neither is anybody else's. What it prints goes to the run's `console.log`; hang-up and Ctrl-C of this
     terminal do not reach it.
     """
-    wanted = wanted or Start()
     place, warnings = find_place(config)
     lock = run.lock()
     take(run.path)  # asked of a process that is gone; from here on, what is asked is asked of the new one
@@ -76,7 +78,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start | None = None) -> La
                 "heartbeat": time.time(),
             }
         )
-        pid = _spawn(words, run.path / CONSOLE, place, [lock.fileno(), *_held(ticket)])
+        _spawn(words, run.path / CONSOLE, place, [lock.fileno(), *_held(ticket)])
     except OSError as error:
         if ticket is not None:
             ticket.path.unlink(missing_ok=True)
@@ -87,17 +89,13 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start | None = None) -> La
         lock.close()
         for descriptor in _held(ticket):
             os.close(descriptor)
-    return Launched(pid, place, () if wanted.now else ahead, (*warnings, *said))
+    return Launched(place, () if wanted.now else ahead, (*warnings, *said))
 
 
 def find_place(config: RunConfig) -> tuple[Place, list[str]]:
     """The device for a run, and what to know of it. Raises `ConfigError`."""
     place, warning = choose_place(config.device, _runs_in_line)
     return place, [*([warning] if warning else []), *_others_on(place)]
-
-
-STARTING = ("starting", "queued")
-SUMMARY = ("epoch", "best", "last", "seconds_an_epoch")  # of a run that goes on, until it says so itself
 
 
 def _runs_in_line(place: Place) -> int:
@@ -143,26 +141,22 @@ def _words(run: RunFolder, place: Place, wanted: Start, lock: int, ticket: Ticke
     return words
 
 
-def _spawn(words: list[str], console: Path, place: Place, kept: list[int]) -> int:
+def _spawn(words: list[str], console: Path, place: Place, kept: list[int]) -> None:
     """Start a process with nothing of this terminal; it keeps the descriptors `kept`. Raises `OSError`."""
     for descriptor in kept:
         os.set_inheritable(descriptor, True)
     printed = open_to_append(console)
     try:
-        return _spawn_printing(words, printed, place)
+        os.posix_spawn(
+            words[0],
+            words,
+            {**os.environ, **place.environment},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, printed, 1),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
     finally:
         os.close(printed)
-
-
-def _spawn_printing(words: list[str], printed: int, place: Place) -> int:
-    return os.posix_spawn(
-        words[0],
-        words,
-        {**os.environ, **place.environment},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, printed, 1),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )

@@ -14,13 +14,16 @@ from typing import Any
 from eqprop_core.files import expanded
 from eqprop_core.preset_format import either
 from eqprop_core.problems import shown
-from eqprop_core.runs.folder import CONFIG, RunError, RunFolder, known_roots, text
+from eqprop_core.runs.folder import RunError, RunFolder, text
+from eqprop_core.runs.names import CONFIG
 from eqprop_core.runs.processes import marked
+from eqprop_core.runs.roots import default_roots, results_root
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
 NEAR_ITS_LIMIT = 0.9  # share of the memory that a run may have; a process that is refused more is killed
 ALIVE = ("starting", "queued", "running", "paused")
-STATES = (*ALIVE, "finished", "failed", "stopped", "lost", "unreachable")
+AT_REST = ("finished", "failed", "stopped", "lost")  # no process writes there
+STATES = (*ALIVE, *AT_REST, "unreachable")
 
 
 @dataclass(frozen=True)
@@ -195,18 +198,13 @@ def list_runs(roots: Iterable[Path] | None = None) -> list[RunSummary]:
     return sorted(runs, key=lambda run: run.created or "", reverse=True)
 
 
-def default_roots() -> list[Path]:
-    """EQPROP_RESULTS or ./results, and every results folder that was used before."""
-    return [expanded(Path(os.environ.get("EQPROP_RESULTS") or "results")), *known_roots()]
-
-
 def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
     """The run named by a folder, `last`, a name, or the first letters of an id. Raises `RunError`."""
     if is_run(expanded(Path(wanted))):
         return RunFolder(expanded(Path(wanted)))
     runs = list_runs(roots)
     if wanted == "last" and runs:
-        here = list_runs([default_roots()[0]]) if roots is None else []
+        here = list_runs([results_root()]) if roots is None else []
         return RunFolder((here or runs)[0].path)
     found = [run for run in runs if run.name == wanted or (len(wanted) >= 2 and run.id.startswith(wanted))]
     if len(found) == 1:

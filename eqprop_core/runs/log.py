@@ -78,7 +78,10 @@ def read_events(path: Path, kinds: Collection[str] = ()) -> Iterator[Record]:
 
 
 def event_lines(path: Path, *, end: int | None = None) -> Iterator[bytes]:
-    """The lines of a file up to byte `end`, one in memory at a time; none of a file that is not there."""
+    """The lines of a file up to byte `end`, one in memory at a time; none of a file that is not there.
+
+    Lines longer than `LINE_LIMIT` are left out. Raises `OSError`.
+    """
     try:
         file = open_to_read(path)
     except FileNotFoundError:
@@ -108,7 +111,7 @@ def follow_events(
 ) -> Iterator[Record]:
     """The records after number `after`, and those that are still being written, until `ended` is True.
 
-    A line that is not complete yet is waited for.
+    A line that is not complete yet is waited for; looks every `pause` seconds. Raises `OSError`.
     """
     rest = b""
     skipping = False  # in the middle of a line that is too long

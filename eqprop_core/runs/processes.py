@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SECONDS_BETWEEN_BEATS = 5.0  # in which the process of a run says in `state.json` that it is there
 SAME_START = 1.0  # seconds within which two reckonings of one start lie
 
 

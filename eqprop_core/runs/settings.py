@@ -16,7 +16,8 @@ from eqprop_core.files import expanded
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import refused_flags
-from eqprop_core.runs.folder import CONFIG, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.names import CONFIG
 
 Todo = Literal["train", "evaluate", "gducheck"]
 
@@ -57,9 +58,7 @@ def make_plan(
                 f"--load-path {stored.path}: its checkpoints were removed; it can be evaluated and checked, "
                 f"not resumed"
             )
-        settings = stored.config()
-        if settings is not None:
-            settings = {**settings, **stored.amendments()}
+        settings = stored.settings_now()
     if settings is not None:
         layers.append(settings)
         preset_settings = {

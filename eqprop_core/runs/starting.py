@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from eqprop_core.runs.folder import RunFolder, results_root
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.launcher import Launched, Start, find_place, launch
+from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan
 
 
@@ -20,6 +21,6 @@ def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launc
     if config.seed is None:
         config = config.changed(seed=secrets.randbelow(2**31))
     run = RunFolder.create(
-        results_root(config), config, command=plan.command, preset=plan.preset, labels=plan.labels
+        results_root(config.results), config, command=plan.command, preset=plan.preset, labels=plan.labels
     )
-    return run, launch(run, config, wanted)
+    return run, launch(run, config, wanted or Start())

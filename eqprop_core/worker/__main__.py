@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from eqprop_core.files import inherited
+from eqprop_core.runs.names import LOCK, STATE
 from eqprop_core.runs.queue import Ticket, given_ticket
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_core.worker.waiting import mark_stopped, sign, wait_for_turn
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     """Train the run that the arguments name; returns the exit status."""
     words = parser().parse_args(arguments)
     wishes = Wishes()
-    descriptor = inherited(words.lock, words.run / "lock")
+    descriptor = inherited(words.lock, words.run / LOCK)
     lock = None if descriptor is None else os.fdopen(descriptor, "r+b", buffering=0)
     ticket: Ticket | None = None
     with heard(wishes):
@@ -62,7 +63,7 @@ def main(arguments: list[str]) -> int:
 def _wait_and_own(
     words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, ticket: Ticket | None
 ) -> int:
-    state = words.run / "state.json"
+    state = words.run / STATE
     if lock is not None:
         sign(state)
     try:

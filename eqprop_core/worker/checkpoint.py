@@ -18,11 +18,10 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from eqprop_core.config import ModelConfig
 from eqprop_core.files import replacing
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.networks.network import Network
-from eqprop_core.problems import ConfigError, printable, shown
+from eqprop_core.problems import printable, shown
 from eqprop_core.runs.folder import RunError
 
 FORMAT = 1
@@ -72,11 +71,6 @@ def _keep(path: Path, before: Path) -> None:
 def packed_model(net: Network) -> memoryview:
     """The bytes of a file with a network's weights and the configuration that builds it."""
     return packed({"model": net.config.model_dump(mode="json"), "model_state_dict": net.state_dict()})
-
-
-def save_model(path: Path, net: Network) -> None:
-    """Write a network's weights and the configuration that builds it. Raises `OSError`."""
-    write(path, packed_model(net))
 
 
 def is_whole(path: Path) -> bool:
@@ -138,16 +132,6 @@ def _check_file(path: Path) -> None:
         raise RunError(f"{path}: is damaged ({printable(str(error)[:120])})") from None
     if damaged is not None:
         raise RunError(f"{path}: is damaged: the checksum of {shown(damaged)} does not match")
-
-
-def model_config(content: dict[str, Any], path: Path) -> ModelConfig | None:
-    """The architecture that a file records, None where it has none. Raises `RunError`."""
-    if "model" not in content:
-        return None
-    try:
-        return ModelConfig(**content["model"])
-    except (ConfigError, TypeError) as error:
-        raise RunError(f"{path}: its network is not valid: {error}") from None
 
 
 def load_weights(net: Network, content: dict[str, Any], path: Path) -> None:

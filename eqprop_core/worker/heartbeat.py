@@ -12,9 +12,8 @@ from typing import Any
 import psutil
 
 from eqprop_core.runs.folder import RunFolder
-from eqprop_core.runs.processes import own_mark
+from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS, own_mark
 
-SECONDS_BETWEEN_BEATS = 5.0
 CLOCK_JUMP = 60.0  # seconds by which the time of day may differ from the time that has passed
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 

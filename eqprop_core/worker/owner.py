@@ -8,7 +8,7 @@ import sys
 from typing import IO
 
 from eqprop_core.catalogue import DataError
-from eqprop_core.events import RunFinished, Warned
+from eqprop_core.events import RunFailed, RunFinished, Warned
 from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.places import Place, choose_place
@@ -51,7 +51,7 @@ def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[b
         unsaved = finished = False
         for record in work.records:
             finished |= isinstance(record.event, RunFinished)
-            if record.event.kind == "run_failed":
+            if isinstance(record.event, RunFailed):
                 print(in_words(record.event), file=sys.stderr)
             unsaved |= isinstance(record.event, Warned) and record.event.message.startswith(NOT_SAVED)
     except (ConfigError, RunError, DataError) as error:

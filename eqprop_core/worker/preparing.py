@@ -18,8 +18,9 @@ from eqprop_core.data.randomness import generator
 from eqprop_core.devices import choose_device
 from eqprop_core.events import Record, RunStarted
 from eqprop_core.networks.network import Network, build_network
-from eqprop_core.runs.folder import RunError, RunFolder, results_root
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.places import Place
+from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan
 from eqprop_core.worker import checkpoint
 
@@ -51,9 +52,7 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(
-    plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = None, progress: bool = True
-) -> Prepared:
+def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = None) -> Prepared:
     """Choose the device, load the data and build the network, with stored weights where there are some.
 
     `place` is the device where it has been chosen already; `weights` are the files of the stored run to look
@@ -76,18 +75,15 @@ def prepare(
     device = torch.device(chosen)
     dataset = load_dataset(
         config.task,
-        root=catalogue.data_root(Path(config.data_dir) if config.data_dir else None),
+        root=config.data_root,
         train_samples=config.train_samples,
         test_samples=config.test_samples,
         val_split=config.val_split,
         seed=config.seed,
         image_size=config.image_size,
         device=device,
-        progress=progress,
     )
-    data = catalogue.status(
-        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    )
+    data = catalogue.status(config.task, config.data_root)
     if data.state == "subset":
         warnings.append(f"{config.task} is a subset: {data.note}")
     net = build_network(config.model_part(), generator=generator(config.seed, "weights"))
@@ -146,10 +142,10 @@ def facts_of(device: torch.device, label: str | None = None) -> dict[str, str | 
 
 
 def new_folder(ready: Prepared, root: Path | None = None) -> RunFolder:
-    """Make the folder of a new run."""
+    """Make the folder of a new run below `root`, or --results. Raises `RunError`."""
     plan = ready.plan
     return RunFolder.create(
-        root or results_root(ready.config),
+        root or results_root(ready.config.results),
         ready.config,
         command=plan.command,
         preset=plan.preset,

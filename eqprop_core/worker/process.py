@@ -11,18 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import torch
-
-from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import batches
-from eqprop_core.data.randomness import generator
 from eqprop_core.events import Evaluated, Record, RunFinished, Warned
 from eqprop_core.learning import observations
+from eqprop_core.learning.batch import check_batch
 from eqprop_core.learning.evaluation import evaluation
-from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.running import Running
-from eqprop_core.networks.network import Network
-from eqprop_core.runs import folder as names
+from eqprop_core.memory import GDU_IMAGES
+from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan
@@ -31,8 +27,6 @@ from eqprop_core.worker.preparing import Prepared, Work, new_folder, prepare, st
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
 from eqprop_core.worker.training import begin_training
-
-GDU_IMAGES = 20  # of a batch, from the command line
 
 
 def begin(
@@ -121,23 +115,7 @@ def _gducheck(ready: Prepared, session: Session) -> Iterator[Record]:
             )
         )
         x, y = batch.x[:GDU_IMAGES], batch.y[:GDU_IMAGES]
-        result = check(net, config, x, y)
+        result = check_batch(net, config, x, y)
         yield session.emit(observations.gdu_event(result, epoch=0, batch=0, images=len(x)))
         yield from session.save_gdu(result)
         yield session.emit(RunFinished(best_accuracy=None, last_accuracy=None, seconds=session.seconds))
-
-
-def check(net: Network, config: RunConfig, x: torch.Tensor, y: torch.Tensor) -> GduResult:
-    """The GDU check that a configuration asks for, on x [batch, ...], y [batch]."""
-    assert config.seed is not None
-    return gdu_check(
-        net,
-        x,
-        y,
-        steps=(config.T1, config.T2),
-        beta=config.betas[1],
-        beta_free=config.betas[0],
-        symmetric=config.thirdphase,
-        same_update=config.same_update,
-        masks=net.draw_masks(len(x), generator(config.seed, "dropout", 0, 0)),
-    )

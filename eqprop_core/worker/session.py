@@ -10,13 +10,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TextIO
-
-from torch import Tensor
+from typing import IO, Any, Self, TextIO, TypeVar
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import (
@@ -33,21 +31,19 @@ from eqprop_core.events import (
     RunFinished,
     Warned,
 )
-from eqprop_core.files import make_folder, open_to_append
+from eqprop_core.files import open_to_append
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
-from eqprop_core.runs import folder as names
+from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.log import EventLog
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker import checkpoint
-from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, save_gdu
 from eqprop_core.worker.heartbeat import Heartbeat
+from eqprop_core.worker.pictures import DRAWING_ERRORS, Pictures
 
-FIGURE_SHARE = 0.01  # of the time, while training
-SECONDS_TO_DRAW = 0.3  # as long as it has not been measured
 SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
-DRAWING_ERRORS = (OSError, ValueError, RuntimeError, MemoryError)  # a picture is never worth a run
+T = TypeVar("T")
 
 
 class Session:
@@ -74,14 +70,10 @@ class Session:
         self.folder = folder
         self.config = config
         self.epochs = epochs
-        self.expected_accuracy = expected_accuracy
         self.numerics = dict(numerics or {})
         self.summary = dict(summary or {})
         self._begun = time.monotonic()
-        self._drawing = 0.0  # seconds, in all
-        self._last_drawing = SECONDS_TO_DRAW
-        self._activity: Activity | None = None
-        self._gdu: GduResult | None = None
+        self._pictures = None if path is None else Pictures(path, config, expected=expected_accuracy)
         self._seq = 0
         self.checkpoint_every = config.checkpoint_every
         self._saved = time.monotonic()
@@ -174,8 +166,8 @@ class Session:
             self._heartbeat.update(**changes)
 
     def _emit(self, event: Event) -> Record:
-        if isinstance(event, Activity):
-            self._activity = event
+        if isinstance(event, Activity) and self._pictures is not None:
+            self._pictures.activity = event
         record = Record(self._seq + 1, time.time(), event)
         lost = 0
         if self._log is not None:
@@ -196,10 +188,10 @@ class Session:
 
     def after(self, event: Event, trainer: Trainer) -> Iterator[Record]:
         """Save and draw what an event of training asks for."""
-        if self.path is None:
+        if self._pictures is None:
             return
         if isinstance(event, Gdu):
-            self._gdu = trainer.last_gdu
+            self._pictures.gdu = trainer.last_gdu
         if isinstance(event, BatchFinished) and self._heartbeat is not None:
             self._heartbeat.note(
                 batch=event.batch, batches=event.batches, samples_per_s=round(event.samples_per_s, 1)
@@ -222,7 +214,7 @@ class Session:
                     last=event.test_accuracy,
                     seconds_an_epoch=event.seconds,
                 )
-            if self._drawing + self._last_drawing <= FIGURE_SHARE * self.seconds:
+            if self._pictures.affordable(self.seconds):
                 yield from self._draw(trainer)
 
     def checkpoint_due(self) -> bool:
@@ -260,21 +252,8 @@ class Session:
 
     def save_gdu(self, result: GduResult) -> Iterator[Record]:
         """Write the arrays and figures of a GDU check into `gdu/`."""
-        if self.path is None:
-            return
-        assert self.config.seed is not None
-        try:
-            make_folder(self.path / names.GDU)
-            save_gdu(
-                self.path / names.GDU,
-                _arrays(result),
-                seed=self.config.seed,
-                all_elements=self.config.all_elements,
-            )
-        except DRAWING_ERRORS as error:
-            yield from self.unwritten("the figures and arrays of the GDU check", error)
-        else:
-            self._missing.pop("the figures and arrays of the GDU check", None)
+        if self._pictures is not None:
+            yield from self._drawn("the figures and arrays of the GDU check", self._pictures.draw_gdu, result)
 
     def _save(self, trainer: Trainer, name: str) -> Iterator[Record]:
         assert self.path is not None
@@ -330,29 +309,23 @@ class Session:
 
     def _draw_all(self, trainer: Trainer) -> Iterator[Record]:
         """Draw every figure, however long it takes: the work is over."""
-        if self.path is not None:
+        if self._pictures is not None:
             yield from self._draw(trainer)
-            if self._gdu is not None:
-                yield from self.save_gdu(self._gdu)
+            if self._pictures.gdu is not None:
+                yield from self.save_gdu(self._pictures.gdu)
 
     def _draw(self, trainer: Trainer) -> Iterator[Record]:
-        assert self.path is not None
-        begun = time.monotonic()
-        title = f"{self.config.model} · {self.config.task} · {self.config.alg} · {self.config.loss}"
+        assert self._pictures is not None
+        yield from self._drawn("a figure", self._pictures.draw, trainer.histories)
+
+    def _drawn(self, what: str, draw: Callable[[T], None], of: T) -> Iterator[Record]:
+        """Draw something; that it could not be drawn is a warning."""
         try:
-            accuracies = {part: trainer.histories[part] for part in ("train", "validation", "test")}
-            draw_accuracy(
-                self.path / names.ACCURACY_FIGURE, accuracies, title=title, expected=self.expected_accuracy
-            )
-            if self._activity is not None:
-                where = f"{title} · epoch {self._activity.epoch}"
-                draw_activity(self.path / names.ACTIVITY_FIGURE, self._activity.layers, title=where)
+            draw(of)
         except DRAWING_ERRORS as error:
-            yield from self.unwritten("a figure", error)
+            yield from self.unwritten(what, error)
         else:
-            self._missing.pop("a figure", None)
-        self._last_drawing = time.monotonic() - begun
-        self._drawing += self._last_drawing
+            self._missing.pop(what, None)
 
     def _warn_later(self, message: str) -> None:
         """A warning from another thread than the one that trains."""
@@ -388,22 +361,3 @@ class Session:
         if self._console is not None:
             with suppress(OSError):  # nothing is lost that the events do not have
                 self._console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-
-
-def _arrays(result: GduResult) -> GduArrays:
-    def numpy(rows: dict[str, Tensor]) -> dict[str, Any]:
-        return {name: values.detach().cpu().numpy() for name, values in rows.items()}
-
-    return GduArrays(
-        ep=numpy(result.ep),
-        bptt=numpy(result.bptt),
-        ep_plus=numpy(result.ep_plus) if result.ep_minus else {},
-        ep_minus=numpy(result.ep_minus),
-        beta=result.beta,
-        symmetric=bool(result.ep_minus),
-        rmse=result.rmse,
-        sign_error=result.sign_error,
-        cosine=result.cosine,
-        norm_ratio=result.norm_ratio,
-        readout=result.readout,
-    )

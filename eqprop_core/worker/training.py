@@ -9,11 +9,11 @@ from typing import IO, Any
 import torch
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from eqprop_core.events import Amended, EpochFinished, Event, Record, RunResumed, Warned
+from eqprop_core.events import Amended, EpochFinished, Event, Record, RunFinished, RunResumed, Warned
 from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.problems import shown
-from eqprop_core.runs import folder as names
+from eqprop_core.runs import names
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import number
@@ -36,7 +36,12 @@ def begin_training(
     place: Place | None,
     lock: IO[bytes] | None,
 ) -> Work:
-    """Prepare a training and put it where the run's latest checkpoint is, if it has one."""
+    """Prepare a training and put it where the run's latest checkpoint is, if it has one.
+
+    It goes into `made`, or else the stored run of the plan, or else a new folder below `root` or --results.
+    `lock` is the run's where this process holds it already; otherwise it is taken. Raises `ConfigError`,
+    `RunError` or `DataError`; the lock is then given back.
+    """
     run = made or plan.stored
     if run is not None and lock is None:
         lock = run.lock()  # nobody else writes from here on
@@ -75,7 +80,7 @@ def _prepared(
             trainer.epochs = int((run.config() or {}).get("epochs", trainer.epochs))  # as when it began
             if plan.more_epochs is not None:
                 trainer.epochs = plan.more_epochs
-            opening += _amended(trainer, plan, run, {**(run.config() or {}), **run.amendments()})
+            opening += _amended(trainer, plan, run, run.settings_now() or {})
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
         if source := run.meta().get("started_from"):
             opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
@@ -157,7 +162,10 @@ def _train(
 
 
 def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
-    """Put a trainer where the run's latest checkpoint is; returns what there is to say of it."""
+    """Put a trainer where the run's latest checkpoint is; returns what there is to say, `RunResumed` first.
+
+    Raises `RunError` where there is no checkpoint that it can go on from.
+    """
     said: list[Event] = []
     path = run.path / names.CHECKPOINT
     try:
@@ -209,7 +217,7 @@ def _amended(trainer: Trainer, plan: Plan, run: RunFolder, had: Mapping[str, Any
     said: list[Event] = []
     if changes := changed_settings(had, trainer.config):
         # What config.toml does not say already, since it was a flag, is written down to hold from here on.
-        flags = changed_settings({**(run.config() or {}), **run.amendments()}, trainer.config)
+        flags = changed_settings(run.settings_now() or {}, trainer.config)
         if settings := {name: new for name, (_, new) in flags.items() if new is not None}:
             said.append(Amended(settings=settings))
         said.append(Warned(message=f"resumed with other settings: {in_flags(changes)}"))
@@ -230,9 +238,7 @@ def _settings_in(config: object) -> dict[str, JsonValue]:
 
 def _is_finished(run: RunFolder, seq: int) -> bool:
     """Whether the run came to its end after event `seq`, that of its last checkpoint."""
-    ends = (
-        record.seq for record in read_events(run.path / names.EVENTS) if record.event.kind == "run_finished"
-    )
+    ends = (record.seq for record in read_events(run.path / names.EVENTS, (RunFinished.kind,)))
     return max(ends, default=0) > seq
 
 

@@ -13,12 +13,12 @@ import psutil
 
 from eqprop_core.files import read_json, write_text
 from eqprop_core.runs.control import take
-from eqprop_core.runs.processes import own_mark
+from eqprop_core.runs.names import META
+from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS, own_mark
 from eqprop_core.runs.queue import Ticket
 from eqprop_core.worker.signals import Wishes
 
 SECONDS_BETWEEN_LOOKS = 0.5
-SECONDS_BETWEEN_BEATS = 5.0
 
 
 def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> bool:
@@ -30,7 +30,7 @@ def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> boo
         now = time.monotonic()
         if said is None or said[0] != ahead or now - said[1] >= SECONDS_BETWEEN_BEATS:
             said = (ahead, now)
-            labels = read_json(run / "meta.json")  # a person may have given the run another name
+            labels = read_json(run / META)  # a person may have given the run another name
             facts.update({name: labels[name] for name in ("name", "tags") if name in labels})
             _write(
                 state, {**facts, "ahead": ahead, "heartbeat": time.time(), "memory": own.memory_info().rss}

@@ -13,7 +13,8 @@ from eqprop_core.runs.comparing import Compared, looked_at, settings_that_differ
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, as_document
+from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.listing import as_document
 from eqprop_tui.words import accuracy, epochs, pace, stands
 
 FIGURE = "comparison"
@@ -123,9 +124,9 @@ def results_of(compared: Sequence[Compared]) -> list[tuple[str, list[str]]]:
         ("last test %", last("test_accuracy")),
         ("last validation %", last("validation_accuracy")),
         ("last training %", last("train_accuracy")),
-        ("last loss", each(lambda run: _loss(run))),
+        ("last loss", each(_loss)),
         ("time", each(lambda run: pace(run.seconds) if run.epochs else "–")),
-        ("time an epoch", each(lambda run: _an_epoch(run))),
+        ("time an epoch", each(_an_epoch)),
     ]
     return [(name, cells) for name, cells in rows if any(cell != "–" for cell in cells)]
 

@@ -11,6 +11,7 @@ import typer
 from eqprop_core import catalogue
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_tui.cli import report
+from eqprop_tui.cli.flags import AsJson
 
 app = typer.Typer(help="Show, fetch and check data sets.", no_args_is_help=True)
 
@@ -30,9 +31,7 @@ def _known(task: str) -> str:
 
 
 @app.command("list")
-def list_data(
-    data_dir: DataDir = None, as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False
-) -> None:
+def list_data(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the data sets, and whether their files are here."""
     root = catalogue.data_root(data_dir)
     states = {task: catalogue.status(task, root) for task in catalogue.TASKS}

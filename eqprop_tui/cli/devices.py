@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
 
 from eqprop_core.devices import list_devices
 from eqprop_tui.cli import report
+from eqprop_tui.cli.flags import AsJson
 
 
-def devices(as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False) -> None:
+def devices(as_json: AsJson = False) -> None:
     """List CPUs and GPUs with their memory and load."""
     found = list_devices()
     if as_json:

@@ -18,6 +18,8 @@ from typer.core import TyperCommand
 from eqprop_core.config import RunConfig, facts
 from eqprop_core.problems import flag
 
+AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
+
 PANELS = {
     "data": "Data",
     "network": "Network",

@@ -30,7 +30,6 @@ from eqprop_core.events import (
     Record,
     RunFailed,
     RunFinished,
-    RunStarted,
     Warned,
 )
 from eqprop_core.runs.words import in_words
@@ -51,15 +50,12 @@ class Outcome:
     evaluated: list[Evaluated] = field(default_factory=list)
     gdu: Gdu | None = None
     finished: RunFinished | None = None
-    started: RunStarted | None = None
     warnings: list[str] = field(default_factory=list)
 
     def note(self, record: Record) -> None:
         """Keep what the summary needs."""
         self.seq = record.seq
         match event := record.event:
-            case RunStarted():
-                self.started = event
             case EpochFinished():
                 self.epochs.append(event)
             case Evaluated():

@@ -17,13 +17,13 @@ from rich.text import Text
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
+from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.words import accuracy, age, cut, duration, epochs, speed, stands
 
 Wanted = Annotated[str, typer.Argument(metavar="RUN", help="a folder, an id, a name, or last")]
 Results = Annotated[
     Path | None, typer.Option("--results", help="only runs below this folder \\[every one that was used]")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
 WIDTH_ELSEWHERE = 160  # columns where the output is not a terminal
 WIDE = 110  # columns from which on there is room for a state in full
@@ -127,7 +127,7 @@ def refuse_unknown_states(states: Sequence[str]) -> None:
         raise ConfigError(problems)
 
 
-def watch_runs(runs: Callable[[], list[RunSummary]], *, pause: float = SECONDS_BETWEEN_LOOKS) -> None:
+def watch_runs(runs: Callable[[], list[RunSummary]]) -> None:
     """Draw the list in place, again and again, until Ctrl-C."""
     console = report.console()
 
@@ -142,7 +142,7 @@ def watch_runs(runs: Callable[[], list[RunSummary]], *, pause: float = SECONDS_B
     try:
         with Live(drawn(), console=console, auto_refresh=False) as live:
             while True:
-                time.sleep(pause)
+                time.sleep(SECONDS_BETWEEN_LOOKS)
                 live.update(drawn(), refresh=True)
     except KeyboardInterrupt:
         return

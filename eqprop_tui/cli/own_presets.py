@@ -20,14 +20,13 @@ from eqprop_core.problems import ConfigError, Problem, flag
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run, summarize
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import with_flags
+from eqprop_tui.cli.flags import AsJson, with_flags
 
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="name of the new preset")]
 OwnName = Annotated[str, typer.Argument(metavar="NAME", help="name of a preset of your own")]
 Here = Annotated[
     bool, typer.Option("--here", help="keep it in ./eqprop-presets, not in your configuration folder")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 LEFT_OUT = tuple(name for name in RunConfig.model_fields if name not in preset_files.SETTABLE)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,8 +25,8 @@ from eqprop_core.presets import (
 )
 from eqprop_core.problems import ConfigError
 from eqprop_tui.cli import own_presets, report
-from eqprop_tui.cli.flags import ListCommand
-from eqprop_tui.words import size
+from eqprop_tui.cli.flags import AsJson, ListCommand
+from eqprop_tui.words import cut, memory_size
 
 GROUPS = ("start here", "MNIST", "CIFAR-10", "CIFAR-10 vector field", "GDU check")  # first, in this order
 UNLIMITED = 1000  # columns: nothing is cut where a program reads
@@ -38,8 +37,6 @@ app.command(cls=ListCommand)(own_presets.new)
 app.command()(own_presets.copy)
 app.command()(own_presets.edit)
 app.command()(own_presets.delete)
-
-AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
 
 @app.command("list")
@@ -183,11 +180,7 @@ def as_document(preset: Preset, devices: Sequence[Device]) -> dict[str, Any]:
 def data_state(preset: Preset) -> str:
     """Whether the files of the preset's data set are here: present, subset, absent, damaged."""
     config = preset.run_config()
-    try:
-        root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    except RuntimeError:  # the home of a person whom this computer does not know
-        return "absent"
-    return catalogue.status(config.task, root).state
+    return catalogue.status(config.task, config.data_root).state
 
 
 # --- list -----------------------------------------------------------------------------------------------
@@ -201,7 +194,7 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
         (
             ("  " if preset.shipped else "* ") + preset.name,
             data_state(preset),
-            size(place.need) + (" !" if place.fits is False else padding),
+            memory_size(place.need) + (" !" if place.fits is False else padding),
             _expected(preset),
         )
         for preset, place in zip(presets, rooms, strict=True)
@@ -211,8 +204,8 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
     left = out.width - max(map(cell_len, table)) - 2
     beside = left >= LEAST_TITLE
     if beside:
-        cut = [_cut(title, left) for title in ("title", *(preset.title for preset in presets))]
-        cells = [(row[0], title, *row[1:]) for row, title in zip((headings, *rows), cut, strict=True)]
+        titles = [cut(title, left) for title in ("title", *(preset.title for preset in presets))]
+        cells = [(row[0], title, *row[1:]) for row, title in zip((headings, *rows), titles, strict=True)]
         table = report.aligned(cells[0], cells[1:], right=right).splitlines()
     out.print(Text(table[0], "bold"), soft_wrap=True)
     groups = {preset.group for preset in presets}
@@ -222,12 +215,13 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
             if preset.group == group:
                 out.print(Text(line), soft_wrap=True)
                 if not beside:
-                    out.print(Text("    " + _cut(preset.title, out.width - 4), "dim"), soft_wrap=True)
+                    title = cut(preset.title, max(1, out.width - 4))
+                    out.print(Text(f"    {title}", "dim"), soft_wrap=True)
     if not all(preset.shipped for preset in presets):
         out.print(Text("* your own", "dim"))
     if full := next((place for place in rooms if place.fits is False), None):
         assert full.free is not None
-        free = f"the {size(full.free)} that are free on {full.device}"
+        free = f"the {memory_size(full.free)} that are free on {full.device}"
         out.print(Text(f"! more than {free}; `eqprop presets show` says what would fit", "dim"))
 
 
@@ -235,21 +229,14 @@ def _memory_in_words(preset: Preset) -> str:
     """What a preset needs and what there is, and what would fit where it does not."""
     config = preset.run_config()
     place = room_for(config, list_devices())
-    words = f"about {size(place.need)}"
+    words = f"about {memory_size(place.need)}"
     if place.free is None:
         return words
-    words += f", {size(place.free)} free on {place.device}"
+    words += f", {memory_size(place.free)} free on {place.device}"
     if place.fits or config.todo != "train":
         return words if place.fits else f"{words}: too little"
     fitting = fitting_mbs(config, place.free)
     return f"{words}: too little; " + (f"--mbs {fitting} would fit" if fitting else "not even --mbs 1 fits")
-
-
-def _cut(text: str, columns: int) -> str:
-    """The text in at most so many columns, with an ellipsis where it is cut."""
-    cut = Text(text)
-    cut.truncate(max(1, columns), overflow="ellipsis")
-    return cut.plain
 
 
 def _expected(preset: Preset) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,9 +14,9 @@ from eqprop_core.runs.disk import KINDS, Found, Kind, files_of, idle_seconds, pr
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import RunSummary, list_runs, matching
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, Results
-from eqprop_tui.cli.showing import size_in_words
-from eqprop_tui.words import cut
+from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.listing import Results
+from eqprop_tui.words import cut, disk_size
 
 DAY = 86400.0
 
@@ -81,14 +82,14 @@ def prune_runs(
     removed: dict[str, list[Found]] = {}
     if to_go and (yes or not as_json):
         if not yes:
-            total = size_in_words(_size(file for use in to_go for file in use.to_go))
+            total = disk_size(_size(file for use in to_go for file in use.to_go))
             typer.confirm(f"remove {total} for good?", abort=True, err=True)
         removed = _remove(to_go, kinds)
     if as_json:
         report.put_json([as_document(use, removed.get(str(use.summary.path))) for use in uses])
     elif removed:
         gone = [file for files in removed.values() for file in files]
-        report.say(f"removed {len(gone)} files, {size_in_words(_size(gone))}")
+        report.say(f"removed {len(gone)} files, {disk_size(_size(gone))}")
     if len(removed) < len(to_go) and (yes or not as_json):
         raise typer.Exit(1)
 
@@ -126,13 +127,9 @@ def _print_use(uses: list[Use], kinds: list[Kind]) -> None:
             counts[file.kind] += 1
         for file in use.to_go:
             going[file.kind] += file.size
-    rows = [
-        [kind, f"{counts[kind]:,}", size_in_words(sizes[kind]), size_in_words(going[kind])] for kind in KINDS
-    ]
+    rows = [[kind, f"{counts[kind]:,}", disk_size(sizes[kind]), disk_size(going[kind])] for kind in KINDS]
     everything = f"all, {len(uses)} run{'' if len(uses) == 1 else 's'}"
-    rows.append(
-        [everything, f"{counts.total():,}", size_in_words(sizes.total()), size_in_words(going.total())]
-    )
+    rows.append([everything, f"{counts.total():,}", disk_size(sizes.total()), disk_size(going.total())])
     columns = 4 if kinds else 3
     headings = ("kind", "files", "size", "goes")[:columns]
     print(report.aligned(headings, [row[:columns] for row in rows], right=headings[1:]))
@@ -151,11 +148,11 @@ def _print_what_goes(uses: list[Use], kinds: list[Kind]) -> None:
         counts = Counter(file.kind for file in use.to_go)
         what = ", ".join(f"{kind} {count}" for kind, count in counts.items())
         name = cut(use.summary.name, 24)
-        rows.append((use.summary.id or use.summary.path.name, size_in_words(_size(use.to_go)), what, name))
+        rows.append((use.summary.id or use.summary.path.name, disk_size(_size(use.to_go)), what, name))
     print(report.aligned(("run", "goes", "files", "name"), rows, right=("goes",)))
 
 
-def _size(files: Any) -> int:
+def _size(files: Iterable[Found]) -> int:
     return sum(file.size for file in files)
 
 

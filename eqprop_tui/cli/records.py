@@ -17,13 +17,14 @@ import typer
 from eqprop_core.events import BatchFinished
 from eqprop_core.files import replacing
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import current_events, histories
-from eqprop_core.runs.labels import changed_tags, check_name, relabel, tags_of
+from eqprop_core.runs.labels import changed_tags, check_name, labels_of, stored_tags
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
+from eqprop_core.runs.names import EVENTS
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, Wanted
-from eqprop_tui.cli.work import labels_of
+from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.listing import Wanted
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -58,11 +59,11 @@ def note(
     if note == "":
         changes["note"] = ""
     if tag or untag:
-        changes["tags"] = changed_tags(tags_of(folder), tag or [], untag or [])
+        changes["tags"] = changed_tags(stored_tags(folder), tag or [], untag or [])
     if changes:
-        relabel(folder, **changes)
+        folder.relabel(**changes)
     meta = folder.meta()
-    labels = {"name": meta.get("name"), "tags": tags_of(folder), "note": meta.get("note") or None}
+    labels = {"name": meta.get("name"), "tags": stored_tags(folder), "note": meta.get("note") or None}
     if as_json:
         report.put_json(labels)
         return

@@ -43,9 +43,9 @@ def put_json(value: Any) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
-def plain_table(title: str | None = None) -> Table:
+def plain_table() -> Table:
     """A table without frames, as all of them are."""
-    return Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
+    return Table(box=None, pad_edge=False, header_style="bold")
 
 
 def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:

@@ -11,14 +11,16 @@ from rich.console import Console
 
 from eqprop_core.events import Amended, Record
 from eqprop_core.problems import ConfigError, flag, shown
-from eqprop_core.runs.comparing import settings_now, unlike_defaults
+from eqprop_core.runs.comparing import unlike_defaults
 from eqprop_core.runs.disk import Found, files_of
-from eqprop_core.runs.folder import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, RunFolder
-from eqprop_core.runs.history import amendments, failure, last_words
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.history import current_amendments, failure, last_words
 from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, summarize
+from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE
 from eqprop_tui.cli import report
-from eqprop_tui.cli.listing import AsJson, Wanted, as_document
-from eqprop_tui.words import accuracy, age, duration, pace, speed, stands, started
+from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.listing import Wanted, as_document
+from eqprop_tui.words import accuracy, age, disk_size, duration, pace, speed, stands, started
 
 EVENTS_SHOWN = 5
 
@@ -43,7 +45,7 @@ def about(folder: RunFolder) -> dict[str, Any]:
     """All about a run as plain values. What cannot be read of its settings is told, not fatal."""
     summary, meta = summarize(folder.path), folder.meta()
     try:
-        settings, complaint = settings_now(folder), None
+        settings, complaint = folder.settings_now() or {}, None
     except ConfigError as error:
         settings, complaint = {}, str(error)
     return {
@@ -54,7 +56,7 @@ def about(folder: RunFolder) -> dict[str, Any]:
         "message": failure(folder) if summary.state == "failed" else None,
         "settings": unlike_defaults(settings),
         "settings_problem": complaint,
-        "amendments": [_amendment(record) for record in amendments(folder)],
+        "amendments": [_amendment(record) for record in current_amendments(folder)],
         "files": [
             {"path": str(file.path), "kind": file.kind, "size": file.size} for file in files_of(folder.path)
         ],
@@ -134,17 +136,7 @@ def _file_lines(files: Sequence[Found]) -> list[str]:
     for file in files:
         inside = file.path.parts[0] + "/" if len(file.path.parts) > 1 else file.path.name
         sizes[inside] = sizes.get(inside, 0) + file.size
-    return [f"{name:<22} {size_in_words(size):>9}" for name, size in sizes.items()]
-
-
-def size_in_words(size: int) -> str:
-    """A number of bytes in the unit that fits: 812 B, 4.1 kB, 12.6 MB, 3.2 GB."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"
+    return [f"{name:<22} {disk_size(size):>9}" for name, size in sizes.items()]
 
 
 def _amendment(record: Record) -> dict[str, Any]:

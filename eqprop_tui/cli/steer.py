@@ -9,18 +9,22 @@ from typing import Annotated, Any
 import psutil
 import typer
 
+from eqprop_core.events import ControlReceived
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
-from eqprop_core.runs.folder import EVENTS, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start, launch
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
+from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.processes import marked
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
 from eqprop_tui.cli.watch import alive, tell_launch, watch
+
+AtOnce = Annotated[bool, typer.Option("--now", help="between two time steps, dropping the batch")]
 
 SECONDS_FOR_AN_ANSWER = 10.0
 SECONDS_TO_END = 30.0  # after a signal
@@ -45,9 +49,7 @@ def attach(run: Wanted) -> None:
 
 def stop(
     run: Wanted,
-    at_once: Annotated[
-        bool, typer.Option("--now", help="between two time steps, dropping the batch")
-    ] = False,
+    at_once: AtOnce = False,
     terminate: Annotated[
         bool, typer.Option("--terminate", help="by a signal, which a process without ears hears too")
     ] = False,
@@ -61,12 +63,7 @@ def stop(
     tell(run, "stop", times=1 + at_once)
 
 
-def pause(
-    run: Wanted,
-    at_once: Annotated[
-        bool, typer.Option("--now", help="between two time steps, dropping the batch")
-    ] = False,
-) -> None:
+def pause(run: Wanted, at_once: AtOnce = False) -> None:
     """Hold a run after its batch; its process and its memory stay."""
     tell(run, "pause", times=1 + at_once)
 
@@ -161,7 +158,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
         folder.path / EVENTS, after=before, ended=lambda: time.monotonic() > deadline or not alive(folder)
     )
     for record in answers:
-        if record.event.kind == "control_received":
+        if isinstance(record.event, ControlReceived):
             when = "after the batch"
             if times > 1:
                 when = "at once, dropping the batch"

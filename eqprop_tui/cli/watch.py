@@ -16,10 +16,11 @@ import typer
 
 from eqprop_core.files import open_to_read
 from eqprop_core.runs.control import ask
-from eqprop_core.runs.folder import CONSOLE, EVENTS, RunError, RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Launched
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.log import follow_events
+from eqprop_core.runs.names import CONSOLE, EVENTS
 from eqprop_core.runs.processes import marked
 from eqprop_core.runs.words import NOT_SAVED
 from eqprop_tui.cli import report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
 import tempfile
@@ -19,12 +18,14 @@ from eqprop_core.config import RunConfig
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.finishing import call
-from eqprop_core.runs.folder import EVENTS, RunError, RunFolder, results_root
-from eqprop_core.runs.labels import relabel
-from eqprop_core.runs.launcher import Start, find_place, launch
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.labels import labels_of
+from eqprop_core.runs.launcher import Start, launch
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import last_seq
+from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
+from eqprop_core.runs.starting import start_new
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_tui.cli import data as data_sets
@@ -129,46 +130,30 @@ def reference(flags: dict[str, Any], as_json: AsJson = False) -> None:
     carry_out(plan, keep=bool(plan.config.save), as_json=as_json)
 
 
-def labels_of(tags: list[str] | None, note: str | None) -> dict[str, Any]:
-    """Tags and note as a run keeps them. Raises `ConfigError` for what a list could not show."""
-    problems = [
-        Problem(name, value, "must be text on one line, 1 to 200 printable characters")
-        for name, values in (("tag", tags or []), ("note", [note] if note is not None else []))
-        for value in values
-        if not value.strip() or not value.isprintable() or len(value) > 200
-    ]
-    if problems:
-        raise ConfigError(problems)
-    return {**({"tags": tags} if tags else {}), **({"note": note} if note else {})}
-
-
 def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outcome | None]:
     """Start a training in a process that outlives this terminal, and watch it if wished.
 
     Raises `ConfigError`, `RunError` or `DataError` for what is found before the process is started.
     """
     config = plan.config
+    before = 0  # number of the last event that is old
     fetch_if_absent(config)
     if plan.stored is not None:
         run = plan.stored
         state = summarize(run.path).state
         if state == "finished" and plan.more_epochs is None:
             raise RunError(f"{run.path}: is complete; --epochs N trains N more")
-        changes = changed_settings({**(run.config() or {}), **run.amendments()}, config)
+        changes = changed_settings(run.settings_now() or {}, config)
         if name := changes.pop("name", None):
-            relabel(run, name=name[1])
+            run.relabel(name=name[1])
         wanted = replace(
             wanted, more_epochs=plan.more_epochs, changes={name: new for name, (_, new) in changes.items()}
         )
+        before = last_seq(run.path / EVENTS)
+        launched = launch(run, config, wanted)
     else:
-        find_place(config)  # a device that is refused leaves no folder behind
-        if config.seed is None:
-            config = config.changed(seed=secrets.randbelow(2**31))
-        run = RunFolder.create(
-            results_root(config), config, command=plan.command, preset=plan.preset, labels=plan.labels
-        )
-    before = last_seq(run.path / EVENTS)
-    tell_launch(launch(run, config, wanted))
+        run, launched = start_new(plan, wanted)
+    tell_launch(launched)
     if not watched:
         return run, None
     report.say(f"{run.path}")
@@ -180,17 +165,14 @@ def fetch_if_absent(config: RunConfig) -> None:
 
     Raises `DataError` where it cannot be fetched, `ConfigError` where it has fewer images than asked for.
     """
-    root = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    if catalogue.status(config.task, root).state in ("absent", "damaged"):
-        data_sets.fetch_now(config.task, root)
+    if catalogue.status(config.task, config.data_root).state in ("absent", "damaged"):
+        data_sets.fetch_now(config.task, config.data_root)
         check_sizes(config)
 
 
 def check_sizes(config: RunConfig) -> None:
     """Raise `ConfigError` where the data set is here and has fewer images than asked for."""
-    data = catalogue.status(
-        config.task, catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
-    )
+    data = catalogue.status(config.task, config.data_root)
     for name, size in (("train_samples", data.train_size), ("test_samples", data.test_size)):
         wanted = getattr(config, name)
         if wanted is not None and size is not None and wanted > size:

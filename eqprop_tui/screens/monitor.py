@@ -26,7 +26,7 @@ from eqprop_tui.watching.watcher import News, Watcher
 from eqprop_tui.widgets.chart import ChartView
 from eqprop_tui.widgets.progress import batch_line, epoch_line, said_line, waiting_line
 from eqprop_tui.widgets.text_lines import TextLines
-from eqprop_tui.words import accuracy, duration, size
+from eqprop_tui.words import accuracy, duration, memory_size
 
 PANES = ("activity", "settling", "gdu", "angles", "rates", "device", "events", "log")
 PANE_NAMES = {"gdu": "gdu check"}
@@ -183,7 +183,7 @@ class MonitorScreen(Steering):
             facts = [device.key if device.key == "cpu" else f"{device.key} {device.name}"]
             facts.append("n/a" if device.load is None else f"{100 * device.load:.0f} %")
             if device.memory_total is not None and device.memory_used is not None:
-                facts.append(f"{size(device.memory_used)} of {size(device.memory_total)}")
+                facts.append(f"{memory_size(device.memory_used)} of {memory_size(device.memory_total)}")
             right = "   ".join(facts)
         self.head.say(left, f"{right} ")
 

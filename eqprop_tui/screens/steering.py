@@ -10,7 +10,7 @@ from eqprop_core.problems import ConfigError
 from eqprop_core.runs.comparing import settings_now
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.folder import RunError, RunFolder
-from eqprop_core.runs.labels import check_name, relabel
+from eqprop_core.runs.labels import check_name
 from eqprop_core.runs.listing import ALIVE, RunSummary
 from eqprop_core.runs.processes import marked
 from eqprop_tui.screens.base import BaseScreen
@@ -177,7 +177,7 @@ class Steering(BaseScreen):
             if text is None:
                 return
             try:
-                relabel(RunFolder(self.path), **{which: text})
+                RunFolder(self.path).relabel(**{which: text})
             except RunError as error:
                 self.eqprop.tell(error)
             else:

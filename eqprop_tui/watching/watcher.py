@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eqprop_core.events import Record
-from eqprop_core.runs.folder import CONSOLE, EVENTS
 from eqprop_core.runs.listing import RunSummary, summarize
+from eqprop_core.runs.names import CONSOLE, EVENTS
 from eqprop_tui.watching.console import Console
 from eqprop_tui.watching.feed import Feed
 

@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from oracle import AutogradNetwork, train_ep_by_autograd
 
-from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
 from eqprop_core.data.datasets import Dataset, load_dataset
 from eqprop_core.data.randomness import generator
@@ -80,7 +79,7 @@ def main() -> None:
     config, repeat, double = read_arguments(sys.argv[1:])
     dataset = load_dataset(
         config.task,
-        root=catalogue.data_root(Path(config.data_dir) if config.data_dir else None),
+        root=config.data_root,
         train_samples=config.train_samples,
         test_samples=config.test_samples,
     )

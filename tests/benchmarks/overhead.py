@@ -34,7 +34,6 @@ from typing import Any
 import pytest
 import torch
 
-from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
 from eqprop_core.data.datasets import load_dataset
 from eqprop_core.data.randomness import generator
@@ -79,7 +78,7 @@ def timed(work: Callable[[], object]) -> Taken:
 def alone(config: RunConfig) -> Taken:
     """The trainer, nothing written."""
     assert config.seed is not None
-    data = catalogue.data_root(Path(config.data_dir) if config.data_dir else None)
+    data = config.data_root
     dataset = load_dataset(
         config.task,
         root=data,

@@ -60,6 +60,12 @@ class Terminal:
         """Type on the terminal's keyboard."""
         os.write(self.master, text.encode())
 
+    def asked(self) -> None:
+        """Type Ctrl-C, and read until the question what is wished waits for its answer."""
+        self.type(CTRL_C)
+        self.until("d leave it running")
+        self.until("> ")
+
     def exit_status(self) -> int:
         """Read to the end; the command's exit status."""
         while self._read():
@@ -207,21 +213,16 @@ def test_a_run_outlives_its_terminal_and_is_read_and_steered_by_others(
 def test_ctrl_c_asks_whether_to_leave_the_run_or_to_stop_it(
     environment: dict[str, str], terminals: list[Terminal], run_of: list[RunFolder], tmp_path: Path
 ) -> None:
-    question = "d leave it running"
     terminals.append(
         Terminal("train", "--preset", "digits-mlp-ep", "--epochs", "4000", environment=environment)
     )
     first = terminals[0]
     first.until("images/s")
     run = the_run(tmp_path, run_of)
-    first.type(CTRL_C)
-    first.until(question)
-    first.until("> ")
+    first.asked()
     first.type("\r")  # goes on watching
     first.until("images/s")
-    first.type(CTRL_C)
-    first.until(question)
-    first.until("> ")
+    first.asked()
     first.type("d\r")
     assert first.exit_status() == 130
     assert f"eqprop runs attach {run.path}" in first.shown
@@ -230,9 +231,7 @@ def test_ctrl_c_asks_whether_to_leave_the_run_or_to_stop_it(
     terminals.append(Terminal("runs", "attach", str(run.path), environment=environment))
     second = terminals[1]
     second.until("images/s")
-    second.type(CTRL_C)
-    second.until(question)
-    second.until("> ")
+    second.asked()
     second.type(CTRL_C)  # at the question: it goes on
     assert second.exit_status() == 130
     assert summarize(run.path).state == "running"
@@ -240,9 +239,7 @@ def test_ctrl_c_asks_whether_to_leave_the_run_or_to_stop_it(
     terminals.append(Terminal("runs", "attach", str(run.path), environment=environment))
     third = terminals[2]
     third.until("images/s")
-    third.type(CTRL_C)
-    third.until(question)
-    third.until("> ")
+    third.asked()
     third.type("s\r")
     assert third.exit_status() == 130
     assert "stopping after this batch" in third.shown

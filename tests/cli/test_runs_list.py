@@ -127,7 +127,7 @@ def test_a_watched_list_is_drawn_again_in_place_until_ctrl_c(tmp_path: Path) -> 
     run = make_run(tmp_path, name="watched")
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    program = "from eqprop_tui.cli import listing\nlisting.watch_runs.__kwdefaults__['pause'] = 0.05\nfrom eqprop_tui.cli.main import main\nmain()"
+    program = "from eqprop_tui.cli import listing\nlisting.SECONDS_BETWEEN_LOOKS = 0.05\nfrom eqprop_tui.cli.main import main\nmain()"
     words = [sys.executable, "-c", program, "runs", "list", "--watch", "--results", str(tmp_path)]
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
     process = subprocess.Popen(words, stdout=theirs, stderr=theirs, env={**environment, "TERM": "xterm"})

@@ -310,7 +310,7 @@ def test_a_disk_that_is_full_is_a_warning_and_training_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr("eqprop_core.worker.session.checkpoint.save", full)
-        patch.setattr("eqprop_core.worker.session.draw_accuracy", full)
+        patch.setattr("eqprop_core.worker.pictures.draw_accuracy", full)
         said = eqprop("train", *TINY, "--epochs", "2", code=1).stderr
     assert "checkpoint.tar could not be written: No space left on device" in said
     (run,) = tmp_path.glob("results/EP/mse/*/*")

@@ -146,8 +146,8 @@ MORE_LABELS = idx_files(31, 10)["train-labels-idx1-ubyte"]
         ),
         ("train-labels-idx1-ubyte", b"<!doctype html><html>not found</html>", "its header is 3c21646f"),
         ("train-labels-idx1-ubyte", (0x0801).to_bytes(4, "big") + bytes(4), "expected 60,008 bytes"),
-        ("train-labels-idx1-ubyte.gz", gzip.compress(LABELS)[:-6], "damaged|cannot be read"),
-        ("train-labels-idx1-ubyte.gz", gzip.compress(LABELS)[:12], "cannot be read"),
+        ("train-labels-idx1-ubyte.gz", gzip.compress(LABELS, mtime=0)[:-6], "damaged|cannot be read"),
+        ("train-labels-idx1-ubyte.gz", gzip.compress(LABELS, mtime=0)[:12], "cannot be read"),
         ("train-labels-idx1-ubyte.gz", LABELS, "cannot be read: Not a gzipped file"),
     ],
 )

@@ -15,10 +15,11 @@ import torch
 from typer.testing import Result
 
 from eqprop_core.events import Warned
-from eqprop_core.runs.control import CONTROL, ask, take
+from eqprop_core.runs.control import ask, take
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.log import follow_events, read_events
+from eqprop_core.runs.names import CONTROL
 from eqprop_core.worker import checkpoint
 
 Run = Callable[..., Result]

@@ -13,7 +13,7 @@ from small_runs import batch, epoch, make_run
 
 from eqprop_core.events import Amended, Event, Record, RunFailed, RunResumed, Warned, encode
 from eqprop_core.runs import history
-from eqprop_core.runs.history import amendments, current_events, failure, histories, last_words
+from eqprop_core.runs.history import current_amendments, current_events, failure, histories, last_words
 from eqprop_core.runs.log import EventLog
 
 
@@ -131,7 +131,7 @@ def test_each_epoch_is_there_once_with_all_that_was_measured(tmp_path: Path) -> 
 def test_amendments_are_those_that_hold(tmp_path: Path) -> None:
     changes = [Amended(settings={"mmt": value}, epoch=1, batch=3) for value in (0.1, 0.2)]
     run = make_run(tmp_path, events=[batch(1), changes[0], batch(2), resumed(1), changes[1]])
-    assert [record.event.model_dump()["settings"] for record in amendments(run)] == [{"mmt": 0.2}]
+    assert [record.event.model_dump()["settings"] for record in current_amendments(run)] == [{"mmt": 0.2}]
 
 
 def test_the_last_words_are_found_at_the_end_of_a_long_file(

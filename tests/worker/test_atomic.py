@@ -202,7 +202,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     root = tmp_path_factory.mktemp("atomic")
     config = RunConfig(task="digits", archi=[64, 4, 10], lrs=[0.1, 0.1], mmt=0.5, T1=3, T2=2, betas=[0, 0.5], train_samples=20, test_samples=10, epochs=9, seed=1)  # type: ignore[call-arg, arg-type]  # fmt: skip
     plan = Plan(config)
-    ready = preparing.prepare(plan, progress=False)
+    ready = preparing.prepare(plan)
     trainer = Trainer(config, ready.net, ready.dataset)
     run = RunFolder.create(root, config, command=["test"])
     trainer.epochs = 1

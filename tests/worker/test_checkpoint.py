@@ -24,9 +24,9 @@ class Hostile:
 
 def test_a_model_comes_back_with_its_network(tmp_path: Path) -> None:
     net = build_network(CONFIG)
-    checkpoint.save_model(tmp_path / "model.pt", net)
+    checkpoint.write(tmp_path / "model.pt", checkpoint.packed_model(net))
     content = checkpoint.load(tmp_path / "model.pt")
-    again = build_network(checkpoint.model_config(content, tmp_path / "model.pt") or CONFIG)
+    again = build_network(ModelConfig(**content["model"]))
     checkpoint.load_weights(again, content, tmp_path / "model.pt")
     assert again.config == CONFIG
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
@@ -57,7 +57,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(
 
 def test_another_network_is_named_layer_by_layer(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
-    checkpoint.save_model(path, build_network(CONFIG))
+    checkpoint.write(path, checkpoint.packed_model(build_network(CONFIG)))
     other = build_network(ModelConfig(model="MLP", input_shape=(1, 8, 8), archi=[64, 20, 10]))
     with pytest.raises(RunError, match=r"synapses\.0\.weight is 12×64, this network has 20×64"):
         checkpoint.load_weights(other, checkpoint.load(path), path)
@@ -85,7 +85,7 @@ def test_what_is_no_checkpoint_is_said(content: bytes, tmp_path: Path) -> None:
 
 def test_a_checkpoint_cut_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
-    checkpoint.save_model(path, build_network(CONFIG))
+    checkpoint.write(path, checkpoint.packed_model(build_network(CONFIG)))
     whole = path.read_bytes()
     for cut in range(0, len(whole), max(1, len(whole) // 40)):
         path.write_bytes(whole[:cut])
@@ -111,7 +111,7 @@ def test_other_content_is_said(content: Any, said: str, tmp_path: Path) -> None:
 
 def test_a_write_that_fails_leaves_the_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.pt"
-    checkpoint.save_model(path, build_network(CONFIG))
+    checkpoint.write(path, checkpoint.packed_model(build_network(CONFIG)))
     before = path.read_bytes()
 
     def full(descriptor: int) -> None:
@@ -119,6 +119,6 @@ def test_a_write_that_fails_leaves_the_file_before(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        checkpoint.save_model(path, build_network(CONFIG))
+        checkpoint.write(path, checkpoint.packed_model(build_network(CONFIG)))
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["model.pt"]
