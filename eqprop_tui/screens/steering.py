@@ -7,7 +7,6 @@ from pathlib import Path
 import psutil
 
 from eqprop_core.problems import ConfigError
-from eqprop_core.runs.comparing import settings_now
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import check_name
@@ -122,7 +121,7 @@ class Steering(BaseScreen):
     def action_new(self) -> None:
         """Configure a new run with these settings."""
         try:
-            settings = settings_now(RunFolder(self.path))
+            settings = RunFolder(self.path).settings_now()
         except (ConfigError, RunError) as error:
             self.eqprop.tell(error)
         else:
