@@ -121,7 +121,7 @@ class Steering(BaseScreen):
     def action_new(self) -> None:
         """Configure a new run with these settings."""
         try:
-            settings = RunFolder(self.path).settings_now()
+            settings = RunFolder(self.path).settings_now() or {}
         except (ConfigError, RunError) as error:
             self.eqprop.tell(error)
         else:

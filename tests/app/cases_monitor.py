@@ -122,7 +122,7 @@ async def _(world: World, press: str) -> None:
     async with world.open(world.run(epoch(1, 90.0))):
         await world.sees("accuracy %")
         await world.press(press)
-        await world.sees("\nloss ")
+        await world.sees(" loss      ")
 
 
 @case("monitor", "enlarge")
