@@ -6,8 +6,13 @@ Whatever happens to it, runs go on.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,7 @@ from eqprop_tui.screens.library import LibraryScreen
 
 FRAME = 0.25  # seconds between two pictures of what is live
 SLOW_FRAME = 1.0  # with a low bandwidth
+SECONDS_BETWEEN_LOOKS = 5.0  # at whether the terminal is still there
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,15 @@ class EqpropApp(App[None], inherit_bindings=False):
         if self.options.run is not None:
             self.open_run(self.options.run)
         self.remember(seen=True)
+        if not self.is_headless:
+            terminated = partial(self.exit, return_code=128 + signal.SIGTERM)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated)
+            self.set_interval(SECONDS_BETWEEN_LOOKS, self._end_without_terminal)
+
+    def _end_without_terminal(self) -> None:
+        """End where the terminal has gone and no signal has told, as with nohup."""
+        if not os.isatty(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0):
+            os._exit(128 + signal.SIGHUP)  # there is nowhere to draw, and nothing to put away
 
     def remember(self, **choices: object) -> None:
         """Keep a choice for the next time; where it cannot be written, for this time."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
+
 from eqprop_tui.cli import report
 
 
@@ -21,3 +23,5 @@ def open_application(
     app.run()
     for line in farewell(app):
         report.say(line)
+    if app.return_code:
+        raise typer.Exit(app.return_code)
