@@ -1,0 +1,134 @@
+"""The application as a person meets it: installed, in a terminal, with real runs and nothing replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.terminal import Terminal, installed
+from eqprop_core.runs.listing import ALIVE, find_run, list_runs, summarize
+
+pytestmark = pytest.mark.usefixtures("hang_up_heard")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What a person's shell has set: results and lines in temporary folders."""
+    monkeypatch.delenv("EQPROP_FOREGROUND")
+    monkeypatch.setenv("EQPROP_RESULTS", str(tmp_path / "results"))
+    set_here = {"OMP_NUM_THREADS": "1", "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    return {**os.environ, **set_here, "EQPROP_LINES": str(tmp_path / "lines")}
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[list[Terminal]]:
+    """Terminals that were opened; they and the processes of all runs are ended."""
+    opened: list[Terminal] = []
+    yield opened
+    for terminal in opened:
+        terminal.close()
+    for run in list_runs([tmp_path / "results"]):
+        pid = json.loads((run.path / "state.json").read_text()).get("pid")
+        if run.state in ALIVE and isinstance(pid, int):
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
+
+
+def best(screen: str) -> float:
+    """The best accuracy that is on the screen, 0 where there is none."""
+    found = re.search(r"best (\d+\.\d+) %", screen)
+    return float(found[1]) if found else 0.0
+
+
+def test_from_the_library_to_a_stopped_run(
+    environment: dict[str, str], terminals: list[Terminal], tmp_path: Path
+) -> None:
+    terminals.append(Terminal(installed(), environment=environment))
+    first = terminals[0]
+    first.until("digits-mlp-ep")
+    first.press("/", *"digits-mlp-ep", "enter")
+    first.until(lambda screen: "MNIST" not in screen.split("\n")[3])
+    first.press("enter")
+    first.until("configure   from digits-mlp-ep")
+    first.press_until("f2", "[optimizer]")
+    first.press_until("down", "epochs  number of epochs")
+    first.press(*["\x7f"] * 6, *"4000")
+    first.until("--epochs 4000")
+    first.press("ctrl+r")
+    first.until("● running")
+    first.until(lambda screen: best(screen) > 60)
+    before = best(first.screen)
+    first.until(lambda screen: best(screen) > before)
+
+    first.press("g")
+    first.until("[3 gdu check]")
+    first.until(lambda screen: "synapses.0.weight" in screen and re.search(r"0\.\d{4} +\d+\.\d %", screen))
+
+    first.press("p")
+    first.until("‖ paused")
+    assert summarize(find_run("last").path).state == "paused"
+    first.press("p")
+    first.until("● running")
+
+    first.press("d")  # detach: back to the library
+    first.until("digits-mlp-ep")
+    first.press("q")
+    assert first.exit_status() == 0
+    assert "goes on (running); come back: eqprop --run" in first.screen
+    assert summarize(find_run("last").path).state == "running"
+
+    terminals.append(Terminal(installed(), "--run", "last", environment=environment, size=(80, 24)))
+    second = terminals[1]
+    second.until(lambda screen: "● running" in screen and best(screen) > 80)
+    second.press("s")
+    second.until("stop after this batch")
+    second.press("enter")
+    second.until("■ stopped")
+    second.until("stopped, with a checkpoint")
+    second.press("q")
+    assert second.exit_status() == 0
+
+    listed = subprocess.run(
+        [installed(), "runs", "list", "--json"], env=environment, capture_output=True, text=True, check=True
+    )
+    [run] = json.loads(listed.stdout)
+    assert (run["state"], run["preset"], run["epochs"]) == ("stopped", "digits-mlp-ep", 4000)
+    assert run["best"] > 80
+    assert Path(run["path"]).is_relative_to(tmp_path)
+
+
+def test_a_terminal_that_changes_its_size_is_suspended_or_terminated(
+    environment: dict[str, str], terminals: list[Terminal]
+) -> None:
+    terminals.append(Terminal(installed(), environment=environment))
+    terminal = terminals[0]
+    terminal.until("ctrl+p palette")
+    terminal.resize(50, 12)
+    terminal.until("60 × 16 are needed")
+    terminal.resize(100, 30)
+    terminal.until("ctrl+p palette")
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.exit_status() == 143
+
+
+def test_a_hang_up_ends_the_application_alone(
+    environment: dict[str, str], terminals: list[Terminal], tmp_path: Path
+) -> None:
+    command = [installed(), "train", "--preset", "digits-mlp-ep", "--epochs", "4000", "--detach"]
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    terminals.append(Terminal(installed(), "--run", "last", environment=environment))
+    terminal = terminals[0]
+    terminal.until("images/s")
+    os.close(terminal.master)
+    terminal.master = -1
+    assert terminal.process.wait(30) != 0
+    assert summarize(find_run("last").path).state == "running"
