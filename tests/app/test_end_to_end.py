@@ -106,14 +106,14 @@ def test_from_the_library_to_a_stopped_run(
     assert Path(run["path"]).is_relative_to(tmp_path)
 
 
-def test_a_terminal_that_changes_its_size_is_suspended_or_terminated(
+def test_a_terminal_may_be_too_small_and_is_put_right_at_the_end(
     environment: dict[str, str], terminals: list[Terminal]
 ) -> None:
     terminals.append(Terminal(installed(), environment=environment))
     terminal = terminals[0]
     terminal.until("ctrl+p palette")
     terminal.resize(50, 12)
-    terminal.until("60 × 16 are needed")
+    terminal.until("This terminal has 50 × 12 cells")
     terminal.resize(100, 30)
     terminal.until("ctrl+p palette")
     terminal.process.send_signal(signal.SIGTERM)
