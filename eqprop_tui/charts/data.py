@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,11 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """A line chart, without its size. `smoothing` from 0 (none) to 1; `whole_x`: x ticks are integers."""
+    """A line chart, without its size. `smoothing` from 0 (none) to 1; `whole_x`: x ticks are integers.
+
+    `steady` leaves up to a twentieth of the x axis free on the right, so that a curve that grows there is not
+    moved by every point.
+    """
 
     title: str = ""
     series: tuple[Series, ...] = ()
@@ -82,6 +87,7 @@ class Chart:
     smoothing: float = 0.0
     view: View = View()
     whole_x: bool = False
+    steady: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,9 @@ def axes_of(chart: Chart, steps: int = 8) -> Axes:
     shown = [series for series in chart.series if len(series.x)]
     everywhere = np.concatenate([_placed(chart, series) for series in shown]) if shown else np.zeros(0)
     x = _given(chart.view.x, chart.log_x) or covering(everywhere, log=chart.log_x)
+    if chart.steady and chart.view.x is None and not chart.log_x:
+        step = 10.0 ** floor(log10(x.high - x.low)) / 20
+        x = Scale(x.low, step * ceil(x.high / step))
     y = _given(chart.view.y, chart.log_y)
     if y is None:
         ys = [series.y[_within(series.x, x, chart.view.x)] for series in shown]

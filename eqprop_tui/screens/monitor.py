@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
@@ -162,6 +163,7 @@ class MonitorScreen(Steering):
                 if self.curve == "accuracy"
                 else curves.loss_chart(self.view)
             )
+            chart = replace(chart, steady=self.summary.state in ALIVE)
             self.query_one("#curves", ChartView).show(chart)
         if self.shape != "chart":
             self._pane().take(self.view)

@@ -34,12 +34,12 @@ class PictureView(Widget):
             return
         before, self._rows = self._rows, self.rows(width, height)
         changed = [
-            row
+            Region(span[0], row, span[1] - span[0], 1)
             for row in range(max(len(before), len(self._rows)))
-            if before[row : row + 1] != self._rows[row : row + 1]
+            if (span := _changed(_at(before, row), _at(self._rows, row), width)) is not None
         ]
         if changed:
-            self.refresh(*(Region(0, row, width, 1) for row in changed))
+            self.refresh(*changed)
 
     def on_resize(self) -> None:
         """Another size is another picture."""
@@ -68,6 +68,28 @@ class PictureView(Widget):
     def plain(self) -> str:
         """The rows without styles, for tests and for copying."""
         return "\n".join("".join(segment.text for segment in row).rstrip() for row in self._rows)
+
+
+def _at(rows: Rows, row: int) -> list[Segment]:
+    return rows[row] if row < len(rows) else []
+
+
+def _changed(before: list[Segment], after: list[Segment], width: int) -> tuple[int, int] | None:
+    """First and last cell (exclusive) that a row must be drawn again between; None where it is as it was."""
+    if before == after:
+        return None
+    old, new = _cells(before), _cells(after)
+    if len(old) != len(new):
+        return 0, width
+    differing = [place for place, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]]
+    if not differing:
+        return None
+    narrow = len("".join(segment.text for segment in after)) == sum(item.cell_length for item in after)
+    return (differing[0], differing[-1] + 1) if narrow else (0, width)
+
+
+def _cells(row: list[Segment]) -> list[tuple[str, Style | None]]:
+    return [(character, segment.style) for segment in row for character in segment.text]
 
 
 def segments_of(text: object, width: int) -> list[Segment]:

@@ -38,7 +38,13 @@ ESCAPE = re.compile(rb"\x1b\[[0-9;?<>=]*[a-zA-Z]|\x1b[()][AB0]")
 class Terminal:
     """The application on a pseudo-terminal; counts what it sends."""
 
-    def __init__(self, *words: str, home: Path, size: tuple[int, int] = (160, 48)) -> None:
+    def __init__(
+        self,
+        *words: str,
+        home: Path,
+        size: tuple[int, int] = (160, 48),
+        command: list[str] = EQPROP,
+    ) -> None:
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (size[1], size[0]))
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -47,7 +53,7 @@ class Terminal:
         environment.pop("EQPROP_FOREGROUND", None)
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            [*EQPROP, *words],
+            [*command, *words],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -193,6 +199,53 @@ def live(home: Path) -> tuple[float, float]:
     return sent / 10, used
 
 
+def four_charts(home: Path) -> tuple[float, float]:
+    """Bytes a second and per cent of a core, with four charts of 3 × 10,000 growing points, drawn at each frame."""
+    terminal = Terminal(home=home, command=[sys.executable, __file__, "--draw-four-charts"])
+    terminal.until("chart 4")
+    terminal.read(3)
+    before = terminal.cpu()
+    sent = terminal.read(10)
+    used = (terminal.cpu() - before) / 10 * 100
+    terminal.end()
+    return sent / 10, used
+
+
+def draw_four_charts() -> None:
+    """An application of four charts, two by two; a batch comes ten times a second."""
+    import numpy as np
+    from textual.app import App, ComposeResult
+    from textual.containers import Grid
+
+    from eqprop_tui.app import FRAME
+    from eqprop_tui.charts.data import Chart, Series
+    from eqprop_tui.widgets.chart import ChartView
+
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(4, 3, 20_000)).cumsum(axis=2)
+
+    class Four(App[None]):
+        CSS = "Grid { grid-size: 2 2; } ChartView { height: 100%; }"
+
+        def compose(self) -> ComposeResult:
+            with Grid():
+                for _ in range(4):
+                    yield ChartView()
+
+        def on_mount(self) -> None:
+            self.shown = 10_000
+            self.set_interval(FRAME, self.draw)
+
+        def draw(self) -> None:
+            self.shown += max(1, round(10 * FRAME))
+            x = np.arange(self.shown)
+            for place, view in enumerate(self.query(ChartView)):
+                series = tuple(Series(f"run {k}", x, noise[place, k, : self.shown], k + 1) for k in range(3))
+                view.show(Chart(f"chart {place + 1}", series, x_label="batches", steady=True))
+
+    Four().run()
+
+
 def slowed(home: Path) -> tuple[float, float]:
     """Images a second of a training that nobody watches, and of the same one with an application attached.
 
@@ -268,6 +321,7 @@ MEASURES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "long-run": (long_run, ("s to the first picture of 200,000 events", "s to the answer of a key then")),
     "idle": (idle, ("% of a core when nothing changes", "bytes/s")),
     "live": (live, ("bytes/s with a run that trains", "% of a core")),
+    "four-charts": (four_charts, ("bytes/s with four charts", "% of a core with them")),
     "slowed": (slowed, ("images per second of CPU, not watched", "images per second of CPU, watched")),
     "thousand": (thousand, ("s to a table of 1,000 runs",)),
 }
@@ -280,7 +334,11 @@ def main() -> None:
     parser.add_argument("--only", choices=MEASURES, action="append")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--draw-four-charts", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.draw_four_charts:
+        draw_four_charts()
+        return
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", file=sys.stderr
     )

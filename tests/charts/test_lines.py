@@ -319,3 +319,16 @@ def test_series_of_different_lengths_are_refused_by_name() -> None:
 
 def test_glyphs_are_chosen_by_name() -> None:
     assert GLYPHS["braille"] is BRAILLE
+
+
+def test_a_point_that_is_added_to_a_steady_chart_moves_no_other() -> None:
+    y = [50 + 40 * ((place * 7919) % 1000) / 1000 for place in range(1010)]
+
+    def drawn(count: int) -> list[str]:
+        series = Series("growing", range(count), y[:count])
+        return to_plain(draw(Chart("accuracy", (series,), steady=True), 80, 20)).split("\n")
+
+    before, after = drawn(1001), drawn(1006)
+    assert before != drawn(1051)
+    for old, new in zip(before, after, strict=True):
+        assert all(a == b for a, b in zip(old[:70], new[:70], strict=True))
