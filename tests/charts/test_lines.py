@@ -322,7 +322,7 @@ def test_glyphs_are_chosen_by_name() -> None:
 
 
 def test_a_point_that_is_added_to_a_steady_chart_moves_no_other() -> None:
-    y = [50 + 40 * ((place * 7919) % 1000) / 1000 for place in range(1010)]
+    y = [50 + 40 * ((place * 7919) % 1000) / 1000 for place in range(1100)]
 
     def drawn(count: int) -> list[str]:
         series = Series("growing", range(count), y[:count])
