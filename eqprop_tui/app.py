@@ -31,6 +31,7 @@ from eqprop_core.runs.starting import start_new
 from eqprop_tui.keys import TABLE, bindings
 from eqprop_tui.looks import TEXTUAL_NAMES, THEMES, Looks, glyphs_for
 from eqprop_tui.preferences import load_preferences, save_preferences
+from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Read
 from eqprop_tui.screens.library import LibraryScreen
 
@@ -178,6 +179,9 @@ class EqpropApp(App[None], inherit_bindings=False):
         theme = order[(order.index(self.preferences.theme) + 1) % len(order)]
         self.remember(theme=theme)
         self.theme = TEXTUAL_NAMES[theme]
+        for screen in self.screen_stack:
+            if isinstance(screen, BaseScreen):
+                self.call_after_refresh(screen.theme_changed)
 
     def action_redraw(self) -> None:
         """Send everything again, as after another program has written on the terminal."""

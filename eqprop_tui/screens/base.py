@@ -70,6 +70,9 @@ class BaseScreen(Screen[None]):
                 f"This terminal has {width} × {height} cells; {needed} are needed. Runs go on."
             )
 
+    def theme_changed(self) -> None:
+        """Draw again what has colours of its own."""
+
     def action_back(self) -> None:
         """To the screen before."""
         self.app.pop_screen()

@@ -168,6 +168,10 @@ class MonitorScreen(Steering):
         if self.shape != "chart":
             self._pane().take(self.view)
 
+    def theme_changed(self) -> None:
+        """Draw everything again."""
+        self._draw()
+
     def _pane(self) -> Pane:
         found = self.query_one(f"#pane-{self.pane}")
         assert isinstance(found, Pane)

@@ -328,7 +328,7 @@ def test_a_point_that_is_added_to_a_steady_chart_moves_no_other() -> None:
         series = Series("growing", range(count), y[:count])
         return to_plain(draw(Chart("accuracy", (series,), steady=True), 80, 20)).split("\n")
 
-    before, after = drawn(1001), drawn(1006)
-    assert before != drawn(1051)
+    before, after = drawn(1006), drawn(1011)
+    assert before != drawn(1056)
     for old, new in zip(before, after, strict=True):
         assert all(a == b for a, b in zip(old[:70], new[:70], strict=True))
