@@ -52,7 +52,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(secrets, "token_hex", lambda size=4: f"{next(ids):0{2 * size}x}")
     monkeypatch.setattr(folder, "datetime", StillClock)
     monkeypatch.setattr(devices, "_cpu", lambda: CPU)
-    monkeypatch.setattr(devices, "_gpus", lambda: [])
+    monkeypatch.setattr(devices, "_gpus", list)
     yield World(tmp_path, monkeypatch)
     monkeypatch.undo()
     time.tzset()
