@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from textual.app import App, SystemCommand
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
+from eqprop_core.catalogue import DataError
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.folder import RunError
@@ -30,10 +31,13 @@ from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.starting import start_new
 from eqprop_tui.keys import TABLE, bindings
 from eqprop_tui.looks import TEXTUAL_NAMES, THEMES, Looks, glyphs_for
+from eqprop_tui.marks import Marks
 from eqprop_tui.preferences import load_preferences, save_preferences
+from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
-from eqprop_tui.screens.dialogs import Read
+from eqprop_tui.screens.dialogs import Ask, Read
 from eqprop_tui.screens.library import LibraryScreen
+from eqprop_tui.widgets.runs_table import Choice
 
 FRAME = 0.25  # seconds between two pictures of what is live
 SLOW_FRAME = 1.0  # with a low bandwidth
@@ -62,6 +66,8 @@ class EqpropApp(App[None], inherit_bindings=False):
         self.options = options
         self.preferences = load_preferences()
         self.watched: list[Path] = []  # runs that were opened, in that order
+        self.marks = Marks()  # of runs in the table, for comparing
+        self.runs_choice = Choice()
         for theme in THEMES.values():
             self.register_theme(theme)
         self.glyphs = glyphs_for(options.glyphs or self.preferences.glyphs)
@@ -136,7 +142,32 @@ class EqpropApp(App[None], inherit_bindings=False):
             self.start(plan, watch=watch)
 
     def resume(self, run: Path, more_epochs: int | None = None) -> None:
-        """Go on with a run that has ended; asks for the epochs to add to a complete one."""
+        """Let a paused run go on, or start one that has ended; asks for epochs to add to a complete one."""
+        summary = summarize(run)
+        if summary.state != "finished" or more_epochs is not None:
+            self.do(lambda: run_actions.resume(run, more_epochs))
+            return
+
+        def answered(epochs: str | None) -> None:
+            if epochs is not None:
+                self.resume(run, int(epochs))
+
+        title = f"{summary.name} is complete; how many epochs more?"
+        self.push_screen(Ask(title, str(summary.epochs or 1), judge=run_actions.judge_epochs), answered)
+
+    def do(self, work: Callable[[], str], after: Callable[[], object] = lambda: None) -> None:
+        """Work in a thread, and say what it did or what went wrong; `after` is called there at its end."""
+
+        def run() -> None:
+            try:
+                said = work()
+            except (ConfigError, RunError, DataError, OSError) as error:
+                self.call_from_thread(self.tell, error)
+            else:
+                self.call_from_thread(self.tell, said, severity="information")
+            after()
+
+        self.run_worker(run, thread=True)
 
     def open_configure(self, settings: Mapping[str, Any], origin: str, preset: Preset | None = None) -> None:
         """Configure a new run that starts from these settings."""

@@ -118,3 +118,15 @@ def disk_size(count: int) -> str:
             return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} TB"
+
+
+def when(created: str | None, now: datetime | None = None) -> str:
+    """When a run was started, short: the day of the week within six days, the date within a year."""
+    try:
+        moment = datetime.fromisoformat(created or "")
+        since = (now or datetime.now().astimezone()) - moment.astimezone()
+    except (ValueError, OverflowError, OSError):
+        return "–"
+    if abs(since.days) < 6:
+        return moment.strftime("%a %H:%M")
+    return moment.strftime("%d %b %H:%M" if abs(since.days) < 330 else "%d %b %Y")

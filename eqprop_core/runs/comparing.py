@@ -54,6 +54,15 @@ def settings_that_differ(runs: Sequence[Compared]) -> dict[str, list[Any]]:
     return differing
 
 
+def names(compared: Sequence[Compared]) -> list[str]:
+    """What runs are called beside each other: their names, with the id where two have the same."""
+    called = [run.summary.name for run in compared]
+    return [
+        name if called.count(name) == 1 else f"{name} {run.summary.id or run.summary.path.name}"
+        for name, run in zip(called, compared, strict=True)
+    ]
+
+
 def unlike_defaults(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of a run that are not the defaults, in the order of the settings."""
     differing: dict[str, Any] = {}

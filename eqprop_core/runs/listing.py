@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ STATES = (*ALIVE, *AT_REST, "unreachable")
 class RunSummary:
     """One run as a list shows it; accuracies in per cent, None for what is not known.
 
-    `ahead` is how many runs come before a queued one; `reason` says what may have ended one that is lost.
+    `ahead` is how many runs come before a queued one; `reason` says what may have ended one that is lost;
+    `seconds` is the time from its creation to its last sign of life.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class RunSummary:
     tags: tuple[str, ...] = ()
     samples_per_s: float | None = None
     reason: str | None = None
+    seconds: float | None = None
 
     @property
     def seconds_left(self) -> float | None:
@@ -127,7 +130,17 @@ def summarize(path: Path) -> RunSummary:
         tags=tuple(tags) if isinstance(tags, list) else (),
         samples_per_s=figure("samples_per_s"),
         reason=why_lost(state) if stands == "lost" else None,
+        seconds=_seconds(words("created"), number(state.get("heartbeat"))),
     )
+
+
+def _seconds(created: str | None, heartbeat: float | None) -> float | None:
+    """Time between two moments of a state, None where one is not known or the clock went back."""
+    try:
+        begun = datetime.fromisoformat(created or "").timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+    return heartbeat - begun if heartbeat is not None and heartbeat >= begun else None
 
 
 def matching(

@@ -1,13 +1,14 @@
-"""Starting a new training as a process of its own: the folder, then the process."""
+"""Starting a training as a process of its own: a new one with its folder, or one that goes on."""
 
 from __future__ import annotations
 
 import secrets
 
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Launched, Start, find_place, launch
+from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.roots import results_root
-from eqprop_core.runs.settings import Plan
+from eqprop_core.runs.settings import Plan, make_plan
 
 
 def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launched]:
@@ -24,3 +25,21 @@ def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launc
         results_root(config.results), config, command=plan.command, preset=plan.preset, labels=plan.labels
     )
     return run, launch(run, config, wanted or Start())
+
+
+def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> Launched:
+    """Start a process that goes on with a run which has ended: stopped, failed, lost or finished.
+
+    Raises `RunError`, beginning with what the run was `named`, where a process owns it already, where it is
+    complete and `wanted` adds no epochs, or where it cannot go on; `ConfigError` for its settings or device.
+    """
+    wanted, named = wanted or Start(), named or str(run.path)
+    state = summarize(run.path).state
+    if state in ALIVE:
+        raise RunError(f"{named}: is {state} already")
+    if state == "finished" and wanted.more_epochs is None:
+        raise RunError(f"{named}: is complete; --epochs N trains N more")
+    plan = make_plan("train", {"load_path": str(run.path)})
+    if plan.stored is None:
+        raise RunError(f"{named}: has no config.toml to go on with")
+    return launch(run, plan.config, wanted)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from eqprop_core.problems import ConfigError, Problem, flag, shown
-from eqprop_core.runs.comparing import Compared, looked_at, settings_that_differ
+from eqprop_core.runs.comparing import Compared, looked_at, names, settings_that_differ
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import report
@@ -96,15 +96,6 @@ def draw(path: Path, compared: Sequence[Compared]) -> None:
         )
     except OSError as error:
         raise RunError(f"--figure {path}: cannot be written: {error.strerror or error}") from None
-
-
-def names(compared: Sequence[Compared]) -> list[str]:
-    """What runs are called beside each other: their names, with the id where two have the same."""
-    called = [run.summary.name for run in compared]
-    return [
-        name if called.count(name) == 1 else f"{name} {run.summary.id or run.summary.path.name}"
-        for name, run in zip(called, compared, strict=True)
-    ]
 
 
 def results_of(compared: Sequence[Compared]) -> list[tuple[str, list[str]]]:

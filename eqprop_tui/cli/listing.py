@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +15,12 @@ from rich.live import Live
 from rich.text import Text
 
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs.filtering import filter_of, stored_settings
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
-from eqprop_tui.words import accuracy, age, cut, duration, epochs, speed, stands
+from eqprop_tui.columns import GAP, Column, fitted, padded
+from eqprop_tui.words import accuracy, age, duration, epochs, speed, stands
 
 Wanted = Annotated[str, typer.Argument(metavar="RUN", help="a folder, an id, a name, or last")]
 Results = Annotated[
@@ -28,7 +30,6 @@ Results = Annotated[
 WIDTH_ELSEWHERE = 160  # columns where the output is not a terminal
 WIDE = 110  # columns from which on there is room for a state in full
 SECONDS_BETWEEN_LOOKS = 2.0
-GAP = 2
 COLOURS = {
     "running": "green",
     "starting": "green",
@@ -38,21 +39,6 @@ COLOURS = {
     "lost": "red",
     "unreachable": "red",
 }
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the list. Those with the lowest `rank` are shown first where there is little room.
-
-    `narrow` is what a column that can be cut may be cut to, `wide` what it may grow to.
-    """
-
-    heading: str
-    cell: Callable[[RunSummary], str]
-    rank: int
-    right: bool = False
-    narrow: int | None = None
-    wide: int = 40
 
 
 COLUMNS = (
@@ -75,7 +61,7 @@ COLUMNS = (
 
 def list_all(
     words: Annotated[
-        list[str] | None, typer.Argument(help="only runs that mention all of these words")
+        list[str] | None, typer.Argument(help="only runs with all of these words; alg=EP or best>95 compare")
     ] = None,
     state: Annotated[
         list[str] | None, typer.Option("--state", help="only runs that stand so; may be repeated")
@@ -92,9 +78,12 @@ def list_all(
     """List runs, the newest first."""
     refuse_unknown_states(state or [])
 
+    wanted = filter_of(words or [])
+
     def runs() -> list[RunSummary]:
         found = list_runs([results] if results is not None else None)
-        return matching(found, words or [], states=state or (), tags=tag or ())
+        chosen = matching(found, states=state or (), tags=tag or ())
+        return wanted.choose(chosen, stored_settings)
 
     if watch:
         if as_json:
@@ -156,32 +145,14 @@ def lines(runs: Sequence[RunSummary], width: int) -> list[str]:
     cells = {column.heading: [column.cell(run) for run in runs] for column in COLUMNS}
     if width < WIDE:
         cells["state"] = [text.replace(", perhaps out of memory", ", memory?") for text in cells["state"]]
-    full = {
-        column.heading: max(map(cell_len, [column.heading, *cells[column.heading]])) for column in COLUMNS
-    }
-    least = {
-        column.heading: full[column.heading]
-        if column.narrow is None
-        else min(full[column.heading], column.narrow)
-        for column in COLUMNS
-    }
-    chosen: list[Column] = []
-    room = width + GAP
-    for column in sorted(COLUMNS, key=lambda column: column.rank):
-        if column.rank == 0 or least[column.heading] + GAP <= room:
-            chosen.append(column)
-            room -= least[column.heading] + GAP
-    widths = {column.heading: least[column.heading] for column in chosen}
-    for column in sorted(chosen, key=lambda column: column.rank):  # what is left goes to what was cut
-        more = max(0, min(min(full[column.heading], column.wide) - widths[column.heading], room))
-        widths[column.heading] += more
-        room -= more
-    shown = [column for column in COLUMNS if column in chosen]
+    full = {name: max(map(cell_len, [name, *texts])) for name, texts in cells.items()}
+    widths = fitted(COLUMNS, full, width)
+    shown = [column for column in COLUMNS if column.heading in widths]
     rows = [[column.heading for column in shown]]
     rows += [[cells[column.heading][index] for column in shown] for index in range(len(runs))]
     lines = [
         (" " * GAP).join(
-            _padded(text, widths[column.heading], column.right)
+            padded(text, widths[column.heading], column.right)
             for text, column in zip(row, shown, strict=True)
         )
         for row in rows
@@ -201,13 +172,6 @@ def coloured(runs: Sequence[RunSummary], width: int) -> Text:
             text.append(line[: len(state)], style=COLOURS.get(state, ""))
             text.append(line[len(state) :])
     return text
-
-
-def _padded(text: str, width: int, right: bool) -> str:
-    """The text in exactly `width` cells."""
-    text = cut(text, width)
-    length = cell_len(text)
-    return " " * (width - length) + text if right else text + " " * (width - length)
 
 
 def as_document(run: RunSummary) -> dict[str, object]:

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import os
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-from eqprop_core.events import BatchFinished
-from eqprop_core.files import replacing
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs.deleting import delete as delete_run
+from eqprop_core.runs.deleting import to_be_deleted
 from eqprop_core.runs.folder import RunError, RunFolder
-from eqprop_core.runs.history import current_events, histories
 from eqprop_core.runs.labels import changed_tags, check_name, labels_of, stored_tags
-from eqprop_core.runs.listing import ALIVE, find_run, summarize
-from eqprop_core.runs.names import EVENTS
+from eqprop_core.runs.listing import find_run
+from eqprop_core.runs.tables import batch_rows, epoch_rows, save_rows, write_rows
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.cli.listing import Wanted
-
-EPOCH_COLUMNS = (
-    "epoch",
-    "train_accuracy",
-    "validation_accuracy",
-    "test_accuracy",
-    "loss",
-    "test_loss",
-    "seconds",
-    "best",
-)
-BATCH_COLUMNS = ("time", "epoch", "batch", "batches", "accuracy", "loss", "samples_per_s")
-Row = list[str | int | float | None]
 
 
 def note(
@@ -85,53 +65,19 @@ def export(
     folder = find_run(run)
     rows = batch_rows(folder) if batches else epoch_rows(folder)
     if to is None:
-        count = _write(sys.stdout, rows)
+        count = write_rows(sys.stdout, rows)
     else:
         path = to.expanduser()
         if path.exists() and (path.is_dir() or not force):
             said = "is a folder" if path.is_dir() else "is there already; --force overwrites it"
             raise ConfigError([Problem("to", str(to), said)])
         try:
-            with replacing(path) as file:
-                text = TextIOWrapper(file, encoding="utf-8", newline="")
-                count = _write(text, rows)
-                text.detach()  # flushes, and leaves the file to be synced
+            count = save_rows(path, rows)
         except OSError as error:
             raise RunError(f"--to {to}: cannot be written: {error.strerror or error}") from None
         report.say(f"{count} rows in {to}")
     if not count:
         report.say(f"{run}: no {'batch' if batches else 'epoch'} is written down yet")
-
-
-def epoch_rows(run: RunFolder) -> Iterator[Row]:
-    """Headings, then a row for each finished epoch; learning rates last, one a connection."""
-    epochs = histories(run)
-    rates = max((len(epoch.rates) for epoch in epochs), default=0)
-    yield [*EPOCH_COLUMNS, *(f"lr_{index + 1}" for index in range(rates))]
-    for epoch in epochs:
-        missing = [None] * (rates - len(epoch.rates))
-        yield [*(_cell(getattr(epoch, name)) for name in EPOCH_COLUMNS), *epoch.rates, *missing]
-
-
-def batch_rows(run: RunFolder) -> Iterator[Row]:
-    """Headings, then a row for each batch that was written down and not done again later."""
-    yield list(BATCH_COLUMNS)
-    for record in current_events(run.path / EVENTS, (BatchFinished.kind,)):
-        yield [record.time, *(_cell(getattr(record.event, name)) for name in BATCH_COLUMNS[1:])]
-
-
-def _cell(value: Any) -> str | int | float | None:
-    return int(value) if isinstance(value, bool) else value
-
-
-def _write(file: TextIO, rows: Iterator[Row]) -> int:
-    """Write rows as CSV; returns how many there were below the headings."""
-    writer = csv.writer(file, lineterminator="\n")
-    count = -1
-    for row in rows:
-        writer.writerow(row)
-        count += 1
-    return count
 
 
 def delete(
@@ -140,29 +86,12 @@ def delete(
 ) -> None:
     """Delete the folders of runs, after asking; if one of them is running, none is deleted."""
     folders = {folder.path.resolve(): folder for folder in map(find_run, runs)}
-    with ExitStack() as owned:
-        for path, folder in folders.items():
-            summary = summarize(folder.path)
-            _refuse_what_is_no_run(folder)
-            if summary.state in (*ALIVE, "unreachable"):
-                raise RunError(f"{folder.path}: is {summary.state}; stop it first")
-            owned.enter_context(folder.lock())
+    with to_be_deleted(list(folders.values())) as summaries:
+        for path, summary in zip(folders, summaries, strict=True):
             report.say(f"{summary.id:<8}  {summary.state:<8}  {summary.name}  {path}")
         if not yes:
             what = "this run" if len(folders) == 1 else f"these {len(folders)} runs"
             typer.confirm(f"delete {what}?", abort=True, err=True)
         for path in folders:
-            try:
-                shutil.rmtree(path)
-            except OSError as error:
-                where = os.fsdecode(error.filename) if error.filename else path
-                raise RunError(f"{where}: cannot be deleted: {error.strerror or error}") from None
+            delete_run(RunFolder(path))
             report.say(f"deleted {path}")
-
-
-def _refuse_what_is_no_run(folder: RunFolder) -> None:
-    """Raise `RunError` for what is better not deleted whole: a link, or a folder that eqprop did not make."""
-    if folder.path.is_symlink():
-        raise RunError(f"{folder.path}: is a link; give the folder that it points to")
-    if "id" not in folder.meta():
-        raise RunError(f"{folder.path}: has no meta.json of a run; delete it by hand if it is one")

@@ -6,19 +6,18 @@ import time
 from datetime import datetime
 from typing import Annotated, Any
 
-import psutil
 import typer
 
 from eqprop_core.events import ControlReceived
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
-from eqprop_core.runs.folder import RunError, RunFolder
-from eqprop_core.runs.launcher import Start, launch
+from eqprop_core.runs.ending import end
+from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
 from eqprop_core.runs.names import EVENTS
-from eqprop_core.runs.processes import marked
-from eqprop_core.runs.settings import make_plan
+from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
@@ -27,7 +26,6 @@ from eqprop_tui.cli.watch import alive, tell_launch, watch
 AtOnce = Annotated[bool, typer.Option("--now", help="between two time steps, dropping the batch")]
 
 SECONDS_FOR_AN_ANSWER = 10.0
-SECONDS_TO_END = 30.0  # after a signal
 
 
 def tail(
@@ -58,7 +56,8 @@ def stop(
     """Stop a run after its batch, with a checkpoint; `resume` goes on."""
     folder = find_run(run)
     if terminate or kill:
-        end(folder, run, kill=kill)
+        state = end(folder, kill=kill, named=run)
+        report.say(f"{'killed' if kill else 'terminated'}; {state}")
         return
     tell(run, "stop", times=1 + at_once)
 
@@ -125,15 +124,7 @@ def resume(
     if state == "paused":
         tell(run, "resume")
         return
-    if state in ALIVE:
-        raise RunError(f"{run}: is {state} already")
-    if state == "finished" and epochs is None:
-        raise RunError(f"{run}: is complete; --epochs N trains N more")
-    plan = make_plan("train", {"load_path": str(folder.path)})
-    if plan.stored is None:
-        raise RunError(f"{run}: has no config.toml to go on with")
-    config = plan.config
-    launched = launch(folder, config, Start(more_epochs=epochs, now=now, on_finish=on_finish))
+    launched = go_on(folder, Start(more_epochs=epochs, now=now, on_finish=on_finish), named=run)
     tell_launch(launched)
     report.say(f"watch it: eqprop runs attach {run}")
     print(folder.path)
@@ -170,24 +161,3 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
         report.say("stopped")
         return
     raise RunError(f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s")
-
-
-def end(folder: RunFolder, wanted: str, *, kill: bool) -> None:
-    """End the process of a run by a signal. Raises `RunError` where that cannot be done from here."""
-    state = folder.read_state()
-    standing = summarize(folder.path).state
-    if standing not in ALIVE or standing == "starting":
-        raise RunError(f"{wanted}: is {standing}; there is no process to end")
-    process = marked(state)
-    if process is None:
-        raise RunError(f"{wanted}: its process is on {state.get('host')}, and signals do not reach there")
-    try:
-        (process.kill if kill else process.terminate)()
-        process.wait(SECONDS_TO_END)
-    except psutil.TimeoutExpired:
-        raise RunError(f"{wanted}: has not ended within {SECONDS_TO_END:.0f} s; try --kill") from None
-    except psutil.NoSuchProcess:
-        pass
-    except psutil.AccessDenied:
-        raise RunError(f"{wanted}: process {process.pid} belongs to another user") from None
-    report.say(f"{'killed' if kill else 'terminated'}; {summarize(folder.path).state}")

@@ -1,12 +1,34 @@
-"""The table of runs."""
+"""The table of runs: find them, choose some, watch, compare, steer and delete them."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.widgets import DataTable
+from collections.abc import Callable
+from pathlib import Path
 
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from eqprop_core.catalogue import DataError
+from eqprop_core.presets import all_presets
+from eqprop_core.problems import ConfigError
+from eqprop_core.runs.filtering import ACCEPTED, parse
+from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.listing import ALIVE, RunSummary
 from eqprop_tui.keys import bindings
+from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
+from eqprop_tui.screens.dialogs import Answer, Ask, Choose
+from eqprop_tui.watching.lister import Found, Lister
+from eqprop_tui.widgets.runs_table import HEADINGS, Choice, RunsTable
+
+LOOKING = ("looking for runs …",)
+NONE_YET = ("no runs yet", "", "tab goes to the presets: choose one, and r starts it")
+NO_MATCH = ("no run matches", "", "esc shows all again; / changes what is looked for")
+FAILURES = (ConfigError, RunError, DataError, OSError)
 
 
 class RunsScreen(BaseScreen):
@@ -14,11 +36,278 @@ class RunsScreen(BaseScreen):
 
     PLACE = "runs"
     BINDINGS = bindings("runs")
+    AUTO_FOCUS = "RunsTable"
+
+    class Listed(Message):
+        """The runs as they were last found."""
+
+        def __init__(self, found: Found) -> None:
+            super().__init__()
+            self.found = found
 
     def body(self) -> ComposeResult:
+        """The filter and the table."""
+        with Horizontal(id="filter-bar"):
+            yield Static("/", id="filter-sign")
+            yield Input(self.eqprop.runs_choice.filter, id="filter", select_on_focus=False)
+            yield Static(id="filter-wrong")
+        yield RunsTable(self.eqprop.runs_choice, self.eqprop.marks, id="runs")
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        self.found = Found((), 0)
+        self.table.empty = LOOKING
+        results = self.eqprop.options.results
+        self.lister = Lister(
+            None if results is None else [results], lambda found: self.post_message(self.Listed(found))
+        )
+        self._filter(self.choice.filter)
+        self.lister.start()
+        self._say()
+
+    def on_unmount(self) -> None:
+        """Nobody looks on."""
+        self.lister.stop()
+
+    def on_screen_suspend(self) -> None:
+        """Nothing is looked for while another screen is shown."""
+        self.lister.hold()
+
+    def on_screen_resume(self) -> None:
+        """Much may have changed meanwhile."""
+        if self.is_mounted:
+            self.lister.look()
+
+    @property
+    def table(self) -> RunsTable:
         """The table."""
-        yield DataTable[str](cursor_type="row")
+        return self.query_one(RunsTable)
+
+    @property
+    def choice(self) -> Choice:
+        """What a person has chosen to see."""
+        return self.eqprop.runs_choice
+
+    @on(Listed)
+    def _listed(self, event: Listed) -> None:
+        self.found = event.found
+        self.table.empty = NO_MATCH if self.found.of else NONE_YET
+        self.table.show(self.found.runs)
+        self._say()
+
+    @on(RunsTable.Pointed)
+    @on(RunsTable.Sorted)
+    def _say(self) -> None:
+        """Say how many there are, and what can be done with the one that is pointed at."""
+        shown = len(self.table.runs)
+        parts = [f"{shown} of {self.found.of}" if shown != self.found.of else f"{shown}"]
+        if self.eqprop.marks:
+            parts.append(f"{len(self.eqprop.marks)} marked")
+        arrows = "v^" if self.eqprop.looks.glyphs.ascii else "↓↑"
+        parts.append(f"sort {self.choice.column} {arrows[0 if self.choice.falling else 1]}")
+        self.head.say(Text(" runs", "bold"), "   ".join(parts) + " ")
+        self.show_keys()
+
+    # --- the filter -------------------------------------------------------------------------------------
+
+    @property
+    def filtering(self) -> bool:
+        """Whether keys go to the filter."""
+        return self.query_one("#filter", Input).has_focus
+
+    def _filter(self, text: str) -> None:
+        """Choose by what was typed, and say what is wrong with a part of it."""
+        wanted, wrong = parse(text)
+        said = self.query_one("#filter-wrong", Static)
+        said.update(Text(f"✗ {wrong}" if wrong else "" if text else ACCEPTED))
+        said.set_class(wrong is not None, "wrong")
+        self.query_one("#filter-bar").display = bool(text) or self.filtering
+        self.choice.filter = text
+        self.lister.look(filter=wanted)
+
+    @on(Input.Changed, "#filter")
+    def _typed(self, event: Input.Changed) -> None:
+        self._filter(event.value)
+
+    @on(Input.Submitted, "#filter")
+    def _entered(self) -> None:
+        self.table.focus()
+        self.call_after_refresh(self._filter, self.choice.filter)
+
+    def action_filter(self) -> None:
+        """Type what to look for."""
+        self.query_one("#filter-bar").display = True
+        self.query_one("#filter", Input).focus()
+        self.show_keys()
+
+    def action_unfilter(self) -> None:
+        """Show all runs."""
+        self.query_one("#filter", Input).value = ""
+        self._entered()
+
+    # --- pointing, marking, sorting -----------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        """Point at another run."""
+        self.table.move(by)
+
+    def action_page(self, way: int) -> None:
+        """A page on or back."""
+        self.table.move(way * self.table.page)
+
+    def action_end(self, way: int) -> None:
+        """The last run, or the first."""
+        self.table.move(way * len(self.table.runs))
+
+    def action_mark(self) -> None:
+        """Mark the run, or take its mark away, and go to the next."""
+        if (run := self.table.run) is not None:
+            marks = self.eqprop.marks
+            marks.discard(run.path) if run.path in marks else marks.add(run.path)
+            self.table.move(1)
+
+    def action_unmark(self) -> None:
+        """Take all marks away."""
+        self.eqprop.marks.clear()
+        self.table.redraw()
+        self._say()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        at = HEADINGS.index(self.choice.column)
+        self.table.sort_by(HEADINGS[(at + 1) % len(HEADINGS)])
+
+    def action_reverse(self) -> None:
+        """Turn the order round."""
+        self.table.sort_by(self.choice.column)
+
+    # --- what is done with runs ---------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave out what cannot be done with the run that is pointed at, or the marked ones."""
+        if not self.is_mounted:
+            return True
+        run = self.table.run
+        states = [chosen.state for chosen in self.targets()]
+        possible = {
+            "unfilter": self.filtering or bool(self.choice.filter),
+            "unmark": bool(self.eqprop.marks),
+            "stop": any(state in ALIVE for state in states),
+            "delete": bool(states) and not any(state in (*ALIVE, "unreachable") for state in states),
+            "resume": run is not None and (run.state == "paused" or run.state not in ALIVE),
+            **dict.fromkeys(("watch", "mark", "compare", "new", "export", "copy_path"), run is not None),
+        }
+        return possible.get(action, True)
+
+    def targets(self) -> list[RunSummary]:
+        """The marked runs, or else the one that is pointed at."""
+        marked = [self.table.summary(path) for path in self.eqprop.marks]
+        run = self.table.run
+        return marked or ([run] if run is not None else [])
+
+    def _do(self, work: Callable[[], str]) -> None:
+        """Work in a thread; say what came of it, and look at the runs again."""
+        self.eqprop.do(work, self.lister.look)
+
+    @on(RunsTable.Chosen)
+    def action_watch(self) -> None:
+        """Watch the run."""
+        if (run := self.table.run) is not None:
+            self.eqprop.open_run(run.path)
+
+    def action_compare(self) -> None:
+        """The curves and the settings of the marked runs, or of the one that is pointed at."""
+        from eqprop_tui.marks import Marks
+        from eqprop_tui.screens.compare import CompareScreen
+
+        marks = self.eqprop.marks or Marks(run.path for run in self.targets())
+        self.app.push_screen(CompareScreen(marks))
+
+    def action_resume(self) -> None:
+        """Go on with a run; ask for epochs where it is complete."""
+        if (run := self.table.run) is not None:
+            self.eqprop.resume(run.path)
+
+    def action_stop(self) -> None:
+        """Ask how to stop the run, or all that are marked."""
+        runs = [run for run in self.targets() if run.state in ALIVE]
+
+        def answered(how: str | None) -> None:
+            if how is not None:
+                self._do(lambda: run_actions.stop([run.path for run in runs], how))
+
+        title = f"stop {run_actions.named(runs)}?"
+        self.app.push_screen(Choose(title, run_actions.WAYS_TO_STOP), answered)
+
+    def action_delete(self) -> None:
+        """Delete the run, or all that are marked, after asking."""
+        runs = self.targets()
+
+        def answered(answer: str | None) -> None:
+            if answer == "delete":
+                paths = [run.path for run in runs]
+                self._do(lambda: run_actions.delete_all(paths))
+                for path in paths:
+                    self.eqprop.marks.discard(path)
+
+        answers = [
+            Answer("c", "cancel", "cancel"),
+            Answer("d", "delete", "delete for good, with checkpoints and weights"),
+        ]
+        title = "\n".join([f"delete {run_actions.named(runs)}?", *run_actions.listed(runs)])
+        self.app.push_screen(Choose(title, answers), answered)
+
+    def action_export(self) -> None:
+        """Ask for a file, and write the epochs of the run into it."""
+        run = self.table.run
+        if run is None:
+            return
+
+        def answered(file: str | None) -> None:
+            if file is not None:
+                self._do(lambda: run_actions.export(run.path, Path(file)))
+
+        self.app.push_screen(
+            Ask(
+                f"write the epochs of {run.name} to",
+                run_actions.file_for(run),
+                hint="a CSV file, a row an epoch",
+                judge=run_actions.judge_file,
+            ),
+            answered,
+        )
+
+    def action_new(self) -> None:
+        """Configure a new run with the settings of this one."""
+        run = self.table.run
+        if run is None:
+            return
+        app = self.eqprop
+
+        def read() -> None:
+            try:
+                settings = run_actions.settings_of(run.path)
+                preset = all_presets().presets.get(run.preset or "")
+            except FAILURES as error:
+                app.call_from_thread(app.tell, error)
+            else:
+                app.call_from_thread(app.open_configure, settings, run.name, preset)
+
+        app.run_worker(read, thread=True)
+
+    def action_copy_path(self) -> None:
+        """Copy the path of the run's folder."""
+        if (run := self.table.run) is not None:
+            self.app.copy_to_clipboard(str(run.path))
+            self.eqprop.tell(f"copied {run.path}", severity="information")
 
     def action_library(self) -> None:
-        """To the library."""
-        self.eqprop.open_library()
+        """To the library; from the filter to the table."""
+        if self.filtering:
+            self.table.focus()
+        else:
+            self.eqprop.open_library()
+
+    def action_leave(self) -> None:
+        """Leave the application; runs go on."""
+        self.eqprop.action_leave()

@@ -1,0 +1,120 @@
+"""A thread that looks at all runs again and again, and hands on those that a filter lets through."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eqprop_core.runs.filtering import Filter, stored_settings
+from eqprop_core.runs.listing import RunSummary, run_folders, summarize
+from eqprop_core.runs.names import CONFIG, STATE
+from eqprop_core.runs.roots import default_roots
+
+PAUSE = 2.0  # seconds between two looks
+SHARE = 0.03  # of one core that looking may take; more runs are looked at less often
+SAID_AT_REST = ("finished", "failed", "stopped")  # as `state.json` says it; changes only with that file
+Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Runs that were wanted, the newest first, of how many there are."""
+
+    runs: Sequence[RunSummary]
+    of: int
+
+
+class Lister:
+    """Calls `hand_on` from a thread with the runs of some roots (None: all that are known) until stopped."""
+
+    def __init__(
+        self, roots: Iterable[Path] | None, hand_on: Callable[[Found], object], pause: float = PAUSE
+    ) -> None:
+        self.roots = None if roots is None else list(roots)
+        self.hand_on, self.pause = hand_on, pause
+        self.filter = Filter()
+        self._runs: list[RunSummary] = []
+        self._known: dict[Path, tuple[Stamp, RunSummary]] = {}
+        self._settings: dict[Path, tuple[Stamp, Mapping[str, Any]]] = {}
+        self._look = True  # at the files, and not only through the filter
+        self._held = False
+        self._stopped = False
+        self._condition = threading.Condition()
+        self._thread = threading.Thread(target=self._watch, name="list runs", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop; what is being read may still be handed on."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify()
+
+    def look(self, *, filter: Filter | None = None) -> None:
+        """Look again now; with a filter, only choose anew from what is known."""
+        with self._condition:
+            if filter is None:
+                self._look = True
+            else:
+                self.filter = filter
+            self._held = False
+            self._condition.notify()
+
+    def hold(self) -> None:
+        """Look no more until `look`, as while another screen is shown."""
+        with self._condition:
+            self._held = True
+
+    def _watch(self) -> None:
+        while True:
+            with self._condition:
+                if self._stopped:
+                    return
+                look, self._look, wanted = self._look, False, self.filter
+            begun = time.thread_time()
+            if look:
+                self._runs = self.runs()
+            chosen = wanted.choose(self._runs, self._of)
+            self.hand_on(Found(chosen, len(self._runs)))
+            pause = max(self.pause, (time.thread_time() - begun) / SHARE)
+            with self._condition:
+                if not (self._stopped or self._look or self.filter is not wanted):
+                    came = self._condition.wait(None if self._held else pause)
+                    self._look = self._look or not came
+
+    def runs(self) -> list[RunSummary]:
+        """All runs, the newest first; a file that is as it was is not read again."""
+        known: dict[Path, tuple[Stamp, RunSummary]] = {}
+        for path in run_folders(default_roots() if self.roots is None else self.roots):
+            stamp = _stamp(path / STATE)
+            before = self._known.get(path)
+            if before is None or before[0] != stamp or before[1].state not in SAID_AT_REST:
+                before = (stamp, summarize(path))
+            known[path] = before
+        self._known = known
+        self._settings = {path: kept for path, kept in self._settings.items() if path in known}
+        return sorted((run for _, run in known.values()), key=lambda run: run.created or "", reverse=True)
+
+    def _of(self, path: Path) -> Mapping[str, Any]:
+        """The settings of a run; none where they cannot be read."""
+        stamp = _stamp(path / CONFIG)
+        before = self._settings.get(path)
+        if before is None or before[0] != stamp:
+            before = (stamp, stored_settings(path))
+            self._settings[path] = before
+        return before[1]
+
+
+def _stamp(path: Path) -> Stamp:
+    """What tells that a file was written again."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_mtime_ns, status.st_size
