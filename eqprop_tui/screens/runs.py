@@ -99,8 +99,7 @@ class RunsScreen(BaseScreen):
     @on(RunsTable.Sorted)
     def _say(self) -> None:
         """Say how many there are, and what can be done with the one that is pointed at."""
-        shown = len(self.table.runs)
-        parts = [f"{shown} of {self.found.of}" if shown != self.found.of else f"{shown}"]
+        parts = [f"{len(self.table.runs):,} of {self.found.of:,}"]
         if self.eqprop.marks:
             parts.append(f"{len(self.eqprop.marks)} marked")
         arrows = "v^" if self.eqprop.looks.glyphs.ascii else "↓↑"

@@ -197,7 +197,7 @@ def test_a_finished_run_is_asked_for_more_epochs(world: World) -> None:
 
     def go_on(folder: RunFolder, start: Start, *, named: str) -> Launched:
         wanted.append((folder.path, start.more_epochs, named))
-        return Launched(1, Place("cpu"), (), ())
+        return Launched(Place("cpu"), (), ())
 
     world.monkeypatch.setattr(run_actions, "go_on", go_on)
 

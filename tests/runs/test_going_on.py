@@ -49,16 +49,16 @@ def test_what_has_ended_goes_on_with_its_own_settings(
     ("state", "message"),
     [
         ({"state": "finished"}, "first: is finished; there is no process to end"),
-        ({"state": "starting", "heartbeat": time.time()}, "there is no process to end"),
+        ({"state": "starting"}, "there is no process to end"),
         (
-            {"state": "running", "host": "elsewhere", "heartbeat": time.time()},
+            {"state": "running", "host": "elsewhere"},
             "its process is on elsewhere, and signals do not reach there",
         ),
     ],
 )
 def test_what_cannot_be_ended_from_here(tmp_path: Path, state: dict[str, Any], message: str) -> None:
     with pytest.raises(RunError, match=message):
-        end(make_run(tmp_path, state=state), kill=True, named="first")
+        end(make_run(tmp_path, state={**state, "heartbeat": time.time()}), kill=True, named="first")
 
 
 def test_of_runs_to_be_deleted_all_must_be_at_rest(tmp_path: Path) -> None:
