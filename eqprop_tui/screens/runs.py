@@ -55,7 +55,7 @@ class RunsScreen(BaseScreen):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        self.found = Found((), 0)
+        self.found: Found | None = None
         self.table.empty = LOOKING
         results = self.eqprop.options.results
         self.lister = Lister(
@@ -91,15 +91,16 @@ class RunsScreen(BaseScreen):
     @on(Listed)
     def _listed(self, event: Listed) -> None:
         self.found = event.found
-        self.table.empty = NO_MATCH if self.found.of else NONE_YET
-        self.table.show(self.found.runs)
+        self.table.empty = NO_MATCH if event.found.of else NONE_YET
+        self.table.show(event.found.runs)
         self._say()
 
     @on(RunsTable.Pointed)
     @on(RunsTable.Sorted)
     def _say(self) -> None:
         """Say how many there are, and what can be done with the one that is pointed at."""
-        parts = [f"{len(self.table.runs):,} of {self.found.of:,}"]
+        found = self.found
+        parts = ["looking …" if found is None else f"{len(self.table.runs):,} of {found.of:,}"]
         if self.eqprop.marks:
             parts.append(f"{len(self.eqprop.marks)} marked")
         arrows = "v^" if self.eqprop.looks.glyphs.ascii else "↓↑"

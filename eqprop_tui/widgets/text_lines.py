@@ -61,16 +61,20 @@ class KeyBar(Static):
     def __init__(self, place: str) -> None:
         super().__init__(id="keys")
         self.place = place
+        self._line = Text()
 
     def on_resize(self) -> None:
         """Another width has room for other keys."""
         self.show()
 
     def show(self) -> None:
-        """Show the keys that can be used now."""
+        """Show the keys that can be used now; a line that is as it was is not sent again."""
         screen = self.screen
         usable = [key for key in TABLE[self.place] if screen.check_action(_name(key), ()) is True]
-        self.update(key_line(usable, self.size.width, getattr(screen, "key_labels", {})))
+        line = key_line(usable, self.size.width, getattr(screen, "key_labels", {}))
+        if line != self._line:
+            self._line = line
+            self.update(line)
 
 
 def _name(key: Key) -> str:
