@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app import cases_chart, cases_everywhere, cases_monitor  # noqa: F401
+from app import cases_chart, cases_configure, cases_everywhere, cases_library, cases_monitor  # noqa: F401
 from app.world import CASES, World, keys_of
 from eqprop_tui.keys import TABLE
 
