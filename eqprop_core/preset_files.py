@@ -184,6 +184,18 @@ def in_flags(settings: Mapping[str, Any]) -> str:
     return " ".join(one(name, value) for name, value in settings.items())
 
 
+def made_from(origin: str, settings: Mapping[str, Any], drop: Sequence[str]) -> str:
+    """A description for a preset that was given none."""
+    if not origin:
+        return ""
+    parts = [f"Made from {origin}"]
+    if settings:
+        parts.append(f"with {in_flags(settings)}")
+    if drop:
+        parts.append(f"without {' '.join(map(flag, drop))}")
+    return ", ".join(parts) + "."
+
+
 def settings_of_run(run: RunFolder, *, keep_seed: bool = False) -> dict[str, Any]:
     """What a run was made of, without what is its own: name, device, folder of the data, seed.
 

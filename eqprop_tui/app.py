@@ -20,6 +20,7 @@ from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.worker import Worker
 
 from eqprop_core.catalogue import DataError
 from eqprop_core.presets import Preset
@@ -29,7 +30,9 @@ from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.starting import start_new
+from eqprop_tui.commands import Commands
 from eqprop_tui.keys import TABLE, bindings
+from eqprop_tui.library import data_state
 from eqprop_tui.looks import TEXTUAL_NAMES, THEMES, Looks, glyphs_for
 from eqprop_tui.marks import Marks
 from eqprop_tui.preferences import load_preferences, save_preferences
@@ -65,6 +68,9 @@ class EqpropApp(App[None], inherit_bindings=False):
         super().__init__()
         self.options = options
         self.preferences = load_preferences()
+        self.commands = Commands()
+        self.first_start = not self.preferences.seen
+        self.chosen_preset: str | None = None  # where the cursor of the library is
         self.watched: list[Path] = []  # runs that were opened, in that order
         self.marks = Marks()  # of runs in the table, for comparing
         self.runs_choice = Choice()
@@ -106,14 +112,25 @@ class EqpropApp(App[None], inherit_bindings=False):
 
     def open_run(self, run: Path) -> None:
         """Watch a run."""
+        from eqprop_tui.screens.configure import ConfigureScreen
         from eqprop_tui.screens.monitor import MonitorScreen
 
         if run not in self.watched:
             self.watched.append(run)
-        if isinstance(self.screen, MonitorScreen):
+        if isinstance(self.screen, MonitorScreen | ConfigureScreen):
             self.switch_screen(MonitorScreen(run))
         else:
             self.push_screen(MonitorScreen(run))
+
+    def open_configure(self, settings: Mapping[str, Any], origin: str, preset: Preset | None = None) -> None:
+        """Change settings before starting.
+
+        `settings` are those to begin with, by name as a preset or `config.toml` has them; `origin` says where
+        they came from (the name of a preset, of a run); `preset` is the one that a run is to be known by.
+        """
+        from eqprop_tui.screens.configure import ConfigureScreen
+
+        self.push_screen(ConfigureScreen(settings, origin, preset))
 
     def open_runs(self) -> None:
         """The table of runs, in place of the library."""
@@ -125,17 +142,21 @@ class EqpropApp(App[None], inherit_bindings=False):
         """The library, in place of the table of runs."""
         self.switch_screen(LibraryScreen())
 
-    def start(self, plan: Plan, wanted: Start | None = None, *, watch: bool = True) -> None:
+    def start(self, plan: Plan, wanted: Start | None = None, *, watch: bool = True) -> Worker[None]:
         """Start a run in a process of its own, and watch it if wished; says what is wrong where it cannot be.
 
         Starting takes a moment (it looks at the devices), and does not hold up the keys.
         """
-        self.run_worker(lambda: self._start(plan, wanted, watch), thread=True)
+        if plan.config.todo != "train":
+            return self.run_worker(lambda: self._carry_out(plan), thread=True)
+        return self.run_worker(lambda: self._start(plan, wanted, watch), thread=True)
 
     def start_preset(self, preset: Preset, *, watch: bool = True) -> None:
-        """Start a preset as it is."""
+        """Start a preset as it is: a run of its own, or a check or an evaluation whose result is shown."""
+        todo = preset.run_config().todo
+        flags = {"results": str(self.options.results)} if self.options.results is not None else {}
         try:
-            plan = make_plan("train", {}, preset, ("eqprop", "train", "--preset", preset.name))
+            plan = make_plan(todo, flags, preset, ("eqprop", todo, "--preset", preset.name))
         except (ConfigError, RunError) as error:
             self.tell(error)
         else:
@@ -169,15 +190,37 @@ class EqpropApp(App[None], inherit_bindings=False):
 
         self.run_worker(run, thread=True)
 
-    def open_configure(self, settings: Mapping[str, Any], origin: str, preset: Preset | None = None) -> None:
-        """Configure a new run that starts from these settings."""
+    def _carry_out(self, plan: Plan) -> None:
+        """An evaluation or a check, as the command does it; what it prints comes up in a dialog."""
+        what = " ".join(plan.command)
+        self.call_from_thread(
+            self.tell, f"{what}: what it prints comes up here; leaving ends it", severity="information"
+        )
+        try:
+            status, out, diagnostics = self.commands.carry_out(plan.command[1:])
+        except OSError as error:
+            self.call_from_thread(self.tell, error)
+            return
+        if self.is_running and status >= 0:
+            self.call_from_thread(
+                self.push_screen, Read(plan.config.todo, out if status == 0 else diagnostics)
+            )
+
+    def on_unmount(self) -> None:
+        """What only shows something ends with the application; runs go on."""
+        self.commands.end()
 
     def _start(self, plan: Plan, wanted: Start | None, watch: bool) -> None:
         try:
+            if plan.stored is not None:
+                raise RunError(f"{plan.stored.path}: goes on by resuming it, in the table of runs")
             run, launched = start_new(plan, wanted)
         except (ConfigError, RunError) as error:
             self.call_from_thread(self.tell, error)
             return
+        if data_state(plan.config) == "absent":
+            said = f"{plan.config.task} is not here: the run fetches it first"
+            self.call_from_thread(self.tell, said, severity="information")
         for warning in launched.warnings:
             self.call_from_thread(self.tell, warning, severity="warning")
         if launched.ahead:

@@ -16,6 +16,17 @@ def cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
+def memory(used: int | None, total: int | None) -> str:
+    """`2.1 / 80.0 GB`, with n/a for what is not known."""
+    shown = ["n/a" if value is None else f"{value / 2**30:.1f}" for value in (used, total)]
+    return "n/a" if used is None and total is None else f"{shown[0]} / {shown[1]} GB"
+
+
+def share(value: float | None) -> str:
+    """A share of 1 as per cent; n/a where it is not known."""
+    return "n/a" if value is None else f"{100 * value:.0f} %"
+
+
 def stands(run: RunSummary) -> str:
     """A run's state, with its place in line where it is queued, and with what may have ended a lost one."""
     if run.state == "queued" and run.ahead is not None:

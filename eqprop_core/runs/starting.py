@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 
+from eqprop_core import catalogue
+from eqprop_core.config import RunConfig
+from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Launched, Start, find_place, launch
 from eqprop_core.runs.listing import ALIVE, summarize
@@ -14,10 +17,11 @@ from eqprop_core.runs.settings import Plan, make_plan
 def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launched]:
     """Make the folder of a new run and start its process.
 
-    Raises `ConfigError` for a device that is refused, which leaves no folder behind, and `RunError` where
-    the folder cannot be made or the process not be started.
+    Raises `ConfigError` for a device or a number of images that is refused, which leaves no folder behind,
+    and `RunError` where the folder cannot be made or the process not be started.
     """
     config = plan.config
+    check_sizes(config)
     find_place(config)
     if config.seed is None:
         config = config.changed(seed=secrets.randbelow(2**31))
@@ -43,3 +47,12 @@ def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> La
     if plan.stored is None:
         raise RunError(f"{named}: has no config.toml to go on with")
     return launch(run, plan.config, wanted)
+
+
+def check_sizes(config: RunConfig) -> None:
+    """Raise `ConfigError` where the data set is here and has fewer images than asked for."""
+    data = catalogue.status(config.task, config.data_root)
+    for name, size in (("train_samples", data.train_size), ("test_samples", data.test_size)):
+        wanted = getattr(config, name)
+        if wanted is not None and size is not None and wanted > size:
+            raise ConfigError([Problem(name, wanted, f"there are {size:,} images")])

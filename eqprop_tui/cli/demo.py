@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from eqprop_core.presets import load_preset
 from eqprop_core.runs.settings import make_plan
+from eqprop_core.runs.starting import start_new
 from eqprop_tui.cli import report
+from eqprop_tui.cli.application import open_application
+from eqprop_tui.cli.watch import tell_launch
 from eqprop_tui.cli.work import carry_out
-
-PRESET = "digits-mlp-ep"
+from eqprop_tui.library import DEMO
 
 
 def demo() -> None:
-    """Train a network on handwritten digits with EP, then hold its gradients against BPTT."""
-    preset = load_preset(PRESET)
+    """Train a network on handwritten digits with EP, then hold its gradients against BPTT.
+
+    On a terminal it starts the run and opens the application on it.
+    """
+    preset = load_preset(DEMO)
+    plan = make_plan("train", {}, preset, ("eqprop", "train", "--preset", DEMO))
+    if sys.stdin.isatty() and sys.stdout.isatty() and not os.environ.get("EQPROP_FOREGROUND"):
+        started, launched = start_new(plan)
+        tell_launch(launched)
+        open_application(started.path)
+        return
     report.say(f"1  training: {preset.title}")
-    trained = carry_out(make_plan("train", {}, preset, ("eqprop", "train", "--preset", PRESET)))
+    trained = carry_out(plan)
     assert trained is not None and trained.path is not None
     report.say("2  GDU check of the trained network: EP updates against BPTT gradients, step by step")
     run = str(trained.path)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from eqprop_core.devices import list_devices
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.words import memory, share
 
 
 def devices(as_json: AsJson = False) -> None:
@@ -27,13 +28,7 @@ def devices(as_json: AsJson = False) -> None:
             device.name,
             "" if device.cores is None else str(device.cores),
             memory(device.memory_used, device.memory_total),
-            "n/a" if device.load is None else f"{100 * device.load:.0f} %",
+            share(device.load),
             device.note or "",
         )
     report.console().print(table)
-
-
-def memory(used: int | None, total: int | None) -> str:
-    """`2.1 / 80.0 GB`, with n/a for what is not known."""
-    shown = ["n/a" if value is None else f"{value / 2**30:.1f}" for value in (used, total)]
-    return "n/a" if used is None and total is None else f"{shown[0]} / {shown[1]} GB"

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,7 +78,7 @@ def new(
         raise ConfigError([Problem("unset", name, "is set as well") for name in twice])
     origin, start = _start(base, run, keep_seed)
     config = preset_files.changed(start, changes, drop)
-    made = _made_from(origin, {name: config[name] for name in changes if name in config}, drop)
+    made = preset_files.made_from(origin, {name: config[name] for name in changes if name in config}, drop)
     text = preset_files.preset_text(config, title=title, description=description or made, tags=tags or ())
     told(preset_files.write_preset(path, text), as_json)
 
@@ -95,6 +95,15 @@ def copy(
 
 def edit(preset: OwnName) -> None:
     """Edit a preset of your own with $VISUAL or $EDITOR; it changes only once what you wrote is valid."""
+    edit_on_terminal(preset, report.say)
+
+
+def edit_on_terminal(preset: str, say: Callable[[str], None]) -> None:
+    """Have a person edit a preset of their own on the terminal, and `say` what came of it.
+
+    Raises `ConfigError` for one that is not theirs, `RunError` where the editor fails, and `typer.Abort`
+    where nobody answers.
+    """
     path = preset_files.required_own_file(preset, instead=_copy_instead(preset))
     before = read_text(path)
     folder = Path(tempfile.mkdtemp(prefix="eqprop-preset-"))
@@ -104,12 +113,12 @@ def edit(preset: OwnName) -> None:
         saved = _edited(draft, path, before)
     except (RunError, typer.Abort, KeyboardInterrupt):
         if draft.is_file() and draft.read_bytes() != before.encode():
-            report.say(f"what you wrote is in {draft}; {path} is as it was")
+            say(f"what you wrote is in {draft}; {path} is as it was")
         else:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    report.say(f"saved {path}" if saved else f"{path} is as it was")
+    say(f"saved {path}" if saved else f"{path} is as it was")
 
 
 def delete(preset: OwnName, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
@@ -164,18 +173,6 @@ def _start(base: str | None, run: str | None, keep_seed: bool) -> tuple[str, dic
         found = load_preset(base)
         return found.name, found.config
     return "", {}
-
-
-def _made_from(origin: str, settings: Mapping[str, Any], drop: Sequence[str]) -> str:
-    """A description for a preset that was given none."""
-    if not origin:
-        return ""
-    parts = [f"Made from {origin}"]
-    if settings:
-        parts.append(f"with {preset_files.in_flags(settings)}")
-    if drop:
-        parts.append(f"without {' '.join(map(flag, drop))}")
-    return ", ".join(parts) + "."
 
 
 # --- edit -----------------------------------------------------------------------------------------------

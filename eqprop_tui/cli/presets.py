@@ -10,10 +10,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from eqprop_core import catalogue
 from eqprop_core.command_line import command_line
 from eqprop_core.devices import Device, list_devices
-from eqprop_core.memory import Room, fitting_mbs, room_for
+from eqprop_core.memory import Room, room_for
 from eqprop_core.presets import (
     Preset,
     PresetError,
@@ -26,9 +25,9 @@ from eqprop_core.presets import (
 from eqprop_core.problems import ConfigError
 from eqprop_tui.cli import own_presets, report
 from eqprop_tui.cli.flags import AsJson, ListCommand
+from eqprop_tui.library import data_state, grouped, memory_in_words, mentions
 from eqprop_tui.words import cut, memory_size
 
-GROUPS = ("start here", "MNIST", "CIFAR-10", "CIFAR-10 vector field", "GDU check")  # first, in this order
 UNLIMITED = 1000  # columns: nothing is cut where a program reads
 LEAST_TITLE = 36  # columns of a title beside the rest
 
@@ -50,8 +49,7 @@ def list_presets(
     library = all_presets()
     for problem in library.problems:
         warn(problem)
-    wanted = [word.lower() for word in words or []]
-    chosen = [preset for preset in library.presets.values() if all(word in _text(preset) for word in wanted)]
+    chosen = [preset for preset in library.presets.values() if mentions(preset, words or [])]
     devices = list_devices()
     if as_json:
         report.put_json([as_document(preset, devices) for preset in chosen])
@@ -92,8 +90,8 @@ def show_preset(
         out.print(
             f"expected  {preset.expected.test_error:g} % test error, {preset.expected.source}", markup=False
         )
-    out.print(f"needs     {config.task} ({data_state(preset)})", markup=False)
-    out.print(f"memory    {_memory_in_words(preset)}", markup=False)
+    out.print(f"needs     {config.task} ({data_state(config)})", markup=False)
+    out.print(f"memory    {memory_in_words(config, room_for(config, list_devices()))}", markup=False)
     if not preset.shipped:
         out.print(f"file      {preset.path}", markup=False, soft_wrap=True)
     out.print()
@@ -158,7 +156,8 @@ def warn(problem: PresetError) -> None:
 def as_document(preset: Preset, devices: Sequence[Device]) -> dict[str, Any]:
     """A preset as plain values; memory in bytes."""
     expected = preset.expected
-    place = room_for(preset.run_config(), devices)
+    config = preset.run_config()
+    place = room_for(config, devices)
     return {
         "name": preset.name,
         "title": preset.title,
@@ -170,17 +169,11 @@ def as_document(preset: Preset, devices: Sequence[Device]) -> dict[str, Any]:
         "config": preset.config,
         "shipped": preset.shipped,
         "path": str(preset.path.absolute()),
-        "data": data_state(preset),
+        "data": data_state(config),
         "memory": place.need,
         "device": place.device,
         "fits": place.fits,
     }
-
-
-def data_state(preset: Preset) -> str:
-    """Whether the files of the preset's data set are here: present, subset, absent, damaged."""
-    config = preset.run_config()
-    return catalogue.status(config.task, config.data_root).state
 
 
 # --- list -----------------------------------------------------------------------------------------------
@@ -193,7 +186,7 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
     rows = [
         (
             ("  " if preset.shipped else "* ") + preset.name,
-            data_state(preset),
+            data_state(preset.run_config()),
             memory_size(place.need) + (" !" if place.fits is False else padding),
             _expected(preset),
         )
@@ -208,15 +201,14 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
         cells = [(row[0], title, *row[1:]) for row, title in zip((headings, *rows), titles, strict=True)]
         table = report.aligned(cells[0], cells[1:], right=right).splitlines()
     out.print(Text(table[0], "bold"), soft_wrap=True)
-    groups = {preset.group for preset in presets}
-    for group in [*(group for group in GROUPS if group in groups), *sorted(groups - set(GROUPS))]:
+    lines = dict(zip((preset.name for preset in presets), table[1:], strict=True))
+    for group, members in grouped(presets).items():
         out.print(Text(group, "bold"), soft_wrap=True)
-        for preset, line in zip(presets, table[1:], strict=True):
-            if preset.group == group:
-                out.print(Text(line), soft_wrap=True)
-                if not beside:
-                    title = cut(preset.title, max(1, out.width - 4))
-                    out.print(Text(f"    {title}", "dim"), soft_wrap=True)
+        for preset in members:
+            out.print(Text(lines[preset.name]), soft_wrap=True)
+            if not beside:
+                title = cut(preset.title, max(1, out.width - 4))
+                out.print(Text(f"    {title}", "dim"), soft_wrap=True)
     if not all(preset.shipped for preset in presets):
         out.print(Text("* your own", "dim"))
     if full := next((place for place in rooms if place.fits is False), None):
@@ -225,26 +217,8 @@ def _print_list(out: Console, presets: Sequence[Preset], rooms: Sequence[Room]) 
         out.print(Text(f"! more than {free}; `eqprop presets show` says what would fit", "dim"))
 
 
-def _memory_in_words(preset: Preset) -> str:
-    """What a preset needs and what there is, and what would fit where it does not."""
-    config = preset.run_config()
-    place = room_for(config, list_devices())
-    words = f"about {memory_size(place.need)}"
-    if place.free is None:
-        return words
-    words += f", {memory_size(place.free)} free on {place.device}"
-    if place.fits or config.todo != "train":
-        return words if place.fits else f"{words}: too little"
-    fitting = fitting_mbs(config, place.free)
-    return f"{words}: too little; " + (f"--mbs {fitting} would fit" if fitting else "not even --mbs 1 fits")
-
-
 def _expected(preset: Preset) -> str:
     return "" if preset.expected is None else f"{preset.expected.test_error:g} % error"
-
-
-def _text(preset: Preset) -> str:
-    return " ".join((preset.name, preset.title, preset.description, *preset.tags)).lower()
 
 
 # --- check ----------------------------------------------------------------------------------------------

@@ -65,25 +65,29 @@ def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Co
     )
 
 
-def layer_table(config: RunConfig) -> Table:
-    """Connections with the shape of their upper layer, parameters, learning rate, weight decay."""
+def layer_cells(config: RunConfig) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the layer table, the input first and the sum of the parameters last."""
     shapes = config.connections()
-    table = plain_table()
-    table.add_column("layer")
-    for name in ("shape", "parameters", "backward", "lr", "wd"):
-        if name != "backward" or config.is_vector_field:
-            table.add_column(name, justify="right")
-    first = "×".join(map(str, shapes[0].pre))
-    table.add_row("input", first, *[""] * (len(table.columns) - 2))
+    backward = ["backward"] if config.is_vector_field else []
+    headings = ["layer", "shape", "parameters", *backward, "lr", "wd"]
+    rows = [["input", "×".join(map(str, shapes[0].pre))]]
     for index, shape in enumerate(shapes):
         cells = [shape.title, "×".join(map(str, shape.post)), f"{shape.parameters:,}"]
-        if config.is_vector_field:
+        if backward:
             cells.append(f"{shape.backward_parameters:,}" if shape.has_backward else "–")
-        cells += [_of(config.lrs, index), _of(config.wds, index)]
-        table.add_row(*cells)
-    table.add_row(
-        "total", "", f"{total_parameters(shapes):,}", *[""] * (len(table.columns) - 3), style="bold"
-    )
+        rows.append([*cells, _of(config.lrs, index), _of(config.wds, index)])
+    rows.append(["total", "", f"{total_parameters(shapes):,}"])
+    return headings, [[*row, *[""] * (len(headings) - len(row))] for row in rows]
+
+
+def layer_table(config: RunConfig) -> Table:
+    """Connections with the shape of their upper layer, parameters, learning rate, weight decay."""
+    headings, rows = layer_cells(config)
+    table = plain_table()
+    for name in headings:
+        table.add_column(name, justify="left" if name == "layer" else "right")
+    for row in rows:
+        table.add_row(*row, style="bold" if row is rows[-1] else None)
     return table
 
 
@@ -96,9 +100,9 @@ def _of(values: Sequence[float] | None, index: int) -> str:
     return "–" if values is None else f"{values[index]:g}"
 
 
-def dry_run(config: RunConfig, *, more_epochs: int | None = None) -> None:
-    """Print layer table, plan and resolved configuration."""
-    out = console()
+def dry_run(config: RunConfig, *, more_epochs: int | None = None, out: Console | None = None) -> None:
+    """Print layer table, plan and resolved configuration, to standard output where nothing else is given."""
+    out = out or console()
     out.print(layer_table(config))
     out.print()
     out.print(plan_in_words(config, more_epochs), markup=False)

@@ -25,7 +25,7 @@ from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
-from eqprop_core.runs.starting import start_new
+from eqprop_core.runs.starting import check_sizes, start_new
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_tui.cli import data as data_sets
@@ -168,15 +168,6 @@ def fetch_if_absent(config: RunConfig) -> None:
     if catalogue.status(config.task, config.data_root).state in ("absent", "damaged"):
         data_sets.fetch_now(config.task, config.data_root)
         check_sizes(config)
-
-
-def check_sizes(config: RunConfig) -> None:
-    """Raise `ConfigError` where the data set is here and has fewer images than asked for."""
-    data = catalogue.status(config.task, config.data_root)
-    for name, size in (("train_samples", data.train_size), ("test_samples", data.test_size)):
-        wanted = getattr(config, name)
-        if wanted is not None and size is not None and wanted > size:
-            raise ConfigError([Problem(name, wanted, f"there are {size:,} images")])
 
 
 def carry_out(

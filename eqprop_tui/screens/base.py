@@ -76,3 +76,7 @@ class BaseScreen(Screen[None]):
     def action_back(self) -> None:
         """To the screen before."""
         self.app.pop_screen()
+
+    def action_leave(self) -> None:
+        """Leave; runs go on."""
+        self.eqprop.action_leave()

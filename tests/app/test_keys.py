@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app import cases_chart, cases_compare, cases_everywhere, cases_monitor, cases_runs  # noqa: F401
+from app import (  # noqa: F401
+    cases_chart,
+    cases_compare,
+    cases_configure,
+    cases_everywhere,
+    cases_library,
+    cases_monitor,
+    cases_runs,
+)
 from app.world import CASES, World, keys_of
 from eqprop_tui.keys import TABLE
 
