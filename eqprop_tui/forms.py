@@ -125,10 +125,15 @@ class Form:
     def changed(self) -> list[str]:
         """Settings that are not what they were, of those that apply."""
         hidden = self.hidden
+
+        def means(name: str, text: str) -> str:
+            return text.strip() or as_text(name, RunConfig.model_fields[name].default)
+
         return [
             name
             for name in FIELDS
-            if name not in hidden and not same_text(self.typed[name], self.start[name])
+            if name not in hidden
+            and not same_text(means(name, self.typed[name]), means(name, self.start[name]))
         ]
 
     def given(self, names: Iterable[str] = FIELDS) -> dict[str, Any]:

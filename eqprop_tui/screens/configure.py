@@ -222,7 +222,7 @@ class ConfigureScreen(BaseScreen):
         if section != self.section:
             await self.go_to_section(section, name)
         else:
-            self.query_one(f"#field-{name}", Field).control.focus()
+            self.set_focus(self.query_one(f"#field-{name}", Field).control)
 
     async def go_to_section(self, place: int, name: str | None = None) -> None:
         """Show a section, with the cursor in the field of this setting, or else in the first one.
@@ -239,7 +239,7 @@ class ConfigureScreen(BaseScreen):
         self.judge()
         fields = [field for field in inside.query(Field) if field.display]
         chosen = [field for field in fields if field.setting == name] or fields
-        chosen[0].control.focus()
+        self.set_focus(chosen[0].control)
         if shown == "run":
             self.look_around()
 

@@ -54,7 +54,7 @@ class LibraryScreen(BaseScreen):
         """Read the presets; what they need is found out while they are already on the screen."""
         self.head.say("eqprop")
         self.reload(self.eqprop.chosen_preset or DEMO)
-        self.shelf.focus()
+        self.set_focus(self.shelf)
 
     def on_screen_resume(self) -> None:
         """Presets may have come or gone while another screen was in front."""
@@ -147,12 +147,12 @@ class LibraryScreen(BaseScreen):
 
     def action_filter(self) -> None:
         """Type words to look for."""
-        self.query_one("#filter").focus()
+        self.set_focus(self.query_one("#filter"))
 
     def action_clear(self) -> None:
         """All presets again."""
         self.query_one("#filter", Input).value = ""
-        self.shelf.focus()
+        self.set_focus(self.shelf)
         self.show_keys()
 
     @on(Input.Changed, "#filter")
@@ -162,13 +162,13 @@ class LibraryScreen(BaseScreen):
 
     @on(Input.Submitted, "#filter")
     def _to_tree(self) -> None:
-        self.shelf.focus()
+        self.set_focus(self.shelf)
 
     def on_key(self, event: events.Key) -> None:
         """From the filter down into the tree."""
         if event.key == "down" and self.query_one("#filter").has_focus:
             event.stop()
-            self.shelf.focus()
+            self.set_focus(self.shelf)
 
     # --- actions --------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ def starts_of(world: World) -> Starts:
         kept.plans.append(plan)
         kept.wanted.append(wanted or Start())
         run = world.run(name=plan.preset.name if plan.preset else "started")
-        return run, Launched(1, Place("cpu", "cpu"), (), ())
+        return run, Launched(Place("cpu"), ahead=(), warnings=())
 
     world.monkeypatch.setattr("eqprop_tui.app.start_new", start_new)
     return kept

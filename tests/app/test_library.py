@@ -27,7 +27,7 @@ def test_one_key_starts_the_demo_at_the_first_start_and_only_that_says_so(world:
 
     async def first() -> None:
         async with world.open(size=(80, 24)) as app:
-            await world.sees("First time here? r trains digits")
+            await world.sees("First time? r trains digits")
             await world.press("r")
             await world.until(lambda: type(app.screen).__name__ == "MonitorScreen")
 
