@@ -22,6 +22,7 @@ from eqprop_tui.keys import bindings
 from eqprop_tui.library import DEMO, data_state, mentions
 from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Answer, Ask, Choose, Read
+from eqprop_tui.widgets.line import Line
 from eqprop_tui.widgets.shelf import Shelf
 from eqprop_tui.words import cut, memory_size
 
@@ -44,7 +45,7 @@ class LibraryScreen(BaseScreen):
         yield Static(Text(WELCOME), id="welcome")
         with Horizontal():
             with Vertical(id="shelf"):
-                yield Input(placeholder="/ filter", id="filter")
+                yield Line(placeholder="/ filter", id="filter", select_on_focus=False)
                 yield Shelf(id="presets")
                 yield Static(id="unusable", classes="wrong")
             with VerticalScroll(id="about", can_focus=False):
@@ -183,6 +184,8 @@ class LibraryScreen(BaseScreen):
         if action == "clear":
             line = self.query_one("#filter", Input)
             return bool(line.value) or line.has_focus
+        if action == "filter":  # which takes the key before a line does
+            return not self.query_one("#filter").has_focus
         if action == "unusable":
             return bool(self.library.problems)
         return True
