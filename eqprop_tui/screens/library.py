@@ -29,6 +29,18 @@ from eqprop_tui.words import cut, memory_size
 WELCOME = "First time? r trains digits by EP, in seconds; enter changes settings first."
 
 
+class Filter(Line):
+    """The line above the tree; enter leads into the tree."""
+
+    async def action_submit(self) -> None:
+        """Into the tree; a second enter that came with the first is meant for the preset there."""
+        tree = self.screen.query_one(Shelf)
+        if self.has_focus:
+            self.screen.set_focus(tree)
+        else:
+            tree.action_select_cursor()
+
+
 class LibraryScreen(BaseScreen):
     """All presets."""
 
@@ -45,7 +57,7 @@ class LibraryScreen(BaseScreen):
         yield Static(Text(WELCOME), id="welcome")
         with Horizontal():
             with Vertical(id="shelf"):
-                yield Line(placeholder="/ filter", id="filter", select_on_focus=False)
+                yield Filter(placeholder="/ filter", id="filter", select_on_focus=False)
                 yield Shelf(id="presets")
                 yield Static(id="unusable", classes="wrong")
             with VerticalScroll(id="about", can_focus=False):
@@ -160,10 +172,6 @@ class LibraryScreen(BaseScreen):
     def _filtered(self) -> None:
         self._fill(self.eqprop.chosen_preset)
         self.show_keys()
-
-    @on(Input.Submitted, "#filter")
-    def _to_tree(self) -> None:
-        self.set_focus(self.shelf)
 
     def on_key(self, event: events.Key) -> None:
         """From the filter down into the tree."""
