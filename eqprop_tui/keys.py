@@ -69,7 +69,7 @@ TABLE: dict[str, tuple[Key, ...]] = {
         Key("e", "edit", "edit", "edit one of your own in $EDITOR", 5),
         Key("d,delete", "delete", "delete", "delete one of your own", 6),
         Key("y", "copy_command", "copy command", "copy the equivalent command line to the clipboard", 8),
-        Key("slash", "filter", "filter", "show only presets that mention some words", 7),
+        Key("slash", "filter", "filter", "show only presets that mention some words", 7, priority=True),
         Key("escape", "clear", "all presets", "no filter any more", 10),
         Key("J,ctrl+down", "scroll(1)", "scroll down", "read on about the chosen preset"),
         Key("K,ctrl+up", "scroll(-1)", "scroll up", "read back"),

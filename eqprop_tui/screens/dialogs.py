@@ -14,6 +14,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from eqprop_tui.keys import bindings
+from eqprop_tui.widgets.line import Line
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Ask(Dialog):
 
     def body(self) -> ComposeResult:
         """The line, and under it what is wrong with it."""
-        yield Input(self.value, id="line")
+        yield Line(self.value, id="line")
         yield Static(Text(self.hint), id="dialog-hint")
 
     @on(Input.Changed)

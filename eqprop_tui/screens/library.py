@@ -22,10 +22,23 @@ from eqprop_tui.keys import bindings
 from eqprop_tui.library import DEMO, data_state, mentions
 from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Answer, Ask, Choose, Read
+from eqprop_tui.widgets.line import Line
 from eqprop_tui.widgets.shelf import Shelf
 from eqprop_tui.words import cut, memory_size
 
 WELCOME = "First time? r trains digits by EP, in seconds; enter changes settings first."
+
+
+class Filter(Line):
+    """The line above the tree; enter leads into the tree."""
+
+    async def action_submit(self) -> None:
+        """Into the tree; a second enter that came with the first is meant for the preset there."""
+        tree = self.screen.query_one(Shelf)
+        if self.has_focus:
+            self.screen.set_focus(tree)
+        else:
+            tree.action_select_cursor()
 
 
 class LibraryScreen(BaseScreen):
@@ -44,7 +57,7 @@ class LibraryScreen(BaseScreen):
         yield Static(Text(WELCOME), id="welcome")
         with Horizontal():
             with Vertical(id="shelf"):
-                yield Input(placeholder="/ filter", id="filter")
+                yield Filter(placeholder="/ filter", id="filter", select_on_focus=False)
                 yield Shelf(id="presets")
                 yield Static(id="unusable", classes="wrong")
             with VerticalScroll(id="about", can_focus=False):
@@ -160,10 +173,6 @@ class LibraryScreen(BaseScreen):
         self._fill(self.eqprop.chosen_preset)
         self.show_keys()
 
-    @on(Input.Submitted, "#filter")
-    def _to_tree(self) -> None:
-        self.set_focus(self.shelf)
-
     def on_key(self, event: events.Key) -> None:
         """From the filter down into the tree."""
         if event.key == "down" and self.query_one("#filter").has_focus:
@@ -183,6 +192,8 @@ class LibraryScreen(BaseScreen):
         if action == "clear":
             line = self.query_one("#filter", Input)
             return bool(line.value) or line.has_focus
+        if action == "filter":  # which takes the key before a line does
+            return not self.query_one("#filter").has_focus
         if action == "unusable":
             return bool(self.library.problems)
         return True

@@ -11,6 +11,7 @@ from textual.widgets import Input, Static
 from eqprop_tui.forms import choices
 from eqprop_tui.looks import Looks
 from eqprop_tui.widgets.choice import Choice, DeviceChoice
+from eqprop_tui.widgets.line import Line
 
 
 class Field(Vertical):
@@ -30,7 +31,7 @@ class Field(Vertical):
             elif options := choices(self.setting):
                 yield Choice(options, self.text, id="control")
             else:
-                yield Input(self.text, id="control", select_on_focus=False)
+                yield Line(self.text, id="control", select_on_focus=False)
         yield Static(id="wrong")
 
     def on_mount(self) -> None:

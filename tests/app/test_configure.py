@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 
 from app.cases_configure import form, put
 from app.world import World
@@ -90,6 +91,18 @@ def test_letters_go_to_the_line_that_is_typed_in(world: World) -> None:
         async with form(world) as (app, screen):
             await put(world, screen, "name", "rq?/jd")
             assert app.screen is screen
+
+    asyncio.run(act())
+
+
+def test_keys_that_come_at_once_are_taken_in_their_order(world: World) -> None:
+    async def act() -> None:
+        async with form(world) as (app, screen):
+            await screen.show_setting("epochs")
+            for key in (*["backspace"] * 6, *"4000", "down", *"0"):
+                app.post_message(Key(key, key if len(key) == 1 else None))
+            await world.until(lambda: screen.form.typed["mbs"] == "200")
+            assert screen.form.typed["epochs"] == "4000"
 
     asyncio.run(act())
 

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.events import Key
+from textual.widgets import Input
 
 from app.cases_library import choose, own
 from app.starting import starts_of
@@ -111,6 +113,16 @@ def test_a_filter_that_nothing_meets_says_so(world: World) -> None:
             await world.sees("no preset mentions all of these words")
             await world.press("escape")
             await world.sees("digits-mlp-ep", "The place to begin")
+
+    asyncio.run(act())
+
+
+def test_what_is_typed_ahead_goes_to_the_filter(world: World) -> None:
+    async def act() -> None:
+        async with world.open() as app:
+            for key in ("slash", *"digits/"):
+                app.post_message(Key(key, {"slash": "/"}.get(key, key)))
+            await world.until(lambda: app.screen.query_one("#filter", Input).value == "digits/")
 
     asyncio.run(act())
 
