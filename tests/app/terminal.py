@@ -67,14 +67,6 @@ class Terminal:
             self._read(0.1)
         return self.screen
 
-    def press_until(self, key: str, text: str) -> None:
-        """Press a key again and again until a text is on the screen."""
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.screen:
-            assert time.monotonic() < deadline, f"{key} does not lead to {text!r}; shown is\n{self.screen}"
-            self.press(key)
-            self._read(0.3)
-
     def exit_status(self) -> int:
         """Read to the end of the program; its exit status."""
         deadline = time.monotonic() + PATIENCE

@@ -56,11 +56,15 @@ def test_from_the_library_to_a_stopped_run(
     first = terminals[0]
     first.until("digits-mlp-ep")
     first.press("/", *"digits-mlp-ep", "enter")
-    first.until(lambda screen: "MNIST" not in screen.split("\n")[3])
+    first.until(lambda screen: "mnist-mlp-ep" not in screen)
     first.press("enter")
     first.until("configure   from digits-mlp-ep")
-    first.press_until("f2", "[optimizer]")
-    first.press_until("down", "epochs  number of epochs")
+    for section in ("dynamics", "gradient", "optimizer"):
+        first.press("f2")
+        first.until(f"[{section}]")
+    for field in ("lrs", "wds", "mmt", "lr-decay", "decay-epochs", "epochs"):
+        first.press("down")
+        first.until(lambda screen, field=field: f"\n {field}  " in screen)  # what it means, at the bottom
     first.press(*["\x7f"] * 6, *"4000")
     first.until("--epochs 4000")
     first.press("ctrl+r")
