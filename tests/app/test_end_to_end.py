@@ -24,6 +24,8 @@ pytestmark = pytest.mark.usefixtures("hang_up_heard")
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What a person's shell has set: results and lines in temporary folders."""
     monkeypatch.delenv("EQPROP_FOREGROUND")
+    for name in ("COLUMNS", "LINES"):  # of the terminal that the tests run in
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("EQPROP_RESULTS", str(tmp_path / "results"))
     set_here = {"OMP_NUM_THREADS": "1", "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
     return {**os.environ, **set_here, "EQPROP_LINES": str(tmp_path / "lines")}
