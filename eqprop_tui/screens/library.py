@@ -34,11 +34,13 @@ class Filter(Line):
 
     async def action_submit(self) -> None:
         """Into the tree; a second enter that came with the first is meant for the preset there."""
-        tree = self.screen.query_one(Shelf)
-        if self.has_focus:
-            self.screen.set_focus(tree)
+        library = self.screen
+        assert isinstance(library, LibraryScreen)
+        library.apply_filter()  # what was typed may be ahead of what is shown
+        if library.focused is self:  # `has_focus` learns of it later
+            library.set_focus(library.shelf)
         else:
-            tree.action_select_cursor()
+            library.action_configure()
 
 
 class LibraryScreen(BaseScreen):
@@ -169,7 +171,8 @@ class LibraryScreen(BaseScreen):
         self.show_keys()
 
     @on(Input.Changed, "#filter")
-    def _filtered(self) -> None:
+    def apply_filter(self) -> None:
+        """Show the presets that mention what is typed."""
         self._fill(self.eqprop.chosen_preset)
         self.show_keys()
 

@@ -127,6 +127,16 @@ def test_what_is_typed_ahead_goes_to_the_filter(world: World) -> None:
     asyncio.run(act())
 
 
+def test_a_preset_can_be_named_and_opened_without_waiting_for_the_screen(world: World) -> None:
+    async def act() -> None:
+        async with world.open() as app:
+            for key in ("slash", *"mnist-mlp-ep", "enter", "enter"):
+                app.post_message(Key(key, key if len(key) == 1 else None))
+            await world.sees("configure   from mnist-mlp-ep")
+
+    asyncio.run(act())
+
+
 def test_an_editor_that_cannot_be_opened_is_said(world: World) -> None:
     path = own()
     before = path.read_text()
