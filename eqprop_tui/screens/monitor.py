@@ -180,9 +180,9 @@ class MonitorScreen(Steering):
     def _say_head(self) -> None:
         looks, run = Looks.of(self.app), self.summary
         sign, colour = looks.sign(run.state)
-        left = Text.assemble(" ", (f"{sign} {run.state}", colour), "   ", (run.name, "bold"), f"   {run.id}")
+        left = Text.assemble((f"{sign} {run.state}", colour), "   ", (run.name, "bold"), f"   {run.id}")
         if not self.there:
-            left = Text(f" {self.path}: the folder is gone", looks.colour("bad"))
+            left = Text(f"{self.path}: the folder is gone", looks.colour("bad"))
         right = run.device or ""
         device = self.device
         if device is not None and device.key == run.device:
@@ -191,7 +191,7 @@ class MonitorScreen(Steering):
             if device.memory_total is not None and device.memory_used is not None:
                 facts.append(f"{memory_size(device.memory_used)} of {memory_size(device.memory_total)}")
             right = "   ".join(facts)
-        self.head.say(left, f"{right} ")
+        self.head.say(left, right)
 
     def _say_progress(self) -> None:
         looks, run, width = Looks.of(self.app), self.summary, self.app.size.width

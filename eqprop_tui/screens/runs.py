@@ -105,7 +105,7 @@ class RunsScreen(BaseScreen):
             parts.append(f"{len(self.eqprop.marks)} marked")
         arrows = "v^" if self.eqprop.looks.glyphs.ascii else "↓↑"
         parts.append(f"sort {self.choice.column} {arrows[0 if self.choice.falling else 1]}")
-        self.head.say(Text(" runs", "bold"), "   ".join(parts) + " ")
+        self.head.say(Text("runs", "bold"), "   ".join(parts))
         self.show_keys()
 
     # --- the filter -------------------------------------------------------------------------------------

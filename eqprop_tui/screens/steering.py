@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
-
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import check_name
 from eqprop_core.runs.listing import ALIVE, RunSummary
-from eqprop_core.runs.processes import marked
+from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Answer, Ask, Choose
+from eqprop_tui.screens.run_actions import WAYS_TO_STOP
 
 CHANGES = {
     "lr_factor": (
@@ -28,12 +27,6 @@ CHANGES = {
     "event_rate": ("batch events a second", "above 0, at most 10"),
 }
 Changes = dict[str, int | float]
-STOPS = (
-    Answer("s", "stop", "stop after this batch, with a checkpoint"),
-    Answer("n", "now", "stop now: drop the batch, with a checkpoint"),
-    Answer("t", "terminate", "terminate: a signal, which a process that does not listen hears too"),
-    Answer("k", "kill", "kill: what came after the last checkpoint is lost"),
-)
 
 
 class Steering(BaseScreen):
@@ -89,7 +82,7 @@ class Steering(BaseScreen):
 
     def action_stop(self) -> None:
         """Ask how to stop."""
-        self.app.push_screen(Choose(f"stop {self.summary.name}?", STOPS), self._stop)
+        self.app.push_screen(Choose(f"stop {self.summary.name}?", WAYS_TO_STOP), self._stop)
 
     def _stop(self, how: str | None) -> None:
         if how == "stop":
@@ -98,21 +91,9 @@ class Steering(BaseScreen):
             self._ask("stop")
             self._ask("stop", said="stop at once")
         elif how is not None:
-            self._signal(kill=how == "kill")
-
-    def _signal(self, *, kill: bool) -> None:
-        """End the process by a signal, where it is one of this computer."""
-        state = RunFolder(self.path).read_state()
-        process = marked(state)
-        try:
-            if process is None:
-                raise RunError(f"{self.summary.name}: no process of this computer to end")
-            (process.kill if kill else process.terminate)()
-        except (psutil.Error, RunError) as error:
-            self.eqprop.tell(error)
-            return
-        self.asked = "kill" if kill else "terminate"
-        self._draw()
+            self.asked = how
+            self._draw()
+            self.eqprop.do(lambda: run_actions.stop([self.path], how))
 
     def action_resume(self) -> None:
         """Go on with a run that has ended."""
@@ -121,7 +102,7 @@ class Steering(BaseScreen):
     def action_new(self) -> None:
         """Configure a new run with these settings."""
         try:
-            settings = RunFolder(self.path).settings_now() or {}
+            settings = run_actions.settings_of(self.path)
         except (ConfigError, RunError) as error:
             self.eqprop.tell(error)
         else:

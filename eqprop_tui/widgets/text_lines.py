@@ -49,8 +49,8 @@ class Head(TextLines):
         self.redraw()
 
     def rows(self, width: int, height: int) -> Rows:
-        """One row; the left side gives way."""
-        return [beside(self.left, self.right, width)]
+        """One row, a cell free at either end; the left side gives way."""
+        return [[Segment(" "), *beside(self.left, self.right, width - 2), Segment(" ")]]
 
 
 class KeyBar(Static):

@@ -8,7 +8,7 @@ from app.made import ACTIVITY, GDU, SETTLING, STARTED, batch, epoch
 from app.world import World, case
 from eqprop_core.events import Angles
 from eqprop_core.runs.control import take
-from eqprop_tui.screens import steering
+from eqprop_tui.screens import run_actions
 
 
 @case("monitor", "pause")
@@ -30,24 +30,21 @@ async def _(world: World, press: str) -> None:
     run = world.run(STARTED)
     signals: list[str] = []
 
-    class Process:
-        def terminate(self) -> None:
-            signals.append("terminate")
+    def end(_: object, *, kill: bool, named: str) -> None:
+        signals.append("kill" if kill else "terminate")
 
-        def kill(self) -> None:
-            signals.append("kill")
-
-    world.monkeypatch.setattr(steering, "marked", lambda _: Process())
+    world.monkeypatch.setattr(run_actions, "end", end)
     async with world.open(run):
         await world.press(press)
-        await world.sees("s stop after this batch")
+        await world.sees("s after its batch, with a checkpoint")
         await world.press("enter")
         assert world.requests(run) == ["stop"]
         await world.press(press, "n")
         assert world.requests(run) == ["stop", "stop"]
         await world.press(press, "t")
+        await world.until(lambda: signals == ["terminate"])
         await world.press(press, "k")
-        assert signals == ["terminate", "kill"]
+        await world.until(lambda: signals == ["terminate", "kill"])
         await world.press(press, "escape")
         assert world.requests(run) == []
 

@@ -96,7 +96,7 @@ def test_from_the_library_to_a_stopped_run(
     second = terminals[1]
     second.until(lambda screen: "● running" in screen and best(screen) > 80)
     second.press("s")
-    second.until("stop after this batch")
+    second.until("s after its batch")
     second.press("enter")
     second.until("■ stopped")
     second.until("stopped, with a checkpoint")
