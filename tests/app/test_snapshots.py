@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from eqprop_core import devices
 from eqprop_core.devices import Device
 from eqprop_core.events import RunStarted
 from eqprop_core.runs import folder
+from eqprop_tui import words
 from eqprop_tui.app import EqpropApp, Options
+from eqprop_tui.preferences import Preferences, save_preferences
 
 SMALL, LARGE = (80, 24), (160, 48)
 CPU = Device("cpu", "A processor", cores=2, memory_total=24 * 2**30, memory_used=6 * 2**30, load=0.5)
@@ -53,7 +55,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(folder, "datetime", StillClock)
     monkeypatch.setattr(devices, "_cpu", lambda: CPU)
     monkeypatch.setattr(devices, "_gpus", list)
-    yield World(tmp_path, monkeypatch)
+    monkeypatch.setattr(words, "datetime", StillClock)
+    still = World(tmp_path, monkeypatch)
+    still.heartbeat = lambda: datetime(2026, 1, 2, 12, 1, 30).timestamp()
+    yield still
     monkeypatch.undo()
     time.tzset()
 
@@ -78,8 +83,49 @@ def test_gdu_check(world: World, snap_compare: Compare, size: tuple[int, int]) -
     )
 
 
-def shown(world: World, *texts: str, keys: str = "") -> Callable[[Pilot[None]], Any]:
-    """Presses keys, and waits until texts are on the screen and the device has been looked at."""
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_library(world: World, snap_compare: Compare, size: tuple[int, int]) -> None:
+    save_preferences(Preferences(seen=True))
+    assert snap_compare(EqpropApp(), terminal_size=size, run_before=shown(world, "18.0 GB free", "✗ data"))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_form_with_a_wrong_value(world: World, snap_compare: Compare, size: tuple[int, int]) -> None:
+    save_preferences(Preferences(seen=True))
+
+    async def before(pilot: Pilot[None]) -> None:
+        await shown(world, "18.0 GB free")(pilot)
+        await world.press("enter")
+        await world.sees("configure   from digits-mlp-ep")
+        await world.press("down", "space", "x")
+        await world.sees("✗", "1 change")
+
+    assert snap_compare(EqpropApp(), terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_runs(world: World, snap_compare: Compare, size: tuple[int, int]) -> None:
+    for name, state in (("first", "finished"), ("second", "running"), ("third", "failed")):
+        world.run(*CURVE, name=name, state=state)
+    run_before = shown(world, "3 of 3", "✕ failed", keys=["tab"])
+    assert snap_compare(EqpropApp(), terminal_size=size, run_before=run_before)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_comparison(world: World, snap_compare: Compare, size: tuple[int, int]) -> None:
+    world.run(*CURVE, name="first", state="finished")
+    world.run(*CURVE[:-5], batch(1, epoch=3), name="second", state="finished", lrs=[0.2, 0.1])
+
+    async def before(pilot: Pilot[None]) -> None:
+        await shown(world, "2 of 2", keys=["tab"])(pilot)
+        await world.press("space", "down", "space", "v")
+        await world.sees("first ──", "second ──", "lrs")
+
+    assert snap_compare(EqpropApp(), terminal_size=size, run_before=before)
+
+
+def shown(world: World, *texts: str, keys: Sequence[str] = ()) -> Callable[[Pilot[None]], Any]:
+    """Presses keys, and waits until texts are on the screen."""
 
     async def before(pilot: Pilot[None]) -> None:
         world.pilot = pilot

@@ -44,6 +44,7 @@ class World:
         self.results = home / "results"
         self.pilot: Pilot[None]
         self.copied: list[str] = []
+        self.heartbeat: Callable[[], float] = time.time
         monkeypatch.chdir(home)
         monkeypatch.setenv("EQPROP_RESULTS", str(self.results))
         monkeypatch.setenv("LC_ALL", "C.UTF-8")
@@ -61,7 +62,7 @@ class World:
         run = RunFolder.create(self.results, RunConfig(**given, name=name), command=["eqprop", "train"])
         self.tell(run, *events)
         facts = {"state": state, "epoch": 1, "epochs": 3, "best": 91.25, "last": 90.5, "device": "cpu"}
-        run.write_state({**run.identity(), **own_mark(), "heartbeat": time.time(), **facts})
+        run.write_state({**run.identity(), **own_mark(), "heartbeat": self.heartbeat(), **facts})
         return run
 
     def tell(self, run: RunFolder, *events: Event) -> None:
