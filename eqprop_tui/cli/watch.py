@@ -7,7 +7,7 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -18,7 +18,7 @@ from eqprop_core.files import open_to_read
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Launched
-from eqprop_core.runs.listing import ALIVE, summarize
+from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.log import follow_events
 from eqprop_core.runs.names import CONSOLE, EVENTS
 from eqprop_core.runs.processes import marked
@@ -61,14 +61,15 @@ def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
     outcome = Outcome()
     asked: int | None = None
     killed = False
+    standing = Standing(folder)
     while True:
         epochs = summarize(folder.path).epochs or 0
-        records = follow_events(folder.path / EVENTS, after=outcome.seq or after, ended=_ended(folder))
+        records = follow_events(folder.path / EVENTS, after=outcome.seq or after, ended=standing.ended)
         choice = ""
         try:
             with _terminated():  # also at the question
                 try:
-                    follow(records, epochs=epochs, into=outcome)
+                    follow(records, epochs=epochs, into=outcome, standing=standing.now)
                     break
                 except KeyboardInterrupt:
                     choice = _ask() if sys.stdin.isatty() and asked is None else "s"
@@ -161,19 +162,25 @@ def _last_words(folder: RunFolder) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
-def _ended(folder: RunFolder) -> Callable[[], bool]:
-    """A question whether the run has ended, which says on the way how many runs it waits for."""
-    said: int | None = None
+class Standing:
+    """How a run stands, looked at again each time that it is asked whether the run has ended."""
 
-    def ended() -> bool:
-        nonlocal said
-        summary = summarize(folder.path)
-        if summary.state == "queued" and summary.ahead != said:
-            said = summary.ahead
-            report.say(f"queued: {said} ahead on {summary.device or 'its device'}")
-        return summary.state not in ALIVE
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.summary = summarize(folder.path)
+        self._said: int | None = None
 
-    return ended
+    def now(self) -> RunSummary:
+        """How the run stood when it was last looked at."""
+        return self.summary
+
+    def ended(self) -> bool:
+        """Whether the run has ended; says on the way how many runs it waits for."""
+        self.summary = summarize(self.folder.path)
+        if self.summary.state == "queued" and self.summary.ahead != self._said:
+            self._said = self.summary.ahead
+            report.say(f"queued: {self._said} ahead on {self.summary.device or 'its device'}")
+        return self.summary.state not in ALIVE
 
 
 @contextmanager
