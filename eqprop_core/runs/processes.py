@@ -5,6 +5,7 @@ Neither changes when the clock of the machine is set.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,6 +41,24 @@ def boot_id() -> str | None:
     with suppress(OSError):
         return BOOT_ID.read_text().strip()
     return None
+
+
+def worker_of(run: Path) -> psutil.Process | None:
+    """The process of this host that was started for the run at a path, by its command line.
+
+    For a run whose `state.json` does not name one: it has not come so far yet, or its folder is gone.
+    """
+    path = str(run.resolve())
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "eqprop_core.worker" in words and path in words and process.pid != os.getpid():
+            return process
+    return None
+
+
+def process_of(run: Path, state: Mapping[str, Any]) -> psutil.Process | None:
+    """The process that owns a run which is in this `state`, None where it is gone or on another host."""
+    return marked(state) or (worker_of(run) if state.get("pid") is None else None)
 
 
 def marked(state: Mapping[str, Any]) -> psutil.Process | None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from eqprop_core.events import ControlReceived
+from eqprop_core.files import expanded
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
-from eqprop_core.runs.ending import end
+from eqprop_core.runs.ending import end, end_process
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
 from eqprop_core.runs.names import EVENTS
+from eqprop_core.runs.processes import worker_of
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
@@ -54,6 +57,12 @@ def stop(
     kill: Annotated[bool, typer.Option("--kill", help="what is not in a checkpoint is lost")] = False,
 ) -> None:
     """Stop a run after its batch, with a checkpoint; `resume` goes on."""
+    path = expanded(Path(run))
+    if not path.exists() and (process := worker_of(path)) is not None:
+        report.say(f"{run}: its folder is gone; what it has learnt since cannot be saved")
+        end_process(process, kill=kill, named=run)
+        report.say("killed" if kill else "terminated")
+        return
     folder = find_run(run)
     if terminate or kill:
         state = end(folder, kill=kill, named=run)

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import psutil
@@ -21,7 +22,7 @@ from eqprop_core.runs.launcher import Launched
 from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.log import follow_events
 from eqprop_core.runs.names import CONSOLE, EVENTS
-from eqprop_core.runs.processes import marked
+from eqprop_core.runs.processes import process_of, worker_of
 from eqprop_core.runs.words import NOT_SAVED
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
@@ -48,8 +49,15 @@ def tell_launch(launched: Launched) -> None:
         report.say(f"warning: {warning}")
     if launched.ahead:
         runs = "a run" if len(launched.ahead) == 1 else f"{len(launched.ahead)} runs"
-        names = ", ".join(path.name for path in launched.ahead[:3])
+        names = ", ".join(map(_in_line, launched.ahead[:3]))
         report.say(f"waits for {launched.place.key} behind {runs} ({names}); --now would not wait")
+
+
+def _in_line(run: Path) -> str:
+    """What a run that comes before is called, and how to end one that no list shows."""
+    if run.exists() or (process := worker_of(run)) is None:
+        return run.name
+    return f"{run.name}, whose folder is gone: kill {process.pid} ends it"
 
 
 def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
@@ -97,7 +105,7 @@ def stop(folder: RunFolder) -> None:
 
 def kill(folder: RunFolder) -> bool:
     """Kill the run's process; what is not in a checkpoint is lost. Whether there was one to kill."""
-    process = marked(folder.read_state())
+    process = process_of(folder.path, folder.read_state())
     try:
         if process is not None:
             process.kill()
@@ -139,6 +147,8 @@ def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bo
     if summary.state == "stopped":
         report.say(f"stopped; go on with: eqprop runs resume {folder.path}")
         raise typer.Exit(128 + (asked or signal.SIGTERM))
+    if not folder.path.exists():
+        raise RunError(told_of_gone(folder.path))
     message = folder.read_state().get("message")
     if summary.state == "failed" or message:
         raise RunError(str(message or outcome.failure or "failed"))
@@ -148,6 +158,17 @@ def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bo
         raise typer.Exit(128 + signal.SIGKILL)
     said = _last_words(folder)
     raise RunError(f"{folder.path}: its process has died{': ' + said if said else ''}; {hint}")
+
+
+def told_of_gone(run: Path) -> str:
+    """What to say of a run whose folder is not there any more."""
+    process = worker_of(run)
+    if process is None:
+        return f"{run}: its folder is gone, and no process of it is on this machine"
+    return (
+        f"{run}: its folder is gone; process {process.pid} still trains, and ends by itself after "
+        f"about a minute; kill {process.pid} ends it now"
+    )
 
 
 def _last_words(folder: RunFolder) -> str:

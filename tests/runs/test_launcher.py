@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from eqprop_core.devices import Device, Occupant
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs import launcher, logout
 from eqprop_core.runs.control import ask
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.queue import in_line, line_of, take_ticket
+from eqprop_tui.cli import watch
 
 Run = Callable[..., Result]
 SMALL = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--T1", "4", "--T2", "2", "--betas", "0", "0.3", "--seed", "1", "--train-samples", "40", "--test-samples", "10"]  # fmt: skip
@@ -248,6 +250,39 @@ def test_a_run_whose_process_ended_before_it_could_say_anything_is_lost(eqprop: 
     assert summarize(folder).state == "lost"
     with run.lock():
         assert summarize(folder).state == "starting"
+
+
+def test_a_process_that_hangs_before_it_says_anything_can_be_killed(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stand_in(tmp_path / "bin", "python", "kill -STOP $$", patch)
+        patch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+        run = Path(eqprop("train", *SMALL, "--detach").stdout.strip())
+    assert summarize(run).state == "starting"
+    eqprop("runs", "stop", run, "--kill")
+    assert summarize(run).state == "lost"
+    assert "is lost; there is no process to end" in eqprop("runs", "stop", run, "--kill", code=1).stderr
+
+
+def test_a_run_whose_folder_was_deleted_can_be_found_and_ended(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    process = psutil.Process(stands(run, "running")["pid"])
+
+    def deleted(*_: Any, **__: Any) -> None:
+        shutil.rmtree(run)
+
+    monkeypatch.setattr(watch, "follow", deleted)
+    with pytest.raises(RunError, match=f"its folder is gone; process {process.pid} still trains"):
+        watch.watch(RunFolder(run))
+    second = eqprop("train", *SMALL, "--detach")
+    assert f"{run.name}, whose folder is gone: kill {process.pid} ends it" in second.stderr
+    assert "its folder is gone" in eqprop("runs", "stop", run).stderr
+    assert not process.is_running()
+    stands(Path(second.stdout.strip()), "finished")
+    assert "is no run" in eqprop("runs", "stop", run, code=1).stderr
 
 
 def worker(run: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
