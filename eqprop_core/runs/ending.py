@@ -1,4 +1,4 @@
-"""Ending the process of a run by a signal, from the machine where it runs."""
+"""Ending the process of a run by a signal, where a request is not heard."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SECONDS_TO_END = 30.0  # after a signal
 
 
 def end(run: RunFolder, *, kill: bool, named: str = "") -> str:
-    """End the process of a run, and wait for its end; returns how the run stands then.
+    """End the process of a run; returns how the run stands then. Waits until it has ended.
 
-    `kill` leaves it no time to save anything. Raises `RunError`, beginning with what the run was `named`,
-    where there is no process, or none that this process may end from here.
+    Terminated, it stops after its batch with a checkpoint; killed, what came after the last one is lost.
+    Raises `RunError`, beginning with what the run was `named`, where that cannot be done from here.
     """
     named = named or str(run.path)
     end_process(_process_to_end(run, named), kill=kill, named=named)

@@ -29,6 +29,7 @@ from eqprop_tui.cli.watch import alive, tell_launch, watch
 AtOnce = Annotated[bool, typer.Option("--now", help="between two time steps, dropping the batch")]
 
 SECONDS_FOR_AN_ANSWER = 10.0
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def tail(
@@ -133,10 +134,26 @@ def resume(
     if state == "paused":
         tell(run, "resume")
         return
+    if state == "queued":
+        if not now:
+            raise RunError(f"{run}: is queued already; --now begins at once")
+        begin_at_once(folder, run)
+        return
     launched = go_on(folder, Start(more_epochs=epochs, now=now, on_finish=on_finish), named=run)
     tell_launch(launched)
     report.say(f"watch it: eqprop runs attach {run}")
     print(folder.path)
+
+
+def begin_at_once(folder: RunFolder, wanted: str) -> None:
+    """Ask a run not to wait for its device any longer. Raises `RunError` if it does not hear."""
+    ask(folder.path, "resume")
+    deadline = time.monotonic() + SECONDS_FOR_AN_ANSWER
+    while summarize(folder.path).state == "queued":
+        if time.monotonic() > deadline:
+            raise RunError(f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    report.say(f"begins; watch it: eqprop runs attach {wanted}")
 
 
 def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, *, times: int = 1) -> None:
@@ -149,7 +166,10 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
     if state not in ALIVE:
         raise RunError(f"{wanted}: is {state}; there is no process to ask")
     if state == "queued" and request != "stop":
-        raise RunError(f"{wanted}: is waiting for its device; it can be stopped, or resumed with --now")
+        raise RunError(
+            f"{wanted}: is waiting for its device; it can be stopped, or begin at once with: "
+            f"eqprop runs resume {wanted} --now"
+        )
     before = last_seq(folder.path / EVENTS)
     for _ in range(times):
         ask(folder.path, request, settings)

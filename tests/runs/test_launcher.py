@@ -140,6 +140,13 @@ def test_runs_on_one_device_wait_for_each_other_unless_told_otherwise(eqprop: Ru
     at_once = detached(*SMALL, "--now")
     stands(at_once, "finished")
     assert "waiting for its device" in eqprop("runs", "pause", third, code=1).stderr
+    asked_too_early = eqprop("runs", "resume", third, code=1).stderr
+    assert "is queued already; --now begins at once" in asked_too_early
+    fourth = detached(*SMALL)
+    stands(fourth, "queued")
+    eqprop("runs", "resume", fourth, "--now")
+    stands(fourth, "finished")
+    assert stands(first, "running")
     eqprop("runs", "stop", second)
     stands(second, "stopped")
     assert stands(third, "queued")
