@@ -36,6 +36,7 @@ from eqprop_core.events import (
     Record,
     RunFailed,
     RunFinished,
+    RunStarted,
     Warned,
 )
 from eqprop_core.runs.listing import RunSummary
@@ -61,12 +62,15 @@ class Outcome:
     evaluated: list[Evaluated] = field(default_factory=list)
     gdu: Gdu | None = None
     finished: RunFinished | None = None
+    started: RunStarted | None = None
     warnings: list[str] = field(default_factory=list)
 
     def note(self, record: Record) -> None:
         """Keep what the summary needs."""
         self.seq = record.seq
         match event := record.event:
+            case RunStarted():
+                self.started = event
             case EpochFinished():
                 self.epochs.append(event)
             case Evaluated():

@@ -279,7 +279,7 @@ def test_a_run_whose_folder_was_deleted_can_be_found_and_ended(
     process = psutil.Process(stands(run, "running")["pid"])
 
     def deleted(*_: Any, **__: Any) -> None:
-        shutil.rmtree(run)
+        shutil.rmtree(run.rename(tmp_path / "away"))  # its process writes meanwhile
 
     monkeypatch.setattr(watch, "follow", deleted)
     with pytest.raises(RunError, match=f"its folder is gone; process {process.pid} still trains"):

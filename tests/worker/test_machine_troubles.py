@@ -97,7 +97,7 @@ def test_a_training_whose_folder_was_deleted_ends_by_itself(
     def delete(session: Session, event: Any, trained: Any) -> Any:
         if isinstance(event, EpochFinished) and event.epoch == 2:
             assert session.path is not None
-            shutil.rmtree(session.path)
+            shutil.rmtree(session.path.rename(tmp_path / "away"))  # signs of life are written meanwhile
         return after(session, event, trained)
 
     monkeypatch.setattr(Session, "after", delete)
