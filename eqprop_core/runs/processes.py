@@ -6,9 +6,10 @@ Neither changes when the clock of the machine is set.
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,23 @@ def worker_of(run: Path) -> psutil.Process | None:
 def process_of(run: Path, state: Mapping[str, Any]) -> psutil.Process | None:
     """The process that owns a run which is in this `state`, None where it is gone or on another host."""
     return marked(state) or (worker_of(run) if state.get("pid") is None else None)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hear a Ctrl-C at the end of what is done here as a whole; outside the main thread there is none."""
+    heard: list[int] = []
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def marked(state: Mapping[str, Any]) -> psutil.Process | None:

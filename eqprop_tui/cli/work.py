@@ -33,7 +33,7 @@ from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
 from eqprop_tui.cli.follow import Outcome, follow
 from eqprop_tui.cli.presets import pick_preset
-from eqprop_tui.cli.watch import tell_launch, watch
+from eqprop_tui.cli.watch import leave, tell_launch, watch
 
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
@@ -153,11 +153,15 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         launched = launch(run, config, wanted)
     else:
         run, launched = start_new(plan, wanted)
-    tell_launch(launched)
-    if not watched:
-        return run, None
-    report.say(f"{run.path}")
-    return run, watch(run, after=before)
+    try:
+        tell_launch(launched)
+        if not watched:
+            return run, None
+        report.say(f"{run.path}")
+        return run, watch(run, after=before)
+    except KeyboardInterrupt:  # before there was anything to ask about
+        leave(run)
+        raise typer.Exit(128 + signal.SIGINT) from None
 
 
 def fetch_if_absent(config: RunConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -240,6 +241,53 @@ def test_files_of_the_folder_where_a_run_is_started_are_not_taken_for_modules(
 def test_a_device_that_is_refused_leaves_no_folder(eqprop: Run, tmp_path: Path) -> None:
     eqprop("train", *SMALL, "--device", "mps", "--detach", code=2)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "where", ["folder._commit", "launcher.take_ticket", "launcher.outliving", "launcher.line_of"]
+)
+def test_an_interrupt_before_the_process_begins_leaves_no_folder(
+    where: str, eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(f"eqprop_core.runs.{where}", interrupted)
+    eqprop("train", *SMALL, "--detach", code=130)
+    assert list(tmp_path.glob("results/*/*/*/*")) == []
+
+
+def test_an_interrupt_when_the_process_has_begun_stops_the_run(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = launcher._spawn
+
+    def interrupted(*words: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        spawn(*words)
+
+    monkeypatch.setattr(launcher, "_spawn", interrupted)
+    eqprop("train", *LONG, "--detach", code=130)
+    (run,) = tmp_path.glob("results/*/*/*/*")
+    stands(run, "stopped")
+    assert summarize(run).epoch == 0
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_run_that_has_lost_its_id_gets_another_when_it_goes_on(
+    apart: bool, eqprop: Run, tmp_path: Path
+) -> None:
+    eqprop("train", *SMALL)
+    (folder,) = tmp_path.glob("results/*/*/*/*")
+    (folder / "meta.json").unlink()
+    if apart:
+        eqprop("runs", "resume", folder, "--epochs", "1")
+        stands(folder, "finished")
+    else:
+        eqprop("train", "--load-path", folder, "--epochs", "1")
+    assert len(summarize(folder).id) == 8
+    assert summarize(folder).name == folder.name
+    assert summarize(folder).created is not None
 
 
 def until_epoch(run: Path, epoch: int) -> None:
