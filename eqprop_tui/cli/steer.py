@@ -112,6 +112,10 @@ def change(
         for name, value in settings.items()
         if not CHANGEABLE[name].accept(value)
     ]
+    done = summarize(find_run(run).path).epoch
+    if epochs is not None and 0 < epochs <= done:
+        message = f"epoch {epochs} is over already; {done + 1} or more, or stop the run"
+        problems.append(Problem("epochs", epochs, message))
     if problems:
         raise ConfigError(problems)
     tell(run, "set", settings)
@@ -189,4 +193,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
     if request == "stop" and not alive(folder):
         report.say("stopped")
         return
-    raise RunError(f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s")
+    raise RunError(
+        f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s; "
+        f"eqprop runs stop {wanted} --kill ends its process"
+    )
