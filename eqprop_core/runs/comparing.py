@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from eqprop_core.config import RunConfig, facts
@@ -22,7 +22,7 @@ class Compared:
     summary: RunSummary
     settings: dict[str, Any]
     epochs: list[EpochFinished]
-    changes: list[Amended] = field(default_factory=list)
+    changes: list[Amended]
 
     @property
     def last(self) -> EpochFinished | None:

@@ -152,7 +152,7 @@ class RunFolder:
 
     def identify(self) -> None:
         """Give a run that has no `meta.json` an id and a name. Raises `RunError`."""
-        if not (self.path / META).exists():
+        if not os.path.lexists(self.path / META):  # a link, where there is one, is left alone
             with suppress(OSError):
                 created = datetime.fromtimestamp((self.path / CONFIG).stat().st_mtime).astimezone()
                 self._change_meta(
