@@ -91,15 +91,17 @@ def follow(
     epochs: int = 0,
     into: Outcome | None = None,
     standing: Standing | None = None,
+    shown_from: int = 0,
 ) -> Outcome:
     """Show progress on standard error until the records end; returns what they came to, `into` if given.
 
-    `standing` says how the run stands, where it has a process of its own.
+    `standing` says how the run stands, where it has a process of its own. On a terminal, nothing is shown of
+    events before number `shown_from`.
     """
     outcome = into if into is not None else Outcome()
     screen = report.console(stderr=True)
     if sys.stderr.isatty():
-        _on_terminal(records, outcome, screen, epochs, standing)
+        _on_terminal(records, outcome, screen, epochs, standing, shown_from)
     else:
         for record in records:
             outcome.note(record)
@@ -109,14 +111,22 @@ def follow(
 
 
 def _on_terminal(
-    records: Iterable[Record], outcome: Outcome, screen: Console, epochs: int, standing: Standing | None
+    records: Iterable[Record],
+    outcome: Outcome,
+    screen: Console,
+    epochs: int,
+    standing: Standing | None,
+    shown_from: int,
 ) -> None:
     with progress_on(screen, standing) as progress:
-        bars = Bars(progress, epochs, outcome.started)
+        bars = Bars(progress, epochs)
         try:
             for record in records:
                 outcome.note(record)
-                bars.show(record.event)
+                if outcome.started is not None:
+                    bars.images = outcome.started.train_images
+                if record.seq >= shown_from:
+                    bars.show(record.event)
         finally:  # the lines above tell how it ended
             for task in progress.task_ids:
                 progress.remove_task(task)
@@ -154,6 +164,8 @@ class _Watched(Progress):
                 elif run.state == "paused":
                     task.fields["left"] = ""
         yield from super().get_renderables()
+        if run is not None and run.state == "starting":
+            yield Text("starting …", style="dim")
         if run is not None and run.state == "paused":
             yield Text(f"paused; go on with: eqprop runs resume {run.id or run.path}", style="yellow")
 
@@ -166,10 +178,10 @@ def time_left(seconds: float | None) -> str:
 class Bars:
     """Up to three bars: the epochs of a run, the batches of an epoch, and a phase inside a long batch."""
 
-    def __init__(self, progress: Progress, epochs: int, started: RunStarted | None = None) -> None:
+    def __init__(self, progress: Progress, epochs: int, images: int = 0) -> None:
         self._progress = progress
         self._epochs = epochs
-        self._images = 0 if started is None else started.train_images
+        self.images = images  # of an epoch, where that is known
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, event: Event) -> None:
@@ -193,16 +205,14 @@ class Bars:
                 self._move_epochs(event.epoch, f"test {event.test_accuracy:.2f} %")
                 self._progress.console.print(in_words(event), markup=False)
             case _:
-                if isinstance(event, RunStarted):
-                    self._images = event.train_images
                 if line := _progress_line(event):
                     self._progress.console.print(line, markup=False)
 
     def _left(self, event: BatchFinished) -> str:
         """Time that the rest of an epoch's batches takes, at the speed that the run says it has."""
-        if not self._images or event.samples_per_s <= 0:
+        if not self.images or event.samples_per_s <= 0:
             return ""
-        return time_left((1 - event.batch / event.batches) * self._images / event.samples_per_s)
+        return time_left((1 - event.batch / event.batches) * self.images / event.samples_per_s)
 
     def _move_epochs(self, done: int, said: str | None = None) -> None:
         if self._epochs > 1:

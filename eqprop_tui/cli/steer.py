@@ -24,7 +24,8 @@ from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
-from eqprop_tui.cli.watch import alive, tell_launch, watch
+from eqprop_tui.cli.watch import alive, tell_killed, tell_launch, watch
+from eqprop_tui.cli.work import show
 
 AtOnce = Annotated[bool, typer.Option("--now", help="between two time steps, dropping the batch")]
 
@@ -46,7 +47,10 @@ def tail(
 
 def attach(run: Wanted) -> None:
     """Watch a run until it ends; Ctrl-C asks whether to leave it running, stop it or kill it."""
-    watch(find_run(run))
+    folder = find_run(run)
+    outcome = watch(folder, attached=True)
+    outcome.path = folder.path
+    show("train", outcome, as_json=False)
 
 
 def stop(
@@ -67,7 +71,10 @@ def stop(
     folder = find_run(run)
     if terminate or kill:
         state = end(folder, kill=kill, named=run)
-        report.say(f"{'killed' if kill else 'terminated'}; {state}")
+        if kill and state == "lost":
+            tell_killed(folder)
+        else:
+            report.say(f"{'killed' if kill else 'terminated'}; {state}")
         return
     tell(run, "stop", times=1 + at_once)
 

@@ -15,19 +15,22 @@ from types import FrameType
 import psutil
 import typer
 
+from eqprop_core.events import EpochFinished
 from eqprop_core.files import open_to_read
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.history import current_events
 from eqprop_core.runs.launcher import Launched
-from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
+from eqprop_core.runs.listing import ALIVE, RunSummary, called, summarize
 from eqprop_core.runs.log import follow_events
-from eqprop_core.runs.names import CONSOLE, EVENTS
+from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE, CONSOLE, EVENTS
 from eqprop_core.runs.processes import process_of, worker_of
 from eqprop_core.runs.words import NOT_SAVED
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
 
 CHOICES = "d leave it running · s stop after this batch · k kill · Enter go on watching"
+EPOCHS_SHOWN = 20  # of those that are over when somebody begins to watch
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")  # how a line of the console log begins
 
 
@@ -60,13 +63,15 @@ def _in_line(run: Path) -> str:
     return f"{run.name}, whose folder is gone: kill {process.pid} ends it"
 
 
-def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
+def watch(folder: RunFolder, *, after: int = 0, attached: bool = False) -> Outcome:
     """Show a run's progress until it ends; events up to number `after` are old.
 
     Ctrl-C asks what is wished. Exits with 130 or 143 where the run was stopped or left, with 1 where it
-    failed or its process has died.
+    failed or its process has died. One who is `attached` to a run that others have started sees the last of
+    what is old, and exits with 0 where others have stopped it.
     """
     outcome = Outcome()
+    shown_from = _last_epochs(folder) if attached and sys.stderr.isatty() else 0
     asked: int | None = None
     killed = False
     standing = Standing(folder)
@@ -77,7 +82,7 @@ def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
         try:
             with _terminated():  # also at the question
                 try:
-                    follow(records, epochs=epochs, into=outcome, standing=standing.now)
+                    follow(records, epochs=epochs, into=outcome, standing=standing.now, shown_from=shown_from)
                     break
                 except KeyboardInterrupt:
                     choice = _ask() if sys.stdin.isatty() and asked is None else "s"
@@ -92,8 +97,21 @@ def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
         if choice == "s":
             asked = signal.SIGINT
             stop(folder)
+    if attached and asked is None and summarize(folder.path).state == "stopped":
+        report.say(_go_on(folder, "stopped"))
+        raise typer.Exit
     _tell_end(folder, outcome, asked, killed)
     return outcome
+
+
+def _last_epochs(folder: RunFolder) -> int:
+    """The number of the event from which on a run that is long under way is shown; says what is left out."""
+    epochs = [record.seq for record in current_events(folder.path / EVENTS, (EpochFinished.kind,))]
+    before = epochs[:-EPOCHS_SHOWN]
+    if not before:
+        return 0
+    report.say(f"… {len(before)} epochs before; all of them: eqprop runs tail {called(folder)}")
+    return before[-1] + 1
 
 
 def stop(folder: RunFolder) -> None:
@@ -118,7 +136,7 @@ def kill(folder: RunFolder) -> bool:
 
 def leave(folder: RunFolder) -> None:
     """Say that the run goes on, and how to come back."""
-    report.say(f"the run goes on; watch it again: eqprop runs attach {folder.path}")
+    report.say(f"the run goes on; watch it again: eqprop runs attach {called(folder)}")
 
 
 def _ask() -> str:
@@ -133,31 +151,47 @@ def _ask() -> str:
                 pass
             answer = sys.stdin.readline()
             choice = answer.strip().lower()[:1]
+            if not answer:  # the end of the input is nobody who watches
+                break
             if choice in ("", "d", "s", "k"):
-                return choice if answer else "d"  # the end of the input is nobody who watches
+                return choice
+            report.say(f"{answer.strip()}: is none of d, s, k and Enter")
     except KeyboardInterrupt:
-        return "d"
+        pass
+    typer.echo(err=True)  # behind the prompt
+    return "d"
 
 
 def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bool) -> None:
     """Say how the run ended, unless it is complete; exits with its status."""
     summary = summarize(folder.path)
-    if outcome.finished is not None and summary.state == "finished":
+    if summary.state == "finished":
         return
     if summary.state == "stopped":
-        report.say(f"stopped; go on with: eqprop runs resume {folder.path}")
+        report.say(_go_on(folder, "stopped"))
         raise typer.Exit(128 + (asked or signal.SIGTERM))
     if not folder.path.exists():
         raise RunError(told_of_gone(folder.path))
     message = folder.read_state().get("message")
     if summary.state == "failed" or message:
         raise RunError(str(message or outcome.failure or "failed"))
-    hint = f"go on with: eqprop runs resume {folder.path}"
     if killed:
-        report.say(f"killed; what came after the last checkpoint is lost; {hint}")
+        tell_killed(folder)
         raise typer.Exit(128 + signal.SIGKILL)
     said = _last_words(folder)
-    raise RunError(f"{folder.path}: its process has died{': ' + said if said else ''}; {hint}")
+    raise RunError(_go_on(folder, f"{called(folder)}: its process has died{': ' + said if said else ''}"))
+
+
+def _go_on(folder: RunFolder, said: str) -> str:
+    return f"{said}; go on with: eqprop runs resume {called(folder)}"
+
+
+def tell_killed(folder: RunFolder) -> None:
+    """Say what is lost of a run whose process was killed, and how to go on."""
+    if any((folder.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE)):
+        report.say(_go_on(folder, "killed; what came after the last checkpoint is lost"))
+    else:
+        report.say(f"killed before its first checkpoint; begin again: eqprop runs resume {called(folder)}")
 
 
 def told_of_gone(run: Path) -> str:

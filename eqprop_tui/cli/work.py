@@ -21,7 +21,7 @@ from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, launch
-from eqprop_core.runs.listing import summarize
+from eqprop_core.runs.listing import called, summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
@@ -190,8 +190,9 @@ def carry_out(
             from eqprop_core.worker import process  # torch: only once there is something to do
 
             work = process.begin(plan, root=Path(temporary) if temporary else None, wishes=wishes)
-            resumable = plan.config.todo == "train" and keep and work.path is not None
-            hint = f"; go on with: eqprop train --load-path {work.path}" if resumable else ""
+            hint = ""
+            if plan.config.todo == "train" and keep and work.path is not None:
+                hint = f"; go on with: eqprop train --load-path {called(RunFolder(work.path))}"
             try:
                 outcome = follow(work.records, epochs=plan.config.epochs)
             except KeyboardInterrupt:

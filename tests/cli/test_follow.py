@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from small_runs import batch, epoch
 
-from eqprop_core.events import EpochStarted, RunStarted
+from eqprop_core.events import EpochStarted
 from eqprop_core.runs.listing import RunSummary
 from eqprop_tui.cli.follow import Bars, progress_on
 
@@ -31,7 +31,7 @@ class Shown:
         self.now = summary()
         self.screen = Console(file=io.StringIO(), force_terminal=True, width=width, legacy_windows=False)
         self.progress = progress_on(self.screen, lambda: self.now)
-        self.bars = Bars(self.progress, 60)
+        self.bars = Bars(self.progress, 60, images=900)
 
     def drawn(self) -> str:
         with self.screen.capture() as captured:
@@ -43,11 +43,6 @@ class Shown:
 def attached(request: pytest.FixtureRequest) -> Shown:
     """A run that has been followed from its beginning, all of it at once, to epoch 19."""
     shown = Shown(request.param)
-    shown.bars.show(
-        RunStarted(
-            todo="train", epochs=60, batches=9, train_images=900, test_images=9, parameters=9, device="cpu"
-        )
-    )
     for number in range(1, 19):
         shown.bars.show(EpochStarted(epoch=number, batches=9, rates=[0.1]))
         shown.bars.show(batch(9, number))
@@ -71,6 +66,12 @@ def test_a_paused_run_is_shown_as_paused_with_how_to_go_on_and_no_clock(attached
     assert "left" not in epochs + inner
     attached.now = summary()
     assert "paused" not in attached.drawn()
+
+
+def test_a_run_that_has_not_come_to_its_first_batch_is_starting() -> None:
+    shown = Shown(100)
+    shown.now = summary(state="starting")
+    assert "starting …" in shown.drawn()
 
 
 def test_a_run_that_is_watched_from_the_middle_of_an_epoch_shows_all_epochs() -> None:

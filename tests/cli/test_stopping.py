@@ -70,7 +70,7 @@ def test_a_signal_stops_after_the_batch_and_the_run_ends_as_if_it_had_not(
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
-    assert f"go on with: eqprop train --load-path {run}" in said
+    assert f"go on with: eqprop train --load-path {summarize(run).id}" in said
     assert json.loads((run / "state.json").read_text())["state"] == "stopped"
     position = checkpoint.load(run / "checkpoint.tar")["position"]
     assert 0 < position["batch"] < 1438 or position["epoch"] > 0
