@@ -94,7 +94,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
     facts = {
         "folder": document["path"],
         "preset": summary.preset,
-        "started": f"{started(summary.created)}, {age(summary.created)} ago, {device}",
+        "created": f"{started(summary.created)}, {age(summary.created)} ago, {device}",
         "epochs": f"{summary.epoch} of {planned}{each}{left}{rate}",
         "accuracy": f"best {accuracy(summary.best)} %, last {accuracy(summary.last)} %"
         if summary.last is not None
@@ -111,7 +111,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
 def _settings(out: Console, document: dict[str, Any]) -> None:
     lines = [f"{flag(name):<18} {_plain(shown(value))}" for name, value in document["settings"].items()]
     if document["settings_problem"]:
-        lines.append(_plain(document["settings_problem"]))
+        _section(out, "settings that cannot be read", document["settings_problem"].splitlines())
     _section(out, "settings that are not the defaults", lines)
     changed = []
     for change in document["amendments"]:

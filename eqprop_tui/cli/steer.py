@@ -81,6 +81,8 @@ def stop(
 
 def pause(run: Wanted, at_once: AtOnce = False) -> None:
     """Hold a run after its batch; its process and its memory stay."""
+    if summarize(find_run(run).path).state == "paused":
+        raise RunError(f"{run}: is paused already; go on with: eqprop runs resume {run}")
     tell(run, "pause", times=1 + at_once)
 
 

@@ -83,6 +83,7 @@ def test_a_run_is_steered_from_outside_and_ends_as_if_it_had_been_left_alone(
     eqprop("runs", "pause", detached.path)
     paused = until(detached, "control_applied", request="pause")
     assert summarize(detached.path).state == "paused"
+    assert "is paused already; go on with" in eqprop("runs", "pause", detached.path, code=1).stderr
     assert "is in use by process" in eqprop("train", "--load-path", detached.path, code=1).stderr
 
     eqprop("runs", "resume", detached.path)

@@ -20,6 +20,7 @@ import pytest
 from typer.testing import Result
 
 from eqprop_core.devices import Device, Occupant
+from eqprop_core.events import Warned
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs import launcher, logout
 from eqprop_core.runs.control import ask
@@ -172,6 +173,8 @@ def test_a_command_is_run_when_the_run_has_ended(eqprop: Run, tmp_path: Path) ->
     assert (name, state, path) == ("n", "finished", str(run.resolve()))
     assert float(best) == summarize(run).best
     assert "ended with status 3" in (run / "console.log").read_text()
+    *_, last = read_events(run / "events.jsonl")
+    assert isinstance(last.event, Warned) and last.event.message == "--on-finish ended with status 3"
     eqprop("train", *SMALL, "--name", "n", "--on-finish", command)
     assert len((tmp_path / "told").read_text().splitlines()) == 2
 
