@@ -22,7 +22,7 @@ class Compared:
     summary: RunSummary
     settings: dict[str, Any]
     epochs: list[EpochFinished]
-    changes: list[Amended]
+    changes: Sequence[Amended] = ()
 
     @property
     def last(self) -> EpochFinished | None:

@@ -14,7 +14,7 @@ from eqprop_core.files import expanded
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.ending import end, end_process
-from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
