@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
 
 
@@ -17,9 +18,12 @@ def main() -> None:
         signal.signal(signal.SIGINT, _leave)
     from eqprop_tui.cli.main import main as command
 
-    if listening:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    command()
+    try:
+        if listening:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        command()
+    except KeyboardInterrupt:  # while typer made its commands
+        sys.exit(128 + signal.SIGINT)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -152,7 +152,11 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         before = last_seq(run.path / EVENTS)
         launched = launch(run, config, wanted)
     else:
-        run, launched = start_new(plan, wanted)
+        try:
+            run, launched = start_new(plan, wanted)
+        except KeyboardInterrupt:
+            report.say("interrupted before the run began")
+            raise typer.Exit(128 + signal.SIGINT) from None
     try:
         tell_launch(launched)
         if not watched:

@@ -34,6 +34,17 @@ def test_an_interrupt_while_modules_are_loaded_ends_the_command_without_a_word(m
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+def test_an_interrupt_while_commands_are_made_ends_the_command_without_a_word() -> None:
+    program = (
+        "import os, signal, typer.main\n"
+        "typer.main.get_command = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from eqprop_tui.start import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_the_command_begins_there() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert project["project"]["scripts"]["eqprop"] == "eqprop_tui.start:main"

@@ -256,7 +256,8 @@ def test_an_interrupt_before_the_process_begins_leaves_no_folder(
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(f"eqprop_core.runs.{where}", interrupted)
-    eqprop("train", *SMALL, "--detach", code=130)
+    said = eqprop("train", *SMALL, "--detach", code=130).stderr
+    assert said == "interrupted before the run began\n"
     assert list(tmp_path.glob("results/*/*/*/*")) == []
 
 
