@@ -217,7 +217,7 @@ class RunConfig(Architecture):
     )
     save: bool | None = setting(None, "run", "keep the run in a folder; train always does", stored=False)
     load_path: Text | None = setting(
-        None, "run", "folder of a run to resume, evaluate or check", stored=False
+        None, "run", "run to resume, evaluate or check: a folder, an id, a name, or last", stored=False
     )
     all_elements: bool = setting(
         False, "run", "keep the arrays of a GDU check whole, not a sample of large layers", stored=False

@@ -150,6 +150,17 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def deleted(path: Path, descriptor: int) -> bool:
+    """Whether the file behind `descriptor`, once at `path`, was deleted, and not moved or put back.
+
+    A file system that does not answer, or that comes and goes, has deleted nothing.
+    """
+    try:
+        return os.fstat(descriptor).st_nlink == 0 and not path.exists()
+    except OSError:
+        return False
+
+
 def inherited(descriptor: int | None, path: Path) -> int | None:
     """The descriptor if this process was given it and it is of the file at `path`; None otherwise."""
     if descriptor is None:

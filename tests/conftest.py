@@ -22,16 +22,28 @@ def _fixed_seed() -> None:
     torch.manual_seed(0)
 
 
+def _isolated(home: Path, patch: pytest.MonkeyPatch) -> None:
+    """Keep a person's own presets, data and run folders out of the tests, and the tests out of theirs."""
+    for name in ("EQPROP_DATA", "EQPROP_RESULTS", "SLURM_JOB_ID", "XDG_SESSION_ID"):
+        patch.delenv(name, raising=False)
+    patch.setenv("EQPROP_LINES", str(home / "lines"))
+    patch.setenv("EQPROP_FOREGROUND", "1")  # a process for each training would take most of the time
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        patch.setenv(name, str(home))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_home_at_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What lasts longer than a test, as a run that a module shares, is kept away from the person too."""
+    with pytest.MonkeyPatch.context() as patch:
+        _isolated(tmp_path_factory.mktemp("session-home"), patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a person's own presets, data and run folders out of the tests, and the tests out of theirs."""
-    home = tmp_path_factory.mktemp("home")
-    for name in ("EQPROP_DATA", "EQPROP_RESULTS", "SLURM_JOB_ID", "XDG_SESSION_ID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EQPROP_LINES", str(home / "lines"))
-    monkeypatch.setenv("EQPROP_FOREGROUND", "1")  # a process for each training would take most of the time
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(home))
+    """Each test has a home of its own."""
+    _isolated(tmp_path_factory.mktemp("home"), monkeypatch)
 
 
 @pytest.fixture

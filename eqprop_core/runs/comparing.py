@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from eqprop_core.config import RunConfig, facts
-from eqprop_core.events import EpochFinished
+from eqprop_core.events import Amended, EpochFinished
 from eqprop_core.runs.folder import RunFolder
-from eqprop_core.runs.history import histories
+from eqprop_core.runs.history import current_amendments, histories
 from eqprop_core.runs.listing import RunSummary, summarize
 
 NOT_COMPARED = ("name", "todo")
@@ -17,11 +17,12 @@ NOT_COMPARED = ("name", "todo")
 
 @dataclass(frozen=True)
 class Compared:
-    """One of several runs: how it stands, its settings as they are now, and its epochs."""
+    """One of several runs: how it stands, its settings as they are now, its epochs, and what was changed."""
 
     summary: RunSummary
     settings: dict[str, Any]
     epochs: list[EpochFinished]
+    changes: Sequence[Amended] = ()
 
     @property
     def last(self) -> EpochFinished | None:
@@ -41,7 +42,12 @@ class Compared:
 
 def looked_at(run: RunFolder) -> Compared:
     """What is compared of a run. Raises `ConfigError` or `RunError` for settings that cannot be read."""
-    return Compared(summarize(run.path), run.settings_now() or {}, histories(run))
+    return Compared(summarize(run.path), run.settings_now() or {}, histories(run), changes_of(run))
+
+
+def changes_of(run: RunFolder) -> list[Amended]:
+    """The changes of settings that hold, made on resuming and in flight, in order."""
+    return [record.event for record in current_amendments(run) if isinstance(record.event, Amended)]
 
 
 def settings_that_differ(runs: Sequence[Compared]) -> dict[str, list[Any]]:

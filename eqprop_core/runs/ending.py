@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import psutil
 
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, summarize
-from eqprop_core.runs.processes import marked
+from eqprop_core.runs.processes import process_of
 
 SECONDS_TO_END = 30.0  # after a signal
 
@@ -18,13 +20,22 @@ def end(run: RunFolder, *, kill: bool, named: str = "") -> str:
     Raises `RunError`, beginning with what the run was `named`, where that cannot be done from here.
     """
     named = named or str(run.path)
-    state = run.read_state()
-    standing = summarize(run.path).state
-    if standing not in ALIVE or standing == "starting":
-        raise RunError(f"{named}: is {standing}; there is no process to end")
-    process = marked(state)
-    if process is None:
-        raise RunError(f"{named}: its process is on {state.get('host')}, and signals do not reach there")
+    end_process(_process_to_end(run, named), kill=kill, named=named)
+    return summarize(run.path).state
+
+
+def _process_to_end(run: RunFolder, named: str) -> psutil.Process:
+    state, standing = run.read_state(), summarize(run.path).state
+    process = process_of(run.path, state) if standing in ALIVE else None
+    if process is not None:
+        return process
+    if standing in ALIVE and state.get("host") not in (None, socket.gethostname()):
+        raise RunError(f"{named}: its process is on {state['host']}, and signals do not reach there")
+    raise RunError(f"{named}: is {standing}; there is no process to end")
+
+
+def end_process(process: psutil.Process, *, kill: bool, named: str) -> None:
+    """End a process of a run that was `named` so, and wait for its end. Raises `RunError` where it cannot."""
     try:
         (process.kill if kill else process.terminate)()
         process.wait(SECONDS_TO_END)
@@ -34,4 +45,3 @@ def end(run: RunFolder, *, kill: bool, named: str = "") -> str:
         pass
     except psutil.AccessDenied:
         raise RunError(f"{named}: process {process.pid} belongs to another user") from None
-    return summarize(run.path).state

@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+from eqprop_core.events import Warned
 from eqprop_core.files import read_json
-from eqprop_core.runs.names import STATE
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.log import EventLog
+from eqprop_core.runs.names import EVENTS, STATE
 
 TOLD = ("name", "state", "best", "last")
 
 
 def call(command: str, run: Path) -> None:
-    """Run the shell command that was wished for at the end; how the run ended is in its environment."""
+    """Run the shell command that was wished for at the end; how the run ended is in its environment.
+
+    That it fails is a warning.
+    """
     state = read_json(run / STATE)
     told = {
         "EQPROP_RUN": str(run.resolve()),
@@ -25,7 +32,17 @@ def call(command: str, run: Path) -> None:
             command, shell=True, env={**os.environ, **told}, stdin=subprocess.DEVNULL, check=False
         )
     except OSError as error:
-        print(f"warning: --on-finish could not be run: {error}", file=sys.stderr)
+        _warn(run, f"--on-finish could not be run: {error}")
     else:
         if done.returncode:
-            print(f"warning: --on-finish ended with status {done.returncode}", file=sys.stderr)
+            _warn(run, f"--on-finish ended with status {done.returncode}")
+
+
+def _warn(run: Path, message: str) -> None:
+    """Print a warning, and write it down among the events, unless another process owns the run by now."""
+    print(f"warning: {message}", file=sys.stderr)
+    folder = RunFolder(run)
+    with suppress(RunError, OSError), folder.lock():
+        log = EventLog(run / EVENTS)
+        log.write(Warned(message=message))
+        log.close()

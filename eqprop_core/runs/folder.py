@@ -106,9 +106,11 @@ class RunFolder:
                 "python": platform.python_version(),
             }
             write_text(path / META, json.dumps(meta, indent=2) + "\n")
-        except OSError as error:
+        except BaseException as error:  # an interrupt, too
             if path is not None:
                 shutil.rmtree(path, ignore_errors=True)  # made above: nothing in it is anybody's
+            if not isinstance(error, OSError):
+                raise
             raise RunError(
                 f"--results {root}: cannot make a run there: {error.strerror or error}; "
                 f"choose a folder that can be written"
@@ -147,6 +149,19 @@ class RunFolder:
         """Add to `meta.json` what the process that owns the run finds out; what cannot be written is lost."""
         with suppress(RunError):
             self._change_meta(facts)
+
+    def identify(self) -> None:
+        """Give a run that has no `meta.json` an id and a name. Raises `RunError`."""
+        if not os.path.lexists(self.path / META):  # a link, where there is one, is left alone
+            with suppress(OSError):
+                created = datetime.fromtimestamp((self.path / CONFIG).stat().st_mtime).astimezone()
+                self._change_meta(
+                    {
+                        "id": secrets.token_hex(4),
+                        "name": self.path.name,
+                        "created": created.isoformat(timespec="seconds"),
+                    }
+                )
 
     def relabel(self, **labels: Any) -> None:
         """Change `name`, `tags`, `note` or another entry of `meta.json`. Raises `RunError`.

@@ -20,6 +20,7 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.logout import outliving, user
 from eqprop_core.runs.names import CONSOLE
 from eqprop_core.runs.places import Place, choose_place
+from eqprop_core.runs.processes import uninterrupted
 from eqprop_core.runs.queue import Ticket, in_line, line_of, take_ticket
 
 STARTING = ("starting", "queued")
@@ -58,27 +59,29 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
     """
     place, warnings = find_place(config)
     lock = run.lock()
-    take(run.path)  # asked of a process that is gone; from here on, what is asked is asked of the new one
-    try:
-        ticket = take_ticket(line_of(place.line), run.path.resolve())
-    except OSError as error:
-        ticket = None
-        warnings.append(f"runs cannot wait for {place.key} here ({error}); this one starts at once")
+    ticket: Ticket | None = None
     before = run.read_state()
     try:
+        take(run.path)  # asked of a process that is gone; from here on, what is asked is asked of the new one
+        run.identify()
+        try:
+            ticket = take_ticket(line_of(place.line), run.path.resolve())
+        except OSError as error:
+            warnings.append(f"runs cannot wait for {place.key} here ({error}); this one starts at once")
         ahead = tuple(ticket.ahead()) if ticket is not None else ()
         words, said = outliving(_words(run, place, wanted, lock.fileno(), ticket))
-        run.write_state(
-            {
-                **run.identity(),
-                **{name: before[name] for name in SUMMARY if name in before},
-                "before": before.get("before" if before.get("state") in STARTING else "state"),
-                "state": "starting",
-                "device": place.key,
-                "heartbeat": time.time(),
-            }
-        )
-        _spawn(words, run.path / CONSOLE, place, [lock.fileno(), *_held(ticket)])
+        with uninterrupted():  # a state that says it starts, and a process that does
+            run.write_state(
+                {
+                    **run.identity(),
+                    **{name: before[name] for name in SUMMARY if name in before},
+                    "before": before.get("before" if before.get("state") in STARTING else "state"),
+                    "state": "starting",
+                    "device": place.key,
+                    "heartbeat": time.time(),
+                }
+            )
+            _spawn(words, run.path / CONSOLE, place, [lock.fileno(), *_held(ticket)])
     except OSError as error:
         if ticket is not None:
             ticket.path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from eqprop_core.problems import shown
 from eqprop_core.runs.folder import RunError, RunFolder, text
 from eqprop_core.runs.names import CONFIG
 from eqprop_core.runs.processes import marked
-from eqprop_core.runs.roots import default_roots, results_root
+from eqprop_core.runs.roots import default_roots, known_roots, results_root
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
 NEAR_ITS_LIMIT = 0.9  # share of the memory that a run may have; a process that is refused more is killed
@@ -226,6 +226,14 @@ def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
         some = ", ".join(run.id for run in found[:6])
         raise RunError(f"{wanted}: means {len(found)} runs ({some}); give more of the id, or the folder")
     raise RunError(f"{shown(wanted)}: is no run; {_hint(wanted, runs)}")
+
+
+def called(run: RunFolder) -> str:
+    """What commands find a run by: its id where its results folder is remembered, else its folder."""
+    path = run.path.resolve()
+    id = text(run.meta().get("id"))
+    known = len(path.parents) > 3 and path.parents[3] in known_roots()
+    return id[:8] if id and known else str(run.path)
 
 
 def _hint(wanted: str, runs: Sequence[RunSummary]) -> str:

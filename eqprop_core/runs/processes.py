@@ -5,9 +5,11 @@ Neither changes when the clock of the machine is set.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,41 @@ def boot_id() -> str | None:
     with suppress(OSError):
         return BOOT_ID.read_text().strip()
     return None
+
+
+def worker_of(run: Path) -> psutil.Process | None:
+    """The process of this host that was started for the run at a path, by its command line.
+
+    For a run whose `state.json` does not name one: it has not come so far yet, or its folder is gone.
+    """
+    path = str(run.resolve())
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "eqprop_core.worker" in words and path in words and process.pid != os.getpid():
+            return process
+    return None
+
+
+def process_of(run: Path, state: Mapping[str, Any]) -> psutil.Process | None:
+    """The process that owns a run which is in this `state`, None where it is gone or on another host."""
+    return marked(state) or (worker_of(run) if state.get("pid") is None else None)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hear a Ctrl-C at the end of what is done here as a whole; outside the main thread there is none."""
+    heard: list[int] = []
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def marked(state: Mapping[str, Any]) -> psutil.Process | None:

@@ -6,6 +6,7 @@ architecture is used; a flag that contradicts it is refused.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import refused_flags
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.listing import find_run
 from eqprop_core.runs.names import CONFIG
 
 Todo = Literal["train", "evaluate", "gducheck"]
@@ -52,7 +54,7 @@ def make_plan(
     settings: Mapping[str, Any] | None = None
     preset_settings = dict(preset.config) if preset else {}
     if load_path := flags.get("load_path", preset_settings.get("load_path")):
-        stored = RunFolder.open(Path(str(load_path)))
+        stored = _stored_run(str(load_path))
         if todo == "train" and stored.without_checkpoints():  # it would begin again, over what it came to
             raise RunError(
                 f"--load-path {stored.path}: its checkpoints were removed; it can be evaluated and checked, "
@@ -85,6 +87,20 @@ def make_plan(
     if more is not None and settings is not None:
         config = config.changed(epochs=settings.get("epochs", 1))
     return Plan(config, stored, preset, command, more, labels)
+
+
+def _stored_run(wanted: str) -> RunFolder:
+    """The run of `--load-path`: a folder or a checkpoint in it, or what commands name runs by.
+
+    Raises `RunError`.
+    """
+    if "/" in wanted or os.path.exists(expanded(Path(wanted))):  # noqa: PTH110  `Path.exists` may raise
+        return RunFolder.open(Path(wanted))
+    try:
+        path = find_run(wanted).path
+    except RunError as error:
+        raise RunError(f"--load-path {error}") from None
+    return RunFolder.open(path)
 
 
 def _located(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+from contextlib import suppress
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Launched, Start, find_place, launch
 from eqprop_core.runs.listing import ALIVE, summarize
@@ -18,7 +21,8 @@ def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launc
     """Make the folder of a new run and start its process.
 
     Raises `ConfigError` for a device or a number of images that is refused, which leaves no folder behind,
-    and `RunError` where the folder cannot be made or the process not be started.
+    and `RunError` where the folder cannot be made or the process not be started. An interrupt
+    before the process has begun leaves no folder either; one that comes later stops the run.
     """
     config = plan.config
     check_sizes(config)
@@ -28,7 +32,15 @@ def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launc
     run = RunFolder.create(
         results_root(config.results), config, command=plan.command, preset=plan.preset, labels=plan.labels
     )
-    return run, launch(run, config, wanted or Start())
+    try:
+        return run, launch(run, config, wanted or Start())
+    except KeyboardInterrupt:
+        if run.is_owned():  # its process has begun
+            with suppress(OSError):
+                ask(run.path, "stop")
+        else:
+            shutil.rmtree(run.path, ignore_errors=True)  # made above: nothing in it is anybody's
+        raise
 
 
 def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> Launched:

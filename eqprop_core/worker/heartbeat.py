@@ -14,6 +14,7 @@ import psutil
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS, own_mark
 
+BEATS_TO_BE_SURE = 12  # that the run's folder was deleted for good: a minute
 CLOCK_JUMP = 60.0  # seconds by which the time of day may differ from the time that has passed
 CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -22,7 +23,8 @@ class Heartbeat:
     """Owns `state.json` of a run until it is stopped.
 
     `warn` is told if the clock jumps, `note` once if the file cannot be written: what keeps it from being
-    written keeps events from being written too, and they are warned of.
+    written keeps events from being written too, and they are warned of. `deleted` is asked at each beat
+    whether the folder was deleted; `give_up` is called once when it has been so for a minute.
     """
 
     def __init__(
@@ -32,10 +34,15 @@ class Heartbeat:
         *,
         warn: Callable[[str], None],
         note: Callable[[str], None] = lambda _: None,
+        deleted: Callable[[], bool] = lambda: False,
+        give_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._warn = warn
         self._note = note
+        self._deleted = deleted
+        self._give_up = give_up
+        self._beats_deleted = 0
         self._warned = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -74,6 +81,7 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_BEATS):
             self._look_at_clock()
+            self._look_at_folder()
             self.update(**self._folder.labels())  # a person may have given the run another name
 
     def _look_at_clock(self) -> None:
@@ -86,6 +94,12 @@ class Heartbeat:
                 f"the clock of this machine jumped by {jump:+,.0f} s, or it slept: times of day before and "
                 f"after do not compare; durations are not touched"
             )
+
+    def _look_at_folder(self) -> None:
+        """Give up where nobody will ever see what comes of the run."""
+        self._beats_deleted = self._beats_deleted + 1 if self._deleted() else 0
+        if self._beats_deleted == BEATS_TO_BE_SURE:
+            self._give_up()
 
     def _write(self) -> None:
         self._state.update(heartbeat=time.time(), memory=self._process.memory_info().rss)

@@ -80,7 +80,7 @@ class Requests:
                     self._tell(Warned(message=requeued.message))
                     if requeued.done:
                         return True
-            if self._wishes.stop is not None:
+            if self._wishes.stop is not None or self._session.given_up:
                 return True
             if not self._paused:
                 return False

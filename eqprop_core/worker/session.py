@@ -31,7 +31,7 @@ from eqprop_core.events import (
     RunFinished,
     Warned,
 )
-from eqprop_core.files import open_to_append
+from eqprop_core.files import deleted, open_to_append
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs import names
@@ -90,10 +90,18 @@ class Session:
         self._lock: IO[bytes] | None = None
         self._heartbeat: Heartbeat | None = None
         self.stopped = False
+        self.given_up = False  # as its folder was deleted: ends after the batch
         if path is not None and folder is not None and path == folder.path:
             # An evaluation or a check inside a run leaves the run's own lock and state alone.
             self._lock = lock or folder.lock()
-            self._heartbeat = Heartbeat(folder, folder.identity(), warn=self._warn_later, note=self._note)
+            self._heartbeat = Heartbeat(
+                folder,
+                folder.identity(),
+                warn=self._warn_later,
+                note=self._note,
+                deleted=self._is_deleted,
+                give_up=self._give_up,
+            )
         if path is not None:
             try:
                 self._log = EventLog(path / names.EVENTS)
@@ -330,6 +338,17 @@ class Session:
     def _warn_later(self, message: str) -> None:
         """A warning from another thread than the one that trains."""
         self.later([self.emit(Warned(message=message))])
+
+    def _is_deleted(self) -> bool:
+        return (
+            self.path is not None
+            and self._lock is not None
+            and deleted(self.path / names.LOCK, self._lock.fileno())
+        )
+
+    def _give_up(self) -> None:
+        self.given_up = True
+        self._warn_later(f"{self.path} was deleted: the training ends after this batch")
 
     def unwritten(self, what: str, error: Exception) -> Iterator[Record]:
         """Warn that something could not be written: once for each reason, until it can be written again."""

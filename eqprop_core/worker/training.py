@@ -47,6 +47,8 @@ def begin_training(
         lock = run.lock()  # nobody else writes from here on
         take(run.path)  # asked of a process that is gone: nobody waits for it any more
     try:
+        if run is not None:
+            run.identify()
         return _prepared(plan, root, run, wishes, place, lock)
     except BaseException:
         if lock is not None:

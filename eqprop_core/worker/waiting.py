@@ -1,4 +1,7 @@
-"""The time that a run's process waits in line for its device, without torch and with little memory."""
+"""The time that a run's process waits in line for its device, without torch and with little memory.
+
+It obeys two requests: to stop, and to resume, which is to begin at once.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> bool:
-    """Wait until no run is ahead, keeping the run's `state` file; False if it was asked to stop before."""
+    """Wait until no run is ahead, or until it is told to begin, keeping the run's `state` file.
+
+    False if it was asked to stop before.
+    """
     own = psutil.Process()
     facts = {**read_json(state), "state": "queued", **own_mark()}
     said: tuple[int, float] | None = None
@@ -35,9 +41,12 @@ def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> boo
             _write(
                 state, {**facts, "ahead": ahead, "heartbeat": time.time(), "memory": own.memory_info().rss}
             )
-        if wishes.stop is not None or any(asked.request == "stop" for asked in take(run)):
+        asked = {asked.request for asked in take(run)}
+        if wishes.stop is not None or "stop" in asked:
             mark_stopped(state)
             return False
+        if "resume" in asked:
+            break
         time.sleep(SECONDS_BETWEEN_LOOKS)
     _write(state, {**facts, "state": "starting", "heartbeat": time.time()})
     return True

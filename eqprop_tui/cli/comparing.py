@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eqprop_core.events import Amended
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.runs.comparing import Compared, looked_at, names, settings_that_differ
 from eqprop_core.runs.folder import RunError
@@ -57,9 +58,17 @@ def compare(
         (flag(name), ["–" if value is None else shown(value) for value in values])
         for name, values in differing.items()
     ]
+    if any(run.changes for run in compared):
+        rows.append(("changed on the way", ["; ".join(map(_change, run.changes)) or "–" for run in compared]))
     _print(compared, rows, results_of(compared))
     if target is not None:
         print(f"\ncurves in {target}")
+
+
+def _change(change: Amended) -> str:
+    """A change of settings, and since when it holds."""
+    values = ", ".join(f"{flag(name)} {shown(value)}" for name, value in change.settings.items())
+    return f"{values} {f'since epoch {change.epoch}' if change.epoch else 'on resuming'}"
 
 
 def figure_file(wanted: Path | None, *, force: bool) -> Path:
@@ -167,6 +176,7 @@ def comparison_document(
                 **as_document(run.summary),
                 "best_test_accuracy": getattr(run.best, "test_accuracy", None),
                 "seconds": run.seconds,
+                "amendments": [change.model_dump() for change in run.changes],
                 "history": [epoch.model_dump() for epoch in run.epochs],
             }
             for run in compared

@@ -1,23 +1,29 @@
-"""Follows the records of a run: a live progress bar on a terminal, plain lines elsewhere."""
+"""Follows the records of a run: a live progress bar on a terminal, plain lines elsewhere.
+
+Of a run in a process of its own, what is old comes at once: how long it still takes, and whether it is
+paused, is then told by how the run stands (`Standing`), not by how fast its records come.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from eqprop_core.events import (
     BatchFinished,
@@ -30,10 +36,16 @@ from eqprop_core.events import (
     Record,
     RunFailed,
     RunFinished,
+    RunStarted,
     Warned,
 )
+from eqprop_core.runs.listing import RunSummary
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
+from eqprop_tui.words import duration
+
+Standing = Callable[[], RunSummary]
+EPOCHS = "epochs"  # the name of the bar of all epochs
 
 
 @dataclass
@@ -50,12 +62,15 @@ class Outcome:
     evaluated: list[Evaluated] = field(default_factory=list)
     gdu: Gdu | None = None
     finished: RunFinished | None = None
+    started: RunStarted | None = None
     warnings: list[str] = field(default_factory=list)
 
     def note(self, record: Record) -> None:
         """Keep what the summary needs."""
         self.seq = record.seq
         match event := record.event:
+            case RunStarted():
+                self.started = event
             case EpochFinished():
                 self.epochs.append(event)
             case Evaluated():
@@ -70,12 +85,23 @@ class Outcome:
                 self.failure = event.message
 
 
-def follow(records: Iterable[Record], *, epochs: int = 0, into: Outcome | None = None) -> Outcome:
-    """Show progress on standard error until the records end; returns what they came to, `into` if given."""
+def follow(
+    records: Iterable[Record],
+    *,
+    epochs: int = 0,
+    into: Outcome | None = None,
+    standing: Standing | None = None,
+    shown_from: int = 0,
+) -> Outcome:
+    """Show progress on standard error until the records end; returns what they came to, `into` if given.
+
+    `standing` says how the run stands, where it has a process of its own. On a terminal, nothing is shown of
+    events before number `shown_from`.
+    """
     outcome = into if into is not None else Outcome()
     screen = report.console(stderr=True)
     if sys.stderr.isatty():
-        _on_terminal(records, outcome, screen, epochs)
+        _on_terminal(records, outcome, screen, epochs, standing, shown_from)
     else:
         for record in records:
             outcome.note(record)
@@ -84,64 +110,123 @@ def follow(records: Iterable[Record], *, epochs: int = 0, into: Outcome | None =
     return outcome
 
 
-def _on_terminal(records: Iterable[Record], outcome: Outcome, screen: Console, epochs: int) -> None:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=screen, refresh_per_second=8, expand=True) as progress:
-        bars = _Bars(progress, epochs)
+def _on_terminal(
+    records: Iterable[Record],
+    outcome: Outcome,
+    screen: Console,
+    epochs: int,
+    standing: Standing | None,
+    shown_from: int,
+) -> None:
+    with progress_on(screen, standing) as progress:
+        bars = Bars(progress, epochs)
         try:
             for record in records:
                 outcome.note(record)
-                bars.show(record.event)
+                if outcome.started is not None:
+                    bars.images = outcome.started.train_images
+                if record.seq >= shown_from:
+                    bars.show(record.event)
         finally:  # the lines above tell how it ended
             for task in progress.task_ids:
                 progress.remove_task(task)
 
 
-class _Bars:
+def progress_on(screen: Console, standing: Standing | None) -> Progress:
+    """The bars of a run; without a `standing`, times are measured here."""
+    times: list[ProgressColumn] = [TimeElapsedColumn(), TimeRemainingColumn(compact=True)]
+    if standing is not None:
+        times = [TextColumn("{task.fields[left]}", markup=False)]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}"),
+        *times,
+    )
+    return _Watched(standing, *columns, console=screen, refresh_per_second=8, expand=True)
+
+
+class _Watched(Progress):
+    """Bars that know how the run stands: the time left of all epochs, and a line for a run that is paused."""
+
+    def __init__(self, standing: Standing | None, *columns: ProgressColumn, **settings: Any) -> None:
+        self._standing = standing
+        super().__init__(*columns, **settings)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars, and below them what the person should know of a run that does not go on by itself."""
+        run = None if self._standing is None else self._standing()
+        if run is not None:
+            for task in self.tasks:
+                if task.description == EPOCHS:
+                    task.fields["left"] = time_left(run.seconds_left)
+                elif run.state == "paused":
+                    task.fields["left"] = ""
+        yield from super().get_renderables()
+        if run is not None and run.state == "starting":
+            yield Text("starting …", style="dim")
+        if run is not None and run.state == "paused":
+            yield Text(f"paused; go on with: eqprop runs resume {run.id or run.path}", style="yellow")
+
+
+def time_left(seconds: float | None) -> str:
+    """Seconds to the end, in words; empty where they are not known."""
+    return "" if seconds is None else f"{duration(seconds)} left"
+
+
+class Bars:
     """Up to three bars: the epochs of a run, the batches of an epoch, and a phase inside a long batch."""
 
-    def __init__(self, progress: Progress, epochs: int) -> None:
+    def __init__(self, progress: Progress, epochs: int, images: int = 0) -> None:
         self._progress = progress
         self._epochs = epochs
+        self.images = images  # of an epoch, where that is known
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, event: Event) -> None:
         """Move the bars, or print a line above them."""
         match event:
             case EpochStarted():
-                if self._epochs > 1:
-                    self._move("epochs", "epochs", event.epoch - 1, self._epochs)
+                self._move_epochs(event.epoch - 1)
                 self._move("epoch", f"epoch {event.epoch}", 0, event.batches)
             case BatchFinished():
                 self._remove("phase")
+                if EPOCHS not in self._tasks:  # watched from the middle of an epoch on
+                    self._move_epochs(event.epoch - 1)
                 said = f"{event.accuracy:5.2f} %  {event.samples_per_s:,.0f} images/s"
-                self._move("epoch", f"epoch {event.epoch}", event.batch, event.batches, said)
+                self._move(
+                    "epoch", f"epoch {event.epoch}", event.batch, event.batches, said, self._left(event)
+                )
             case PhaseProgress():
                 self._move("phase", event.phase, event.step, event.steps)
             case EpochFinished():
                 self._remove("phase")
-                if "epochs" in self._tasks:
-                    said = f"test {event.test_accuracy:.2f} %"
-                    self._move("epochs", "epochs", event.epoch, self._epochs, said)
+                self._move_epochs(event.epoch, f"test {event.test_accuracy:.2f} %")
                 self._progress.console.print(in_words(event), markup=False)
             case _:
                 if line := _progress_line(event):
                     self._progress.console.print(line, markup=False)
 
-    def _move(self, bar: str, name: str, done: int, total: int, said: str | None = None) -> None:
+    def _left(self, event: BatchFinished) -> str:
+        """Time that the rest of an epoch's batches takes, at the speed that the run says it has."""
+        if not self.images or event.samples_per_s <= 0:
+            return ""
+        return time_left((1 - event.batch / event.batches) * self.images / event.samples_per_s)
+
+    def _move_epochs(self, done: int, said: str | None = None) -> None:
+        if self._epochs > 1:
+            self._move(EPOCHS, EPOCHS, done, self._epochs, said)
+
+    def _move(
+        self, bar: str, name: str, done: int, total: int, said: str | None = None, left: str = ""
+    ) -> None:
         """Put a bar where it is now; one that changes its name begins again."""
         if bar in self._tasks and self._progress.tasks[self._place(bar)].description != name:
             self._progress.reset(self._tasks[bar], total=total, completed=int(done), description=name)
         if bar not in self._tasks:
-            self._tasks[bar] = self._progress.add_task(name, total=total, said="")
-        told: dict[str, Any] = {} if said is None else {"said": said}
+            self._tasks[bar] = self._progress.add_task(name, total=total, said="", left="")
+        told: dict[str, Any] = {"left": left} if said is None else {"said": said, "left": left}
         self._progress.update(self._tasks[bar], completed=done, total=total, **told)
 
     def _place(self, bar: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from rich.cells import cell_len
 from rich.live import Live
 from rich.text import Text
 
+from eqprop_core.files import expanded
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.filtering import filter_of, stored_settings
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
@@ -77,11 +79,12 @@ def list_all(
 ) -> None:
     """List runs, the newest first."""
     refuse_unknown_states(state or [])
+    refuse_absent(results)
 
     wanted = filter_of(words or [])
 
     def runs() -> list[RunSummary]:
-        found = list_runs([results] if results is not None else None)
+        found = list_runs([expanded(results)] if results is not None else None)
         chosen = matching(found, states=state or (), tags=tag or ())
         return wanted.choose(chosen, stored_settings)
 
@@ -103,6 +106,12 @@ def list_all(
         console.print(coloured(chosen, console.width), no_wrap=True, crop=False)
     else:
         print("\n".join(lines(chosen, WIDTH_ELSEWHERE)))
+
+
+def refuse_absent(results: Path | None) -> None:
+    """Raise `ConfigError` for a results folder that is not there."""
+    if results is not None and not os.path.isdir(expanded(results)):  # noqa: PTH112  `is_dir` may raise
+        raise ConfigError([Problem("results", str(results), "there is no such folder")])
 
 
 def refuse_unknown_states(states: Sequence[str]) -> None:

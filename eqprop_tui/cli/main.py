@@ -24,6 +24,8 @@ from eqprop_tui.cli import data, demo, devices, presets, report, runs, work
 from eqprop_tui.cli.application import open_application
 from eqprop_tui.cli.flags import ListCommand
 
+NO_NUMBERS = {"a valid integer": "is not a whole number", "a valid number": "is not a number"}
+
 
 class ErrorsInWords(TyperGroup):
     """Turns what a person did wrong into a message on standard error and an exit code."""
@@ -35,6 +37,12 @@ class ErrorsInWords(TyperGroup):
         except ConfigError as error:
             for line in str(error).splitlines():
                 report.say(f"error: {line}")
+            raise typer.Exit(2) from None
+        except typer.BadParameter as error:
+            said = next((said for usual, said in NO_NUMBERS.items() if usual in error.message), None)
+            if said is None or error.param is None:
+                raise
+            report.say(f"error: {error.param.opts[0]}: {said}")
             raise typer.Exit(2) from None
         except (RunError, DataError) as error:
             report.say(f"error: {error}")

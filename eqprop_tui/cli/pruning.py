@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from eqprop_core.files import expanded
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.disk import KINDS, Found, Kind, files_of, idle_seconds, prunable, prune
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import RunSummary, list_runs, matching
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
-from eqprop_tui.cli.listing import Results
+from eqprop_tui.cli.listing import Results, refuse_absent
 from eqprop_tui.words import cut, disk_size
 
 DAY = 86400.0
@@ -69,7 +70,8 @@ def prune_runs(
     }
     kinds: list[Kind] = [kind for kind in KINDS if wished.get(kind)]
     words = " ".join(runs or []).split()
-    found = list_runs([results] if results is not None else None)
+    refuse_absent(results)
+    found = list_runs([expanded(results)] if results is not None else None)
     uses = [
         use
         for summary in matching(found, words)

@@ -15,7 +15,7 @@ from eqprop_core.runs.comparing import unlike_defaults
 from eqprop_core.runs.disk import Found, files_of
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import current_amendments, failure, last_words
-from eqprop_core.runs.listing import ALIVE, RunSummary, find_run, summarize
+from eqprop_core.runs.listing import ALIVE, RunSummary, called, find_run, summarize
 from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import AsJson
@@ -67,8 +67,7 @@ def about(folder: RunFolder) -> dict[str, Any]:
 
 def next_steps(folder: RunFolder, summary: RunSummary) -> list[str]:
     """Commands that make sense for a run as it stands."""
-    name = summary.id or str(folder.path)
-    path = str(folder.path.resolve())
+    name = called(folder)
     there = {file.path.name for file in files_of(folder.path) if len(file.path.parts) == 1}
     steps: list[str] = []
     if summary.state == "paused":
@@ -80,7 +79,7 @@ def next_steps(folder: RunFolder, summary: RunSummary) -> list[str]:
     elif summary.state in ("stopped", "failed", "lost"):
         steps.append(f"eqprop runs resume {name}")
     if {BEST_MODEL, CHECKPOINT} & there:
-        steps += [f"eqprop evaluate --load-path {path}", f"eqprop gducheck --load-path {path}"]
+        steps += [f"eqprop evaluate --load-path {name}", f"eqprop gducheck --load-path {name}"]
     return steps
 
 
@@ -95,7 +94,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
     facts = {
         "folder": document["path"],
         "preset": summary.preset,
-        "started": f"{started(summary.created)}, {age(summary.created)} ago, {device}",
+        "created": f"{started(summary.created)}, {age(summary.created)} ago, {device}",
         "epochs": f"{summary.epoch} of {planned}{each}{left}{rate}",
         "accuracy": f"best {accuracy(summary.best)} %, last {accuracy(summary.last)} %"
         if summary.last is not None
@@ -112,7 +111,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
 def _settings(out: Console, document: dict[str, Any]) -> None:
     lines = [f"{flag(name):<18} {_plain(shown(value))}" for name, value in document["settings"].items()]
     if document["settings_problem"]:
-        lines.append(_plain(document["settings_problem"]))
+        _section(out, "settings that cannot be read", document["settings_problem"].splitlines())
     _section(out, "settings that are not the defaults", lines)
     changed = []
     for change in document["amendments"]:

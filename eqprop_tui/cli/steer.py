@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from eqprop_core.events import ControlReceived
+from eqprop_core.files import expanded
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
-from eqprop_core.runs.ending import end
-from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.ending import end, end_process
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
 from eqprop_core.runs.names import EVENTS
+from eqprop_core.runs.processes import worker_of
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
-from eqprop_tui.cli.watch import alive, tell_launch, watch
+from eqprop_tui.cli.watch import alive, tell_killed, tell_launch, watch
+from eqprop_tui.cli.work import show
 
 AtOnce = Annotated[bool, typer.Option("--now", help="between two time steps, dropping the batch")]
 
 SECONDS_FOR_AN_ANSWER = 10.0
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def tail(
@@ -42,7 +47,10 @@ def tail(
 
 def attach(run: Wanted) -> None:
     """Watch a run until it ends; Ctrl-C asks whether to leave it running, stop it or kill it."""
-    watch(find_run(run))
+    folder = find_run(run)
+    outcome = watch(folder, attached=True)
+    outcome.path = folder.path
+    show("train", outcome, as_json=False)
 
 
 def stop(
@@ -54,16 +62,27 @@ def stop(
     kill: Annotated[bool, typer.Option("--kill", help="what is not in a checkpoint is lost")] = False,
 ) -> None:
     """Stop a run after its batch, with a checkpoint; `resume` goes on."""
+    path = expanded(Path(run))
+    if not path.exists() and (process := worker_of(path)) is not None:
+        report.say(f"{run}: its folder is gone; what it has learnt since cannot be saved")
+        end_process(process, kill=kill, named=run)
+        report.say("killed" if kill else "terminated")
+        return
     folder = find_run(run)
     if terminate or kill:
         state = end(folder, kill=kill, named=run)
-        report.say(f"{'killed' if kill else 'terminated'}; {state}")
+        if kill and state == "lost":
+            tell_killed(folder)
+        else:
+            report.say(f"{'killed' if kill else 'terminated'}; {state}")
         return
     tell(run, "stop", times=1 + at_once)
 
 
 def pause(run: Wanted, at_once: AtOnce = False) -> None:
     """Hold a run after its batch; its process and its memory stay."""
+    if summarize(find_run(run).path).state == "paused":
+        raise RunError(f"{run}: is paused already; go on with: eqprop runs resume {run}")
     tell(run, "pause", times=1 + at_once)
 
 
@@ -102,6 +121,10 @@ def change(
         for name, value in settings.items()
         if not CHANGEABLE[name].accept(value)
     ]
+    done = summarize(find_run(run).path).epoch
+    if epochs is not None and 0 < epochs <= done:
+        message = f"epoch {epochs} is over already; {done + 1} or more, or stop the run"
+        problems.append(Problem("epochs", epochs, message))
     if problems:
         raise ConfigError(problems)
     tell(run, "set", settings)
@@ -124,10 +147,26 @@ def resume(
     if state == "paused":
         tell(run, "resume")
         return
+    if state == "queued":
+        if not now:
+            raise RunError(f"{run}: is queued already; --now begins at once")
+        begin_at_once(folder, run)
+        return
     launched = go_on(folder, Start(more_epochs=epochs, now=now, on_finish=on_finish), named=run)
     tell_launch(launched)
     report.say(f"watch it: eqprop runs attach {run}")
     print(folder.path)
+
+
+def begin_at_once(folder: RunFolder, wanted: str) -> None:
+    """Ask a run not to wait for its device any longer. Raises `RunError` if it does not hear."""
+    ask(folder.path, "resume")
+    deadline = time.monotonic() + SECONDS_FOR_AN_ANSWER
+    while summarize(folder.path).state == "queued":
+        if time.monotonic() > deadline:
+            raise RunError(f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    report.say(f"begins; watch it: eqprop runs attach {wanted}")
 
 
 def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, *, times: int = 1) -> None:
@@ -140,7 +179,10 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
     if state not in ALIVE:
         raise RunError(f"{wanted}: is {state}; there is no process to ask")
     if state == "queued" and request != "stop":
-        raise RunError(f"{wanted}: is waiting for its device; it can be stopped, or resumed with --now")
+        raise RunError(
+            f"{wanted}: is waiting for its device; it can be stopped, or begin at once with: "
+            f"eqprop runs resume {wanted} --now"
+        )
     before = last_seq(folder.path / EVENTS)
     for _ in range(times):
         ask(folder.path, request, settings)
@@ -160,4 +202,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
     if request == "stop" and not alive(folder):
         report.say("stopped")
         return
-    raise RunError(f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s")
+    raise RunError(
+        f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s; "
+        f"eqprop runs stop {wanted} --kill ends its process"
+    )

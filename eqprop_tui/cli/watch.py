@@ -7,26 +7,30 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import psutil
 import typer
 
+from eqprop_core.events import EpochFinished
 from eqprop_core.files import open_to_read
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.history import current_events
 from eqprop_core.runs.launcher import Launched
-from eqprop_core.runs.listing import ALIVE, summarize
+from eqprop_core.runs.listing import ALIVE, RunSummary, called, summarize
 from eqprop_core.runs.log import follow_events
-from eqprop_core.runs.names import CONSOLE, EVENTS
-from eqprop_core.runs.processes import marked
+from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE, CONSOLE, EVENTS
+from eqprop_core.runs.processes import process_of, worker_of
 from eqprop_core.runs.words import NOT_SAVED
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
 
 CHOICES = "d leave it running · s stop after this batch · k kill · Enter go on watching"
+EPOCHS_SHOWN = 20  # of those that are over when somebody begins to watch
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")  # how a line of the console log begins
 
 
@@ -48,27 +52,37 @@ def tell_launch(launched: Launched) -> None:
         report.say(f"warning: {warning}")
     if launched.ahead:
         runs = "a run" if len(launched.ahead) == 1 else f"{len(launched.ahead)} runs"
-        names = ", ".join(path.name for path in launched.ahead[:3])
+        names = ", ".join(map(_in_line, launched.ahead[:3]))
         report.say(f"waits for {launched.place.key} behind {runs} ({names}); --now would not wait")
 
 
-def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
+def _in_line(run: Path) -> str:
+    """What a run that comes before is called, and how to end one that no list shows."""
+    if run.exists() or (process := worker_of(run)) is None:
+        return run.name
+    return f"{run.name}, whose folder is gone: kill {process.pid} ends it"
+
+
+def watch(folder: RunFolder, *, after: int = 0, attached: bool = False) -> Outcome:
     """Show a run's progress until it ends; events up to number `after` are old.
 
     Ctrl-C asks what is wished. Exits with 130 or 143 where the run was stopped or left, with 1 where it
-    failed or its process has died.
+    failed or its process has died. One who is `attached` to a run that others have started sees the last of
+    what is old, and exits with 0 where others have stopped it.
     """
     outcome = Outcome()
+    shown_from = _last_epochs(folder) if attached and sys.stderr.isatty() else 0
     asked: int | None = None
     killed = False
+    standing = Standing(folder)
     while True:
         epochs = summarize(folder.path).epochs or 0
-        records = follow_events(folder.path / EVENTS, after=outcome.seq or after, ended=_ended(folder))
+        records = follow_events(folder.path / EVENTS, after=outcome.seq or after, ended=standing.ended)
         choice = ""
         try:
             with _terminated():  # also at the question
                 try:
-                    follow(records, epochs=epochs, into=outcome)
+                    follow(records, epochs=epochs, into=outcome, standing=standing.now, shown_from=shown_from)
                     break
                 except KeyboardInterrupt:
                     choice = _ask() if sys.stdin.isatty() and asked is None else "s"
@@ -83,8 +97,21 @@ def watch(folder: RunFolder, *, after: int = 0) -> Outcome:
         if choice == "s":
             asked = signal.SIGINT
             stop(folder)
+    if attached and asked is None and summarize(folder.path).state == "stopped":
+        report.say(_go_on(folder, "stopped"))
+        raise typer.Exit
     _tell_end(folder, outcome, asked, killed)
     return outcome
+
+
+def _last_epochs(folder: RunFolder) -> int:
+    """The number of the event from which on a run that is long under way is shown; says what is left out."""
+    epochs = [record.seq for record in current_events(folder.path / EVENTS, (EpochFinished.kind,))]
+    before = epochs[:-EPOCHS_SHOWN]
+    if not before:
+        return 0
+    report.say(f"… {len(before)} epochs before; all of them: eqprop runs tail {called(folder)}")
+    return before[-1] + 1
 
 
 def stop(folder: RunFolder) -> None:
@@ -96,7 +123,7 @@ def stop(folder: RunFolder) -> None:
 
 def kill(folder: RunFolder) -> bool:
     """Kill the run's process; what is not in a checkpoint is lost. Whether there was one to kill."""
-    process = marked(folder.read_state())
+    process = process_of(folder.path, folder.read_state())
     try:
         if process is not None:
             process.kill()
@@ -109,7 +136,7 @@ def kill(folder: RunFolder) -> bool:
 
 def leave(folder: RunFolder) -> None:
     """Say that the run goes on, and how to come back."""
-    report.say(f"the run goes on; watch it again: eqprop runs attach {folder.path}")
+    report.say(f"the run goes on; watch it again: eqprop runs attach {called(folder)}")
 
 
 def _ask() -> str:
@@ -124,29 +151,58 @@ def _ask() -> str:
                 pass
             answer = sys.stdin.readline()
             choice = answer.strip().lower()[:1]
+            if not answer:  # the end of the input is nobody who watches
+                break
             if choice in ("", "d", "s", "k"):
-                return choice if answer else "d"  # the end of the input is nobody who watches
+                return choice
+            report.say(f"{answer.strip()}: is none of d, s, k and Enter")
     except KeyboardInterrupt:
-        return "d"
+        pass
+    typer.echo(err=True)  # behind the prompt
+    return "d"
 
 
 def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bool) -> None:
     """Say how the run ended, unless it is complete; exits with its status."""
     summary = summarize(folder.path)
-    if outcome.finished is not None and summary.state == "finished":
+    if summary.state == "finished":
         return
     if summary.state == "stopped":
-        report.say(f"stopped; go on with: eqprop runs resume {folder.path}")
+        report.say(_go_on(folder, "stopped"))
         raise typer.Exit(128 + (asked or signal.SIGTERM))
+    if not folder.path.exists():
+        raise RunError(told_of_gone(folder.path))
     message = folder.read_state().get("message")
     if summary.state == "failed" or message:
         raise RunError(str(message or outcome.failure or "failed"))
-    hint = f"go on with: eqprop runs resume {folder.path}"
     if killed:
-        report.say(f"killed; what came after the last checkpoint is lost; {hint}")
+        tell_killed(folder)
         raise typer.Exit(128 + signal.SIGKILL)
     said = _last_words(folder)
-    raise RunError(f"{folder.path}: its process has died{': ' + said if said else ''}; {hint}")
+    raise RunError(_go_on(folder, f"{called(folder)}: its process has died{': ' + said if said else ''}"))
+
+
+def _go_on(folder: RunFolder, said: str) -> str:
+    return f"{said}; go on with: eqprop runs resume {called(folder)}"
+
+
+def tell_killed(folder: RunFolder) -> None:
+    """Say what is lost of a run whose process was killed, and how to go on."""
+    if any((folder.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE)):
+        report.say(_go_on(folder, "killed; what came after the last checkpoint is lost"))
+    else:
+        report.say(f"killed before its first checkpoint; begin again: eqprop runs resume {called(folder)}")
+
+
+def told_of_gone(run: Path) -> str:
+    """What to say of a run whose folder is not there any more."""
+    process = worker_of(run)
+    if process is None:
+        return f"{run}: its folder is gone, and no process of it is on this machine"
+    return (
+        f"{run}: its folder is gone; process {process.pid} still trains, and ends by itself after "
+        f"about a minute; kill {process.pid} ends it now"
+    )
 
 
 def _last_words(folder: RunFolder) -> str:
@@ -161,19 +217,25 @@ def _last_words(folder: RunFolder) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
-def _ended(folder: RunFolder) -> Callable[[], bool]:
-    """A question whether the run has ended, which says on the way how many runs it waits for."""
-    said: int | None = None
+class Standing:
+    """How a run stands, looked at again each time that it is asked whether the run has ended."""
 
-    def ended() -> bool:
-        nonlocal said
-        summary = summarize(folder.path)
-        if summary.state == "queued" and summary.ahead != said:
-            said = summary.ahead
-            report.say(f"queued: {said} ahead on {summary.device or 'its device'}")
-        return summary.state not in ALIVE
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.summary = summarize(folder.path)
+        self._said: int | None = None
 
-    return ended
+    def now(self) -> RunSummary:
+        """How the run stood when it was last looked at."""
+        return self.summary
+
+    def ended(self) -> bool:
+        """Whether the run has ended; says on the way how many runs it waits for."""
+        self.summary = summarize(self.folder.path)
+        if self.summary.state == "queued" and self.summary.ahead != self._said:
+            self._said = self.summary.ahead
+            report.say(f"queued: {self._said} ahead on {self.summary.device or 'its device'}")
+        return self.summary.state not in ALIVE
 
 
 @contextmanager

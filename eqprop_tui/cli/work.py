@@ -21,7 +21,7 @@ from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, launch
-from eqprop_core.runs.listing import summarize
+from eqprop_core.runs.listing import called, summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
@@ -33,7 +33,7 @@ from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
 from eqprop_tui.cli.follow import Outcome, follow
 from eqprop_tui.cli.presets import pick_preset
-from eqprop_tui.cli.watch import tell_launch, watch
+from eqprop_tui.cli.watch import leave, tell_launch, watch
 
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
@@ -152,12 +152,20 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         before = last_seq(run.path / EVENTS)
         launched = launch(run, config, wanted)
     else:
-        run, launched = start_new(plan, wanted)
-    tell_launch(launched)
-    if not watched:
-        return run, None
-    report.say(f"{run.path}")
-    return run, watch(run, after=before)
+        try:
+            run, launched = start_new(plan, wanted)
+        except KeyboardInterrupt:
+            report.say("interrupted before the run began")
+            raise typer.Exit(128 + signal.SIGINT) from None
+    try:
+        tell_launch(launched)
+        if not watched:
+            return run, None
+        report.say(f"{run.path}")
+        return run, watch(run, after=before)
+    except KeyboardInterrupt:  # before there was anything to ask about
+        leave(run)
+        raise typer.Exit(128 + signal.SIGINT) from None
 
 
 def fetch_if_absent(config: RunConfig) -> None:
@@ -186,8 +194,9 @@ def carry_out(
             from eqprop_core.worker import process  # torch: only once there is something to do
 
             work = process.begin(plan, root=Path(temporary) if temporary else None, wishes=wishes)
-            resumable = plan.config.todo == "train" and keep and work.path is not None
-            hint = f"; go on with: eqprop train --load-path {work.path}" if resumable else ""
+            hint = ""
+            if plan.config.todo == "train" and keep and work.path is not None:
+                hint = f"; go on with: eqprop train --load-path {called(RunFolder(work.path))}"
             try:
                 outcome = follow(work.records, epochs=plan.config.epochs)
             except KeyboardInterrupt:

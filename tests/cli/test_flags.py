@@ -88,7 +88,7 @@ def test_flags_win_over_a_preset_and_presets_over_defaults(eqprop: Run) -> None:
         ("--lrs 1 nan", "--lrs nan: must be a finite number"),
         ("--preset nothing-like-it", "nothing-like-it"),
         ("--preset digits-mpl-ep", "digits-mlp-ep"),
-        ("--load-path nowhere", "nowhere: there is no such folder"),
+        ("--load-path nowhere", "nowhere: is no run"),
     ],
 )
 def test_what_is_typed_wrong_is_said_and_ends_with_2(eqprop: Run, words: str, said: str) -> None:

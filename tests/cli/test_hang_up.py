@@ -225,14 +225,18 @@ def test_ctrl_c_asks_whether_to_leave_the_run_or_to_stop_it(
     first.asked()
     first.type("d\r")
     assert first.exit_status() == 130
-    assert f"eqprop runs attach {run.path}" in first.shown
+    assert f"eqprop runs attach {summarize(run.path).id}" in first.shown
     assert summarize(run.path).state == "running"
 
     terminals.append(Terminal("runs", "attach", str(run.path), environment=environment))
     second = terminals[1]
     second.until("images/s")
     second.asked()
+    second.type("x\r")
+    second.until("x: is none of d, s, k and Enter")
+    second.until("> ")
     second.type(CTRL_C)  # at the question: it goes on
+    second.until("\r\nthe run goes on")
     assert second.exit_status() == 130
     assert summarize(run.path).state == "running"
 
@@ -243,6 +247,6 @@ def test_ctrl_c_asks_whether_to_leave_the_run_or_to_stop_it(
     third.type("s\r")
     assert third.exit_status() == 130
     assert "stopping after this batch" in third.shown
-    assert f"eqprop runs resume {run.path}" in third.shown
+    assert f"eqprop runs resume {summarize(run.path).id}" in third.shown
     assert summarize(run.path).state == "stopped"
     assert (run.path / "checkpoint.tar").exists()

@@ -113,6 +113,25 @@ def test_words_states_and_tags_choose(eqprop: Run, tmp_path: Path) -> None:
     assert "--state stoped: is not one of starting, queued" in said
 
 
+def test_a_results_folder_that_is_not_there_is_an_error(eqprop: Run) -> None:
+    for command in ("list", "prune"):
+        said = eqprop("runs", command, "--results", "nope", code=2).stderr
+        assert said == "error: --results nope: there is no such folder\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["set", "last", "--epochs", "zero"], "--epochs: is not a whole number"),
+        (["set", "last", "--lr-factor", "x"], "--lr-factor: is not a number"),
+        (["resume", "last", "--epochs", "1.5"], "--epochs: is not a whole number"),
+        (["prune", "--older-than", "x"], "--older-than: is not a number"),
+    ],
+)
+def test_what_is_no_number_is_said_in_a_line(words: list[str], said: str, eqprop: Run) -> None:
+    assert eqprop("runs", *words, code=2).stderr == f"error: {said}\n"
+
+
 def test_without_runs_the_list_is_empty(eqprop: Run) -> None:
     assert json.loads(eqprop("runs", "list", "--json").stdout) == []
     assert "no runs yet" in eqprop("runs", "list").stderr
@@ -156,7 +175,7 @@ def test_a_run_is_shown_with_all_that_one_wants_to_know(eqprop: Run, tmp_path: P
     run.relabel(tags=["a", "b"], note="look at \x1b[31mthis")
     said = eqprop("runs", "show", "last").stdout
     for text in (
-        str(run.path.resolve()), "a, b", "look at ?[31mthis", "out of memory on cpu", "--T1               33",
+        str(run.path.resolve()), "created ", "a, b", "look at ?[31mthis", "out of memory on cpu", "--T1               33",
         "--mmt 0.5", "checkpoint.tar", "800 B", "eqprop runs resume", "eqprop evaluate --load-path", "best 40.00 %",
     ):  # fmt: skip
         assert text in said
@@ -189,7 +208,9 @@ def test_a_run_with_settings_that_cannot_be_read_is_shown(config: str, eqprop: R
     run = make_run(tmp_path / "results")
     (run.path / "config.toml").write_text(config)
     (run.path / "meta.json").write_text("[]")
-    eqprop("runs", "show", run.path)
+    said = eqprop("runs", "show", run.path).stdout
+    assert ("settings that cannot be read\n  " in said) == bool(config)
+    assert "settings that are not the defaults" not in said
     eqprop("runs", "show", run.path, "--json")
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from small_runs import batch, epoch, make_run
 from typer.testing import CliRunner, Result
 
-from eqprop_core.events import RunResumed
+from eqprop_core.events import Amended, RunResumed
 from eqprop_core.runs.folder import RunFolder
 from eqprop_tui.cli.main import app
 
@@ -48,10 +48,22 @@ def test_runs_are_compared_by_what_differs_and_what_they_came_to(
     assert "--archi" not in lines and "--name" not in lines
     assert lines["best test %"][-2:] == ["55.00", "45.00"]
     assert lines["last test %"][-2:] == ["50.00", "45.00"]
+    assert "changed on the way" not in lines
     assert "last validation %" not in lines  # neither has any
     assert "curves in comparison.png" in said
     with Image.open(tmp_path / "comparison.png") as image:
         assert image.format == "PNG"
+
+
+def test_a_comparison_tells_what_was_changed_on_the_way(eqprop: Run, tmp_path: Path) -> None:
+    flight = [Amended(settings={"lr_factor": 0.25}, epoch=3, batch=9), Amended(settings={"mmt": 0.5})]
+    make_run(tmp_path / "results", events=[epoch(1, 40.0), *flight], name="first")
+    make_run(tmp_path / "results", number=1, events=[epoch(1, 45.0)], name="second")
+    said = " ".join(eqprop("runs", "compare", "first", "second", "--no-figure").stdout.split())
+    assert "changed on the way --lr-factor 0.25 since epoch 3; --mmt 0.5 on resuming –" in said
+    document = json.loads(eqprop("runs", "compare", "first", "second", "--no-figure", "--json").stdout)
+    told = [[change["settings"] for change in run["amendments"]] for run in document["runs"]]
+    assert told == [[{"lr_factor": 0.25}, {"mmt": 0.5}], []]
 
 
 def test_a_comparison_as_json_has_histories(eqprop: Run, two: object) -> None:

@@ -17,6 +17,7 @@ import torch
 from typer.testing import Result
 
 from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.worker import checkpoint
 
@@ -69,7 +70,7 @@ def test_a_signal_stops_after_the_batch_and_the_run_ends_as_if_it_had_not(
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
-    assert f"go on with: eqprop train --load-path {run}" in said
+    assert f"go on with: eqprop train --load-path {summarize(run).id}" in said
     assert json.loads((run / "state.json").read_text())["state"] == "stopped"
     position = checkpoint.load(run / "checkpoint.tar")["position"]
     assert 0 < position["batch"] < 1438 or position["epoch"] > 0
@@ -119,6 +120,17 @@ def test_the_checkpoint_before_takes_the_place_of_a_damaged_one(damage: str, run
     said = eqprop("train", "--load-path", run, "--epochs", "1").stderr
     assert "going on from the one before, checkpoint.prev.tar" in said
     assert checkpoint.load(path)["position"]["epoch"] == 2
+
+
+def test_a_run_to_load_is_named_as_in_other_commands(run: Path, eqprop: Run) -> None:
+    for wanted in (summarize(run).id, run.name, "last"):
+        assert "train" in eqprop("evaluate", "--load-path", wanted).stdout
+    eqprop("train", "--load-path", "last", "--epochs", "1")
+    assert summarize(run).epoch == 3
+    assert "did you mean last?" in eqprop("gducheck", "--load-path", "lasst", code=1).stderr
+    (run.parent / "last").mkdir()
+    said = eqprop("gducheck", "--load-path", run.parent / "last", code=1).stderr
+    assert "last: holds no run" in said
 
 
 def test_a_run_has_one_owner_at_a_time(run: Path, eqprop: Run) -> None:

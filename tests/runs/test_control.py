@@ -83,6 +83,7 @@ def test_a_run_is_steered_from_outside_and_ends_as_if_it_had_been_left_alone(
     eqprop("runs", "pause", detached.path)
     paused = until(detached, "control_applied", request="pause")
     assert summarize(detached.path).state == "paused"
+    assert "is paused already; go on with" in eqprop("runs", "pause", detached.path, code=1).stderr
     assert "is in use by process" in eqprop("train", "--load-path", detached.path, code=1).stderr
 
     eqprop("runs", "resume", detached.path)
@@ -150,7 +151,11 @@ def in_tail(folder: RunFolder) -> list[Any]:
 
 def test_a_last_epoch_that_is_over_is_refused(detached: RunFolder, eqprop: Run) -> None:
     until(detached, "epoch_finished")
-    eqprop("runs", "set", detached.path, "--epochs", "1")
+    while summarize(detached.path).epoch < 1:  # the state is written after the event
+        os.sched_yield()
+    said = eqprop("runs", "set", detached.path, "--epochs", "1", code=2).stderr
+    assert "--epochs 1: epoch 1 is over already" in said
+    ask(detached.path, "set", {"epochs": 1})  # in the instant after such a question
     until(detached, "control_applied", request="set")
     (warning,) = [event for event in in_tail(detached) if isinstance(event, Warned)]
     assert "epoch 1 is over" in warning.message

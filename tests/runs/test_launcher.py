@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -18,14 +20,16 @@ import pytest
 from typer.testing import Result
 
 from eqprop_core.devices import Device, Occupant
+from eqprop_core.events import Warned
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs import launcher, logout
 from eqprop_core.runs.control import ask
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.queue import in_line, line_of, take_ticket
+from eqprop_tui.cli import watch
 
 Run = Callable[..., Result]
 SMALL = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--T1", "4", "--T2", "2", "--betas", "0", "0.3", "--seed", "1", "--train-samples", "40", "--test-samples", "10"]  # fmt: skip
@@ -138,6 +142,13 @@ def test_runs_on_one_device_wait_for_each_other_unless_told_otherwise(eqprop: Ru
     at_once = detached(*SMALL, "--now")
     stands(at_once, "finished")
     assert "waiting for its device" in eqprop("runs", "pause", third, code=1).stderr
+    asked_too_early = eqprop("runs", "resume", third, code=1).stderr
+    assert "is queued already; --now begins at once" in asked_too_early
+    fourth = detached(*SMALL)
+    stands(fourth, "queued")
+    eqprop("runs", "resume", fourth, "--now")
+    stands(fourth, "finished")
+    assert stands(first, "running")
     eqprop("runs", "stop", second)
     stands(second, "stopped")
     assert stands(third, "queued")
@@ -162,6 +173,8 @@ def test_a_command_is_run_when_the_run_has_ended(eqprop: Run, tmp_path: Path) ->
     assert (name, state, path) == ("n", "finished", str(run.resolve()))
     assert float(best) == summarize(run).best
     assert "ended with status 3" in (run / "console.log").read_text()
+    *_, last = read_events(run / "events.jsonl")
+    assert isinstance(last.event, Warned) and last.event.message == "--on-finish ended with status 3"
     eqprop("train", *SMALL, "--name", "n", "--on-finish", command)
     assert len((tmp_path / "told").read_text().splitlines()) == 2
 
@@ -233,6 +246,54 @@ def test_a_device_that_is_refused_leaves_no_folder(eqprop: Run, tmp_path: Path) 
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    "where", ["folder._commit", "launcher.take_ticket", "launcher.outliving", "launcher.line_of"]
+)
+def test_an_interrupt_before_the_process_begins_leaves_no_folder(
+    where: str, eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(f"eqprop_core.runs.{where}", interrupted)
+    said = eqprop("train", *SMALL, "--detach", code=130).stderr
+    assert said == "interrupted before the run began\n"
+    assert list(tmp_path.glob("results/*/*/*/*")) == []
+
+
+def test_an_interrupt_when_the_process_has_begun_stops_the_run(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn = launcher._spawn
+
+    def interrupted(*words: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        spawn(*words)
+
+    monkeypatch.setattr(launcher, "_spawn", interrupted)
+    eqprop("train", *LONG, "--detach", code=130)
+    (run,) = tmp_path.glob("results/*/*/*/*")
+    stands(run, "stopped")
+    assert summarize(run).epoch == 0
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_run_that_has_lost_its_id_gets_another_when_it_goes_on(
+    apart: bool, eqprop: Run, tmp_path: Path
+) -> None:
+    eqprop("train", *SMALL)
+    (folder,) = tmp_path.glob("results/*/*/*/*")
+    (folder / "meta.json").unlink()
+    if apart:
+        eqprop("runs", "resume", folder, "--epochs", "1")
+        stands(folder, "finished")
+    else:
+        eqprop("train", "--load-path", folder, "--epochs", "1")
+    assert len(summarize(folder).id) == 8
+    assert summarize(folder).name == folder.name
+    assert summarize(folder).created is not None
+
+
 def until_epoch(run: Path, epoch: int) -> None:
     """Wait until a run has finished an epoch."""
     while summarize(run).epoch < epoch:
@@ -248,6 +309,39 @@ def test_a_run_whose_process_ended_before_it_could_say_anything_is_lost(eqprop: 
     assert summarize(folder).state == "lost"
     with run.lock():
         assert summarize(folder).state == "starting"
+
+
+def test_a_process_that_hangs_before_it_says_anything_can_be_killed(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stand_in(tmp_path / "bin", "python", "kill -STOP $$", patch)
+        patch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+        run = Path(eqprop("train", *SMALL, "--detach").stdout.strip())
+    assert summarize(run).state == "starting"
+    eqprop("runs", "stop", run, "--kill")
+    assert summarize(run).state == "lost"
+    assert "is lost; there is no process to end" in eqprop("runs", "stop", run, "--kill", code=1).stderr
+
+
+def test_a_run_whose_folder_was_deleted_can_be_found_and_ended(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    process = psutil.Process(stands(run, "running")["pid"])
+
+    def deleted(*_: Any, **__: Any) -> None:
+        shutil.rmtree(run.rename(tmp_path / "away"))  # its process writes meanwhile
+
+    monkeypatch.setattr(watch, "follow", deleted)
+    with pytest.raises(RunError, match=f"its folder is gone; process {process.pid} still trains"):
+        watch.watch(RunFolder(run))
+    second = eqprop("train", *SMALL, "--detach")
+    assert f"{run.name}, whose folder is gone: kill {process.pid} ends it" in second.stderr
+    assert "its folder is gone" in eqprop("runs", "stop", run).stderr
+    assert not process.is_running()
+    stands(Path(second.stdout.strip()), "finished")
+    assert "is no run" in eqprop("runs", "stop", run, code=1).stderr
 
 
 def worker(run: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_another_network_is_named_layer_by_layer(tmp_path: Path) -> None:
         b"",
         b"not a checkpoint",
         b"PK\x03\x04 but no zip",
-        os.urandom(5000),
+        random.Random(1).randbytes(5000),
         b"\x80\x02}q\x00.",
     ],
 )

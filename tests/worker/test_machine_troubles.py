@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 import torch
 from typer.testing import Result
 
-from eqprop_core.events import Warned
+from eqprop_core.events import EpochFinished, Warned
+from eqprop_core.files import deleted, locked
 from eqprop_core.learning import trainer
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunFolder
@@ -85,6 +87,59 @@ def test_other_errors_are_not_taken_for_it(eqprop: Run, monkeypatch: pytest.Monk
     monkeypatch.setattr(trainer, "train_batch", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         eqprop("train", *SMALL)
+
+
+def test_a_training_whose_folder_was_deleted_ends_by_itself(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = Session.after
+
+    def delete(session: Session, event: Any, trained: Any) -> Any:
+        if isinstance(event, EpochFinished) and event.epoch == 2:
+            assert session.path is not None
+            shutil.rmtree(session.path.rename(tmp_path / "away"))  # signs of life are written meanwhile
+        return after(session, event, trained)
+
+    monkeypatch.setattr(Session, "after", delete)
+    monkeypatch.setattr(heartbeat, "SECONDS_BETWEEN_BEATS", 0.01)
+    said = eqprop("train", *SMALL, "--epochs", "1000000", code=1).stderr
+    assert "was deleted: the training ends after this batch" in said
+    assert "not everything was saved" in said
+
+
+def test_a_folder_that_was_deleted_is_told_from_one_that_was_moved_or_put_back(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    descriptor = locked(run / "lock")
+    assert descriptor is not None
+    assert not deleted(run / "lock", descriptor)
+    run.rename(tmp_path / "moved")
+    assert not deleted(run / "lock", descriptor)
+    shutil.rmtree(tmp_path / "moved")
+    assert deleted(run / "lock", descriptor)
+    run.mkdir()
+    (run / "lock").touch()
+    assert not deleted(run / "lock", descriptor)
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("absent", "gives_up"), [([1] * 12, 1), ([1] * 11 + [0] + [1] * 11, 0), ([1] * 40, 1)]
+)
+def test_a_folder_that_is_gone_for_less_than_a_minute_ends_nothing(
+    absent: list[int], gives_up: int, tmp_path: Path
+) -> None:
+    looks, given_up = iter(absent), []
+    heart = Heartbeat(
+        RunFolder(tmp_path),
+        {},
+        warn=lambda _: None,
+        deleted=lambda: bool(next(looks)),
+        give_up=lambda: given_up.append(True),
+    )
+    for _ in absent:
+        heart._look_at_folder()
+    assert len(given_up) == gives_up
 
 
 def test_what_is_asked_after_the_last_batch_is_told(

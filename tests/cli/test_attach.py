@@ -1,0 +1,95 @@
+"""`eqprop runs attach`, and how the end of a run that is watched or killed is told."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from small_runs import epoch, make_run
+from typer.testing import Result
+
+from eqprop_core.events import RunFinished
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.listing import called, summarize
+from eqprop_core.runs.log import read_events
+from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE, EVENTS
+from eqprop_core.runs.roots import roots_file
+from eqprop_tui.cli import follow, watch
+
+Run = Callable[..., Result]
+FINISHED = RunFinished(best_accuracy=55.0, last_accuracy=54.0, seconds=7.0)
+
+
+def test_a_complete_run_is_summed_up_as_training_does(eqprop: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "results", events=[epoch(1, 55.0), epoch(2, 54.0, best=False), FINISHED])
+    said = eqprop("runs", "attach", run.path)
+    assert "epoch 2" in said.stderr
+    assert "test 54.00 %, best 55.00 %, in 7.0 s" in said.stdout
+    assert f"saved in {run.path}" in said.stdout
+
+
+def test_a_run_that_others_have_stopped_is_no_error(eqprop: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "results", events=[epoch(1)], state={"state": "stopped"})
+    said = eqprop("runs", "attach", run.path, code=0)
+    assert f"stopped; go on with: eqprop runs resume {summarize(run.path).id}" in said.stderr
+    assert said.stdout == ""
+
+
+def test_a_run_that_has_failed_or_died_is_an_error(eqprop: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "results", state={"state": "failed", "message": "no memory"})
+    assert "no memory" in eqprop("runs", "attach", run.path, code=1).stderr
+    run.write_state({**run.identity(), "state": "lost"})
+    said = eqprop("runs", "attach", run.path, code=1).stderr
+    assert f"its process has died; go on with: eqprop runs resume {summarize(run.path).id}" in said
+
+
+def test_of_a_long_history_the_last_epochs_are_shown_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, events=[epoch(number) for number in range(1, 64)])
+    first = watch._last_epochs(run)
+    assert f"… 43 epochs before; all of them: eqprop runs tail {called(run)}" in capsys.readouterr().err
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system=None, highlight=False, width=100)
+    outcome = follow.Outcome()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(follow.report, "console", lambda **_: screen)
+    follow.follow(read_events(run.path / EVENTS), epochs=63, into=outcome, shown_from=first)
+    assert isinstance(screen.file, io.StringIO)
+    told = [
+        line.split()[1] for line in screen.file.getvalue().splitlines() if "epoch " in line and "loss" in line
+    ]
+    assert told == [str(number) for number in range(44, 64)]
+    assert len(outcome.epochs) == 63
+
+
+def test_a_short_history_is_shown_whole(tmp_path: Path) -> None:
+    assert watch._last_epochs(make_run(tmp_path, events=[epoch(number) for number in range(1, 21)])) == 0
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (True, "killed; what came after the last checkpoint is lost; go on with: eqprop runs resume "),
+        (False, "killed before its first checkpoint; begin again: eqprop runs resume "),
+    ],
+)
+def test_what_a_kill_has_cost_is_told(
+    kept: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    if not kept:
+        (run.path / CHECKPOINT).unlink()
+        (run.path / CHECKPOINT_BEFORE).unlink()
+    watch.tell_killed(run)
+    assert said + summarize(run.path).id in capsys.readouterr().err
+
+
+def test_hints_name_a_run_by_its_id_where_that_finds_it(tmp_path: Path) -> None:
+    run: RunFolder = make_run(tmp_path)
+    assert called(run) == summarize(run.path).id
+    roots_file().unlink()
+    assert called(run) == str(run.path)

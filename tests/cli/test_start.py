@@ -1,0 +1,54 @@
+"""The first moments of the `eqprop` command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from eqprop_tui.start import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["eqprop_tui.cli.main", "typer", "pydantic", "eqprop_core.config"])
+def test_an_interrupt_while_modules_are_loaded_ends_the_command_without_a_word(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(module=module), "runs", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_interrupt_while_commands_are_made_ends_the_command_without_a_word() -> None:
+    program = (
+        "import os, signal, typer.main\n"
+        "typer.main.get_command = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from eqprop_tui.start import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_the_command_begins_there() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert project["project"]["scripts"]["eqprop"] == "eqprop_tui.start:main"
+    done = subprocess.run(
+        [sys.executable, "-m", "eqprop_tui", "--version"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("eqprop ")
