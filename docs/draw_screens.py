@@ -2,7 +2,7 @@
 
     python docs/draw_screens.py
 
-Trains on the built-in digits in a temporary folder (about a minute on two cores), opens the application on the
+Trains on the built-in digits in a temporary folder (a minute on two cores), opens the application on the
 runs without a terminal, one of them still going on, presses keys, and saves what it shows as SVG.
 """
 
@@ -44,7 +44,9 @@ async def draw_all() -> None:
     """Train, and draw each screen."""
     eqprop("train", "--preset", "digits-mlp-ep", "--seed", "1", "--foreground")
     eqprop("train", "--preset", "digits-mlp-bptt", "--seed", "1", "--foreground")
-    eqprop("train", "--preset", "digits-cnn-ep", "--epochs", "40", "--check-thm", "--name", "live", "--detach")
+    eqprop(
+        "train", "--preset", "digits-cnn-ep", "--epochs", "40", "--check-thm", "--name", "live", "--detach"
+    )
     while summarize(find_run("live").path).epoch < 2:
         await asyncio.sleep(0.1)
     await draw("screen-gdu-check", "live", "3", "down", "down")
