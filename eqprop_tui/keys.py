@@ -100,7 +100,7 @@ TABLE: dict[str, tuple[Key, ...]] = {
     ),
     "monitor": (
         Key("p", "pause", "pause", "hold the run after its batch, or let it go on", 1),
-        Key("s", "stop", "stop", "stop after the batch; again: terminate, then kill", 2),
+        Key("s", "stop", "stop", "stop after the batch or at once, terminate, kill", 2),
         Key("c", "checkpoint", "checkpoint", "save a checkpoint after the batch", 3),
         Key("g", "check", "check now", "GDU check of the present weights", 4),
         Key("x", "set", "set…", "learning-rate factor, last epoch, checkpoints, event rate", 5),

@@ -112,6 +112,20 @@ def test_from_the_library_to_a_stopped_run(
     assert Path(run["path"]).is_relative_to(tmp_path)
 
 
+def test_the_demo_opens_the_application_on_a_training_of_its_own(
+    environment: dict[str, str], terminals: list[Terminal], tmp_path: Path
+) -> None:
+    terminals.append(Terminal(installed(), "demo", environment=environment))
+    terminal = terminals[0]
+    terminal.until("digits-mlp-ep")
+    terminal.until("✓ finished")
+    terminal.until(lambda screen: best(screen) > 90)
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+    [run] = list_runs([tmp_path / "results"])
+    assert (run.preset, run.state) == ("digits-mlp-ep", "finished")
+
+
 def test_a_terminal_may_be_too_small_and_is_put_right_at_the_end(
     environment: dict[str, str], terminals: list[Terminal]
 ) -> None:
