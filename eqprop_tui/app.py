@@ -72,6 +72,7 @@ class EqpropApp(App[None], inherit_bindings=False):
         self.first_start = not self.preferences.seen
         self.chosen_preset: str | None = None  # where the cursor of the library is
         self.watched: list[Path] = []  # runs that were opened, in that order
+        self.stopping: set[Path] = set()  # of them, those that were asked to stop on leaving
         self.marks = Marks()  # of runs in the table, for comparing
         self.runs_choice = Choice()
         for theme in THEMES.values():
@@ -298,5 +299,8 @@ def farewell(app: EqpropApp) -> list[str]:
         summary = summarize(path)
         if summary.state in ALIVE:
             name = summary.id or str(path)
-            lines.append(f"{summary.name} goes on ({summary.state}); come back: eqprop --run {name}")
+            if path in app.stopping:
+                lines.append(f"{summary.name} stops after its batch; go on: eqprop runs resume {name}")
+            else:
+                lines.append(f"{summary.name} goes on ({summary.state}); come back: eqprop --run {name}")
     return lines

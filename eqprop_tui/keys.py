@@ -121,7 +121,7 @@ TABLE: dict[str, tuple[Key, ...]] = {
         Key("right_square_bracket", "next_run", "next run", "the next one of the watched runs"),
         Key("b", "bell", "bell", "ring when this run ends, or not"),
         Key("y", "copy_path", "copy path", "copy the run's folder to the clipboard"),
-        Key("d,escape", "detach", "detach", "back to the runs; this one goes on", 8),
+        Key("d,escape", "detach", "detach", "back; the run goes on", 8),
         Key("q", "quit_run", "quit", "quit; asks whether the run goes on", 11),
     ),
     "runs": (

@@ -98,7 +98,8 @@ class Looks:
     def sign(self, state: str) -> tuple[str, str]:
         """A character and a colour for the state of a run."""
         sign, colour = SIGNS.get(state, ("?", "bad"))
-        return (ASCII_SIGNS[sign] if self.glyphs.ascii else sign), self.colour(colour)
+        plain = self.glyphs is not BRAILLE  # fonts without braille lack these too
+        return (ASCII_SIGNS[sign] if plain else sign), self.colour(colour)
 
 
 def glyphs_for(wanted: str, environment: Mapping[str, str] = os.environ) -> Glyphs:

@@ -55,7 +55,7 @@ def _in_words(event: Event) -> str:
                 default=0,
             )
             where = f"epoch {event.epoch}, batch {event.batch}"
-            return f"GDU check at {where}: largest RMSE of a parameter {worst:.3f}"
+            return f"GDU check at {where}: RMSE of parameters up to {worst:.3f}"
         case Angles():
             angles = (f"{name} {angle:.1f}°" for name, angle in event.angles.items() if angle is not None)
             return f"angles between forward and backward weights: {', '.join(angles)}"

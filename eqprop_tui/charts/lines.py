@@ -6,6 +6,7 @@ lines behind smoothed ones, the curves in the order of the series, their markers
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -121,10 +122,21 @@ def _layout(chart: Chart, width: int, height: int) -> tuple[Area, Axes, list[Tic
     most = max(1, min(10, rows // 2))
     axes = axes_of(chart, most)
     y_ticks = ticks(axes.y, most)
+    while (
+        most > 2 and not axes.y.log and not _apart(axes.y, y_ticks, rows)
+    ):  # rather fewer ticks than one left out
+        most -= 1
+        y_ticks = ticks(axes.y, most)
     margin = max((len(tick.label) for tick in y_ticks), default=0) + 3
     if width - margin < max(5, width // 3):
         y_ticks, margin = [], 1  # rather no numbers than cut ones
     return Area(margin, 1, width - margin, rows), axes, y_ticks
+
+
+def _apart(scale: Scale, y_ticks: list[Tick], rows: int) -> bool:
+    """Whether ticks on so many rows have a free row between any two."""
+    shares = sorted(scale.share(numbers([tick.value for tick in y_ticks])).tolist())
+    return all((later - earlier) * (rows - 1) >= 2 for earlier, later in pairwise(shares))
 
 
 def _y_axis(canvas: Canvas, area: Area, scale: Scale, y_ticks: list[Tick]) -> None:

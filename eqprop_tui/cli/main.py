@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from eqprop_core import __version__
 from eqprop_core.catalogue import DataError
-from eqprop_core.problems import ConfigError
+from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import data, demo, devices, presets, report, runs, work
@@ -91,6 +91,8 @@ def eqprop(
     if context.invoked_subcommand is not None:
         return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if run is not None:
+            raise ConfigError([Problem("run", run, "opens the application, which needs a terminal")])
         print(context.get_help())
         return
     folder = find_run(run, [results] if results is not None else None).path if run is not None else None

@@ -19,6 +19,7 @@ from eqprop_tui.words import gdu_cells, gdu_grade
 
 HEADINGS = ("parameter", "RMSE", "sign err", "cosine", "|EP|/|BPTT|")
 RIGHT = (7, 9, 8, 11)
+NARROWEST = 20
 
 
 class GduTable(PictureView, can_focus=True):
@@ -35,7 +36,10 @@ class GduTable(PictureView, can_focus=True):
         """The heading, the rows that have room, and what the check was."""
         gdu, looks = self.pane.gdu, Looks.of(self.app)
         if gdu is None:
-            return [segments_of(" no GDU check yet: g runs one of the present weights", width)]
+            how = "g runs one of the present weights" if self.pane.can_check else "none was made"
+            return [segments_of(f" no GDU check yet: {how}", width)]
+        if width < NARROWEST:  # the curves are in its place
+            return []
         room = max(1, height - 2)
         self.top = min(max(self.top, self.pane.row - room + 1), self.pane.row)
         name = max(10, width - sum(RIGHT) - 2 * len(RIGHT) - 2)
@@ -88,6 +92,7 @@ class GduPane(Horizontal, Pane):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.gdu: Gdu | None = None
+        self.can_check = True  # whether the run could be asked for one
         self.row = 0
         self.element = 0
 
@@ -101,6 +106,8 @@ class GduPane(Horizontal, Pane):
         if view.gdus.last is not self.gdu:
             self.gdu = view.gdus.last
             self.choose(self.row, self.element)
+        elif self.gdu is None:
+            self.query_one(GduTable).redraw()
 
     def choose(self, row: int, element: int = 0) -> None:
         """Choose a row of the table and one of its elements, or the nearest there is."""

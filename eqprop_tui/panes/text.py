@@ -33,6 +33,12 @@ class LinesPane(Log, Pane):
         """Add what is new."""
 
 
+def _clock(at: float) -> str:
+    """The time of day, and before it the day if that is not today."""
+    moment = datetime.fromtimestamp(at)
+    return moment.strftime("%H:%M:%S" if moment.date() == datetime.now().date() else "%d %b %H:%M:%S")
+
+
 class EventsPane(LinesPane):
     """What happened, in words."""
 
@@ -41,7 +47,7 @@ class EventsPane(LinesPane):
         new = [(seq, at, text) for seq, at, text in view.lines if seq > self._shown]
         if new:
             self._shown = new[-1][0]
-            self.append([f" {datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}  {text}" for _, at, text in new])
+            self.append([f" {_clock(at)}  {text}" for _, at, text in new])
 
 
 class DevicePane(ChartView, Pane):

@@ -56,6 +56,8 @@ class Choose(Dialog):
     def __init__(self, title: str, answers: Sequence[Answer]) -> None:
         super().__init__(title)
         self.answers = list(answers)
+        if len({answer.key for answer in self.answers}) < len(self.answers):
+            raise ValueError(f"{title}: two answers have the same key")
 
     def body(self) -> ComposeResult:
         """The answers."""
@@ -75,6 +77,7 @@ class Choose(Dialog):
             if event.character == answer.key:
                 event.stop()
                 self.dismiss(answer.value)
+                return
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:

@@ -14,6 +14,7 @@ from textual.widgets import ContentSwitcher
 from eqprop_core.devices import Device, list_devices
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
+from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE
 from eqprop_tui.keys import bindings
 from eqprop_tui.looks import Looks
 from eqprop_tui.panes import curves
@@ -24,7 +25,7 @@ from eqprop_tui.panes.text import DevicePane, EventsPane, LinesPane
 from eqprop_tui.screens.steering import Steering
 from eqprop_tui.watching.view import RunView
 from eqprop_tui.watching.watcher import News, Watcher
-from eqprop_tui.widgets.chart import ChartView
+from eqprop_tui.widgets.chart import ChartKeys, ChartView
 from eqprop_tui.widgets.progress import batch_line, epoch_line, said_line, waiting_line
 from eqprop_tui.widgets.text_lines import TextLines
 from eqprop_tui.words import accuracy, duration, memory_size
@@ -32,6 +33,8 @@ from eqprop_tui.words import accuracy, duration, memory_size
 PANES = ("activity", "settling", "gdu", "angles", "rates", "device", "events", "log")
 PANE_NAMES = {"gdu": "gdu check"}
 SECONDS_BETWEEN_DEVICES = 2.0
+WAITS = ", received, waits for the end of the batch"
+TAKES_EFFECT = ("control_applied", "amended", "warning")  # a warning: what was asked cannot be had
 SHAPES = ("both", "chart", "pane")  # what `enlarge` goes through
 
 
@@ -51,11 +54,11 @@ class DeviceSeen(Message):
         self.device = device
 
 
-class MonitorScreen(Steering):
+class MonitorScreen(ChartKeys, Steering):
     """Watches the run at `path`."""
 
     PLACE = "monitor"
-    BINDINGS = bindings("monitor")
+    BINDINGS = [*bindings("monitor"), *bindings("chart")]  # noqa: RUF012  as Textual declares it
     AUTO_FOCUS = "#curves"
 
     def __init__(self, path: Path) -> None:
@@ -66,6 +69,8 @@ class MonitorScreen(Steering):
         self.expected = RunFolder(path).expected_accuracy()
         self.there = True
         self.asked: str | None = None
+        self.pending: str | None = None
+        self.killed = False
         self.pane = "activity"
         self.shape = SHAPES[0]
         self.curve = "accuracy"
@@ -116,12 +121,15 @@ class MonitorScreen(Steering):
         news, before = fresh.news, self.summary.state
         for record in news.records:
             self.view.add(record)
-            if record.event.kind in ("control_received", "control_applied", "amended"):
-                self.asked = None
+            if self.asked is not None and record.event.kind == "control_received":
+                self.asked = self.asked.removesuffix(WAITS) + WAITS
+            if record.event.kind in TAKES_EFFECT:
+                self.asked = self.pending = None
         self.summary, self.there = news.summary, news.there
         self.query_one("#pane-log", LinesPane).append(list(news.printed))
         if self.summary.state != before:
-            self.asked = None
+            self.killed = self.pending == "kill"
+            self.asked = self.pending = None
             self._has_changed(before)
             self.show_keys()
         self._draw()
@@ -166,6 +174,7 @@ class MonitorScreen(Steering):
             chart = replace(chart, steady=self.summary.state in ALIVE)
             self.query_one("#curves", ChartView).show(chart)
         if self.shape != "chart":
+            self.query_one(GduPane).can_check = self.check_action("check", ()) is True
             self._pane().take(self.view)
 
     def theme_changed(self) -> None:
@@ -208,7 +217,7 @@ class MonitorScreen(Steering):
         watched.display = several
         if several:
             names = Text(" ")
-            for path in self.eqprop.watched:
+            for path in filter(Path.is_dir, self.eqprop.watched):
                 style = f"bold {looks.colour('selected')}" if path == self.path else looks.colour("dim")
                 names.append(f"{summarize(path).name}   ", style)
             names.append("[ ] other run", looks.colour("dim"))
@@ -216,23 +225,34 @@ class MonitorScreen(Steering):
 
     def _ending(self, looks: Looks) -> list[Text]:
         """How a run ended, and what can be done next."""
-        run, finished = self.summary, self.view.finished
+        run = self.summary
+        if not self.there:
+            said = Text(f" {self.path}: deleted or moved away", looks.colour("bad"))
+            return [
+                said,
+                Text(" a process that still trains ends by itself after a minute", looks.colour("dim")),
+            ]
+        goes_on = "R go on from its last checkpoint" if self._has_checkpoint() else "R begin again"
         if run.state == "finished":
-            took = f" in {duration(finished.seconds)}" if finished is not None else ""
+            took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
             said = Text(f" finished{took}: best {accuracy(run.best)} %, last {accuracy(run.last)} %")
             following = "R more epochs · n new from this · y copies its folder, for eqprop evaluate"
         elif run.state == "failed":
             message = RunFolder(self.path).read_state().get("message") or self.view.failed or "failed"
             said = Text(f" failed: {message}", looks.colour("bad"))
-            following = "8 what it printed · R try again from its last checkpoint · n new with other settings"
+            following = f"8 what it printed · {goes_on} · n new with other settings"
         elif run.state == "stopped":
             said = Text(" stopped, with a checkpoint")
             following = "R go on from there, bit for bit · n new from this"
         else:
             reason = f", {run.reason}" if run.reason else ""
-            said = Text(f" {run.state}{reason}: its process is gone or silent", looks.colour("bad"))
-            following = "R go on from its last checkpoint · 8 what it printed"
+            how = "killed" if self.killed else f"{run.state}{reason}: its process is gone or silent"
+            said = Text(f" {how}", looks.colour("bad"))
+            following = f"{goes_on} · 8 what it printed"
         return [said, Text(f" next: {following}", looks.colour("dim"))]
+
+    def _has_checkpoint(self) -> bool:
+        return any((self.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE))
 
     def _say_panes(self) -> None:
         looks = Looks.of(self.app)
@@ -252,10 +272,15 @@ class MonitorScreen(Steering):
     @property
     def key_labels(self) -> dict[str, str]:
         """Words that depend on how the run stands."""
+        held = self.summary.state == "paused" or self.pending == "pause"
         return {
-            "pause": "go on" if self.summary.state == "paused" else "pause",
+            "pause": "go on" if held else "pause",
             "curve": "loss" if self.curve == "accuracy" else "accuracy",
         }
+
+    def pointed_chart(self) -> ChartView:
+        """The chart that has the keys, or the upper one."""
+        return self.focused if isinstance(self.focused, ChartView) else self.query_one("#curves", ChartView)
 
     def action_curve(self) -> None:
         """Accuracy or loss."""

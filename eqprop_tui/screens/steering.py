@@ -14,19 +14,14 @@ from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Answer, Ask, Choose
 from eqprop_tui.screens.run_actions import WAYS_TO_STOP
 
-CHANGES = {
-    "lr_factor": (
-        "learning-rate factor",
-        "a factor on all learning rates, above 0; 1 is none",
-    ),
-    "epochs": ("last epoch", "the number of the last epoch, a whole number from 1"),
-    "checkpoint_every": (
-        "minutes between checkpoints",
-        "minutes, above 0; every epoch saves one too",
-    ),
-    "event_rate": ("batch events a second", "above 0, at most 10"),
+CHANGES = {  # the key that chooses it, its name, what is accepted
+    "lr_factor": ("r", "learning-rate factor", "a factor on all learning rates, above 0; 1 is none"),
+    "epochs": ("e", "last epoch", "the number of the last epoch, a whole number"),
+    "checkpoint_every": ("c", "minutes between checkpoints", "minutes, above 0; every epoch saves one too"),
+    "event_rate": ("b", "batch events a second", "above 0, at most 10"),
 }
 Changes = dict[str, int | float]
+STRONGER = {"stop": 1, "now": 2, "terminate": 3}  # the way to stop that comes after one that was asked
 
 
 class Steering(BaseScreen):
@@ -34,7 +29,9 @@ class Steering(BaseScreen):
 
     path: Path
     summary: RunSummary
-    asked: str | None
+    there: bool
+    asked: str | None  # in words, until it has taken effect
+    pending: str | None  # the request behind it
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what makes sense for a run as it stands."""
@@ -44,7 +41,7 @@ class Steering(BaseScreen):
         if action == "stop":
             return alive
         if action == "resume":
-            return not alive
+            return not alive and self.there
         if action in ("previous_run", "next_run"):
             return len(self.eqprop.watched) > 1
         return True
@@ -57,15 +54,16 @@ class Steering(BaseScreen):
         except OSError as error:
             self.eqprop.tell(f"{self.path}: cannot be asked: {error.strerror or error}")
             return
-        self.asked = said or request
+        self.asked, self.pending = said or request, request
         self._draw()
 
     def _draw(self) -> None:
         raise NotImplementedError
 
     def action_pause(self) -> None:
-        """Hold the run after its batch, or let it go on."""
-        self._ask("resume" if self.summary.state == "paused" else "pause")
+        """Hold the run after its batch, or let it go on; a pause that has not come yet is taken back."""
+        held = self.summary.state == "paused" or self.pending == "pause"
+        self._ask("resume" if held else "pause")
 
     def action_checkpoint(self) -> None:
         """Save a checkpoint after the batch."""
@@ -82,7 +80,9 @@ class Steering(BaseScreen):
 
     def action_stop(self) -> None:
         """Ask how to stop."""
-        self.app.push_screen(Choose(f"stop {self.summary.name}?", WAYS_TO_STOP), self._stop)
+        stronger = STRONGER.get(self.pending or "", 0)  # the next way is the default of the next time
+        ways = [*WAYS_TO_STOP[stronger:], *WAYS_TO_STOP[:stronger]]
+        self.app.push_screen(Choose(f"stop {self.summary.name}?", ways), self._stop)
 
     def _stop(self, how: str | None) -> None:
         if how == "stop":
@@ -90,8 +90,9 @@ class Steering(BaseScreen):
         elif how == "now":
             self._ask("stop")
             self._ask("stop", said="stop at once")
+            self.pending = how
         elif how is not None:
-            self.asked = how
+            self.asked = self.pending = how
             self._draw()
             self.eqprop.do(lambda: run_actions.stop([self.path], how))
 
@@ -110,13 +111,13 @@ class Steering(BaseScreen):
 
     def action_set(self) -> None:
         """Choose what to change in flight, and type its value."""
-        answers = [Answer(words[0][0], name, f"{words[0]}: {words[1]}") for name, words in CHANGES.items()]
+        answers = [Answer(key, name, f"{title}: {said}") for name, (key, title, said) in CHANGES.items()]
         self.app.push_screen(Choose("change in flight", answers), self._set)
 
     def _set(self, name: str | None) -> None:
         if name is None:
             return
-        title, accepted = CHANGES[name]
+        _, title, accepted = CHANGES[name]
         bounds = CHANGEABLE[name]
 
         def number(text: str) -> int | float | None:
@@ -126,7 +127,12 @@ class Steering(BaseScreen):
                 return None
 
         def judge(text: str) -> str | None:
-            return None if bounds.accept(number(text)) else f"accepted: {accepted}"
+            value = number(text)
+            if not bounds.accept(value):
+                return f"accepted: {accepted}"
+            if name == "epochs" and value is not None and value <= self.summary.epoch:
+                return f"epoch {value} is over already; {self.summary.epoch + 1} or more, or stop the run"
+            return None
 
         def changed(text: str | None) -> None:
             value = None if text is None else number(text)
@@ -190,6 +196,7 @@ class Steering(BaseScreen):
         def answered(answer: str | None) -> None:
             if answer == "stop":
                 self._ask("stop")
+                self.eqprop.stopping.add(self.path)
             if answer in ("leave", "stop"):
                 self.app.exit()
 

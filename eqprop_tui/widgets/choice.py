@@ -22,7 +22,7 @@ GAP = 2
 class Choice(PictureView, can_focus=True):
     """One of `options`; left, right and space go through them."""
 
-    DEFAULT_CSS = "Choice { height: 1; }"
+    DEFAULT_CSS = "Choice { height: 1; width: 1fr; }"
     BINDINGS = bindings("choice")
 
     class Changed(Message):

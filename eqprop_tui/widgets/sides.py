@@ -100,8 +100,9 @@ class SidesTable(PictureView):
 
     def _cells(self, side: Side) -> list[str]:
         summary, compared = side.compared.summary, side.compared
-        best = f"best {accuracy(getattr(compared.best, 'test_accuracy', summary.best))}"
-        last = f"last {accuracy(getattr(compared.last, 'test_accuracy', summary.last))}"
+        read = bool(compared.epochs) and compared.epochs[-1].epoch >= summary.epoch  # not still on the way
+        best = f"best {accuracy(compared.best.test_accuracy if read and compared.best else summary.best)}"
+        last = f"last {accuracy(compared.last.test_accuracy if read and compared.last else summary.last)}"
         time = pace(compared.seconds) if compared.epochs else "–"
         return [stands(summary) if side.there else "gone", epochs(summary), best, last, time]
 
