@@ -123,14 +123,17 @@ class MonitorScreen(ChartKeys, Steering):
             self.view.add(record)
             if self.asked is not None and record.event.kind == "control_received":
                 self.asked = self.asked.removesuffix(WAITS) + WAITS
-            if record.event.kind in TAKES_EFFECT:
+            if record.event.kind in TAKES_EFFECT and self.asked is not None:
                 self.asked = self.pending = None
+                self.show_keys()
+        keys_before = (self.summary.state, self.there)
         self.summary, self.there = news.summary, news.there
         self.query_one("#pane-log", LinesPane).append(list(news.printed))
         if self.summary.state != before:
             self.killed = self.pending == "kill"
             self.asked = self.pending = None
             self._has_changed(before)
+        if (self.summary.state, self.there) != keys_before:
             self.show_keys()
         self._draw()
 
@@ -191,7 +194,7 @@ class MonitorScreen(ChartKeys, Steering):
         sign, colour = looks.sign(run.state)
         left = Text.assemble((f"{sign} {run.state}", colour), "   ", (run.name, "bold"), f"   {run.id}")
         if not self.there:
-            left = Text(f"{self.path}: the folder is gone", looks.colour("bad"))
+            left = Text(f"the folder is gone: {self.path}", looks.colour("bad"))
         right = run.device or ""
         device = self.device
         if device is not None and device.key == run.device:
@@ -227,7 +230,7 @@ class MonitorScreen(ChartKeys, Steering):
         """How a run ended, and what can be done next."""
         run = self.summary
         if not self.there:
-            said = Text(f" {self.path}: deleted or moved away", looks.colour("bad"))
+            said = Text(f" deleted or moved away: {self.path}", looks.colour("bad"))
             return [
                 said,
                 Text(" a process that still trains ends by itself after a minute", looks.colour("dim")),

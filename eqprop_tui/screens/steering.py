@@ -56,6 +56,7 @@ class Steering(BaseScreen):
             return
         self.asked, self.pending = said or request, request
         self._draw()
+        self.show_keys()
 
     def _draw(self) -> None:
         raise NotImplementedError
