@@ -12,6 +12,10 @@ import torch
 from typer.testing import CliRunner, Result
 
 torch.set_num_threads(1)
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # as for what a script starts with &; inherited by programs
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(Path(__file__).parent))
 
 from small_files import cifar10_files, idx_files  # noqa: E402

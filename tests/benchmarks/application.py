@@ -165,16 +165,17 @@ def long_run(home: Path) -> tuple[float, float]:
     return took, answered
 
 
-def idle(home: Path) -> tuple[float, float]:
-    """Per cent of a core, and bytes a second, with a finished run on the screen."""
+def idle(home: Path) -> tuple[float, float, float]:
+    """Per cent of a core, bytes a second and MB resident, with a finished run of 200,000 events on the screen."""
     terminal = Terminal("--run", "last", home=home)
     terminal.until("accuracy %")
     terminal.read(3)
     before = terminal.cpu()
     sent = terminal.read(5)
     used = (terminal.cpu() - before) / 5 * 100
+    resident = psutil.Process(terminal.process.pid).memory_info().rss / 2**20
     terminal.end()
-    return used, sent / 5
+    return used, sent / 5, resident
 
 
 def live(home: Path) -> tuple[float, float]:
@@ -320,7 +321,7 @@ def thousand(home: Path) -> float:
 MEASURES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "first-screen": (first_screen, ("s to the first screen",)),
     "long-run": (long_run, ("s to the first picture of 200,000 events", "s to the answer of a key then")),
-    "idle": (idle, ("% of a core when nothing changes", "bytes/s")),
+    "idle": (idle, ("% of a core when nothing changes", "bytes/s", "MB resident")),
     "live": (live, ("bytes/s with a run that trains", "% of a core")),
     "four-charts": (four_charts, ("bytes/s with four charts", "% of a core with them")),
     "slowed": (slowed, ("images/s of a training, not watched", "images/s of a training, watched")),
