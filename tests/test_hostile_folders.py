@@ -408,6 +408,16 @@ def test_code_in_a_checkpoint_is_never_run(
     assert not marker.exists()
 
 
+def test_tensors_with_hooks_are_refused_before_they_fail_a_save(run: Path) -> None:
+    path = run / "checkpoint.tar"
+    whole = path.read_bytes()
+    hooked = repacked(whole, lambda pickled: pickled.replace(b"\x89h\x03)R", b"\x89h\x03"))  # {} → its class
+    assert hooked != whole
+    (run / "checkpoint.prev.tar").unlink()
+    path.write_bytes(hooked)
+    assert "synapses.0.weight is not a tensor of numbers" in tried(COMMANDS[0], run)
+
+
 @pytest.mark.parametrize(
     "text",
     [

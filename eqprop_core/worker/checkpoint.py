@@ -237,13 +237,14 @@ def _is_number(value: object) -> bool:
 
 
 def _is_plain(value: object) -> TypeGuard[Tensor]:
-    """Whether it is a tensor of real numbers that lie in this memory."""
+    """Whether it is a tensor of real numbers that lie in this memory, and nothing else."""
     return (
         isinstance(value, Tensor)
         and type(value) in (Tensor, torch.nn.Parameter)
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and value.is_floating_point()
+        and not value._backward_hooks  # a file can bring some; torch trips over them at the next save
     )
 
 
