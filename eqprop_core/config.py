@@ -172,6 +172,22 @@ class RunConfig(Architecture):
 
     T1: Int = setting(20, "dynamics", "time steps of the free phase", ge=1, le=1_000_000)
     T2: Int = setting(4, "dynamics", "time steps of the nudged phase", ge=1, le=1_000_000)
+    tol: Float | None = setting(
+        None, "dynamics", "end phases, image by image, once states change by less a step [never]", gt=0, le=1
+    )
+    updates: Literal["sync", "async"] = setting(
+        "sync", "dynamics", "all layers at once, or odd and even ones in turn: fewer time steps"
+    )
+    precision: Literal["fp32", "tf32", "bf16", "auto"] = setting(
+        "fp32", "dynamics", "precision of products; auto: a lower one where it is faster here"
+    )
+    compile: bool = setting(False, "dynamics", "compile the time step with torch.compile")
+    fast: bool = setting(
+        False, "dynamics", "use the fastest accelerations with gradient cosines of 0.999 here"
+    )
+    layout: Literal["auto", "contiguous", "channels-last"] = setting(
+        "auto", "dynamics", "memory format of convolutions; auto: what is faster here"
+    )
 
     alg: Literal["EP", "BPTT", "CEP"] = setting(
         "EP", "gradient", "equilibrium propagation, backpropagation through time, or continual EP"

@@ -103,12 +103,20 @@ class Activity(Event):
 
 
 class Settling(Event):
-    """Largest change of the state at each time step of each phase of a batch."""
+    """Largest change of the state at each time step of each phase of a batch.
+
+    With a tolerance, and for each phase: `mean_steps`, the mean number of time steps that an image took, and
+    `unsettled`, the number of images that had not settled after the last one.
+    """
 
     kind = "settling"
     epoch: int
     batch: int
     phases: dict[str, list[float | None]]
+    images: int = 0
+    tol: float | None = None
+    mean_steps: dict[str, float] = {}
+    unsettled: dict[str, int] = {}
 
 
 class GduRow(BaseModel):

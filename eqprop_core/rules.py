@@ -146,7 +146,12 @@ def _list_lengths(config: Any) -> Iterator[Problem]:
 
 def run_problems(config: Any, shapes: Sequence[ConnectionShape]) -> list[Problem]:
     """Everything that does not fit together in a run; `shapes` is empty where the network itself is wrong."""
-    return [*_gradient_problems(config), *_optimizer_problems(config, shapes), *_data_problems(config)]
+    return [
+        *_gradient_problems(config),
+        *_speed_problems(config),
+        *_optimizer_problems(config, shapes),
+        *_data_problems(config),
+    ]
 
 
 def _gradient_problems(config: Any) -> Iterator[Problem]:
@@ -166,6 +171,20 @@ def _gradient_problems(config: Any) -> Iterator[Problem]:
     if first != 0 and (config.thirdphase or config.random_sign):
         which = "thirdphase" if config.thirdphase else "random_sign"
         yield Problem("betas", config.betas, f"the first must be 0 with {flag(which)}")
+
+
+def _speed_problems(config: Any) -> Iterator[Problem]:
+    accelerations = {"tol": None, "updates": "sync", "precision": "fp32", "compile": False}
+    chosen = [name for name, exact in accelerations.items() if getattr(config, name) != exact]
+    if config.fast and chosen:
+        given = ", ".join(map(flag, chosen))
+        yield Problem("fast", None, f"chooses accelerations itself: either --fast or {given}")
+    if config.compile and (config.updates != "sync" or config.precision != "fp32"):
+        yield Problem("compile", None, "goes with --updates sync and --precision fp32")
+    if config.alg == "CEP" and (config.fast or config.updates != "sync"):
+        which = "fast" if config.fast else "updates"
+        needed = "--alg CEP changes weights at every time step of all layers at once; leave it out"
+        yield Problem(which, None if config.fast else config.updates, needed)
 
 
 def _optimizer_problems(config: Any, shapes: Sequence[ConnectionShape]) -> Iterator[Problem]:

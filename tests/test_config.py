@@ -394,7 +394,7 @@ def test_reading_a_file_that_is_not_there_or_malformed_names_it(tmp_path: Path) 
 SETTINGS = """
     model archi channels kernels strides paddings pools fc act loss softmax dropouts scale
     task data_dir data_aug train_samples test_samples val_split image_size
-    T1 T2 alg betas random_sign thirdphase same_update check_thm
+    T1 T2 tol updates precision compile fast layout alg betas random_sign thirdphase same_update check_thm
     optim lrs wds mmt lr_decay decay_epochs epochs mbs
     todo device seed checkpoint_every name results save load_path all_elements dry_run
 """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import isqrt
+
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from eqprop_core.learning.equilibrium import Gradients, WatchPhase
 from eqprop_core.networks.network import Masks, Network, State
@@ -35,12 +38,25 @@ def bptt_phases(
         watch=watch("free", steps[0] - steps[1]) if watch is not None else None,
     )
     watch_step = watch("unrolled", steps[1]) if watch is not None else None
-    with torch.enable_grad():
-        drive = net.input_drive(x, masks)
-        for step in range(1, steps[1] + 1):
+
+    def unroll(numbers: range, drive: Tensor, *state: Tensor) -> State:
+        s = list(state)
+        for step in numbers:
             before, s = s, net.step(s, drive, masks=masks)
             if watch_step is not None:
                 watch_step(step, before, s)
+        return s
+
+    with torch.enable_grad():
+        drive = net.input_drive(x, masks)
+        count = isqrt(steps[1]) if net.numerics.checkpointed else steps[1]
+        for first in range(1, steps[1] + 1, count):
+            numbers = range(first, min(first + count, steps[1] + 1))
+            if net.numerics.checkpointed:
+                s = checkpoint(unroll, numbers, drive, *s, use_reentrant=False, preserve_rng_state=False)
+            else:
+                s = unroll(numbers, drive, *s)
+        watch_step = None  # what is computed again on the way back has been seen
         loss = net.loss(s, y, masks).mean()
         parameters = dict(net.named_parameters())
         gradients = torch.autograd.grad(

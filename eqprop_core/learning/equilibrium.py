@@ -18,6 +18,7 @@ from torch import Tensor
 
 from eqprop_core.config import Estimator
 from eqprop_core.networks.network import Masks, Network, State, Watch, last_seen, masked
+from eqprop_core.networks.relaxation import Relaxation
 
 Gradients = dict[str, Tensor]
 WatchPhase = Callable[[str, int], Watch]  # from a phase and its number of steps to what watches them
@@ -66,7 +67,7 @@ def contrast(
 
     def put(name: str, gradient: dict[str, Tensor]) -> None:
         for part, value in gradient.items():
-            gradients[f"{name}.{part}"] = value / batch
+            gradients[f"{name}.{part}"] = value.div_(batch)
 
     for n, connection in enumerate(net.connections):
         name = net.name_of(connection)
@@ -80,7 +81,7 @@ def contrast(
                 backward_part = backward.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1])
                 mean = (forward_part["weight"] + backward.turned(backward_part["weight"])) / 2
                 forward_part["weight"] = mean
-                put(net.name_of(backward), {"weight": backward.turned(mean)})
+                put(net.name_of(backward), {"weight": backward.turned(mean).clone()})
         else:
             lower = at_reference[n]
             forward_part = connection.outer(lower, connection.spread(lower, at_a[n + 1] - at_b[n + 1]))
@@ -116,7 +117,8 @@ def relax(
     """Run the phases that an estimator needs: T1 free steps from zero, then T2 nudged ones for each sign.
 
     `random-sign` draws the sign of β from `generator`. `watch` names each phase as it starts: `free`,
-    `nudged +β`, `nudged −β`. Raises `ValueError` for betas that the estimator cannot use.
+    `nudged +β`, `nudged −β`, or `nudged ±β` where the numerics join the two.
+    Raises `ValueError` for betas that the estimator cannot use.
     """
     check_betas(beta, beta_free, estimator)
     drive = net.input_drive(x, masks)
@@ -136,11 +138,29 @@ def relax(
     free = phase("free", net.initial_state(len(x)), steps[0], beta_free)
     if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
         beta = -beta
+    if estimator == "symmetric" and net.numerics.joined:
+        both = Relaxation(
+            net,
+            _twice(drive),
+            betas=(beta, -beta),
+            target=_twice(net.target(y)),
+            masks=[_twice(mask) for mask in masks] if masks is not None else None,
+        ).settle(
+            [_twice(layer) for layer in free],
+            steps[1],
+            watch("nudged ±β", steps[1]) if watch is not None else None,
+        )
+        nudged, opposite = ([layer[part] for layer in both] for part in (slice(len(x)), slice(len(x), None)))
+        return Phases(free, opposite, -beta, nudged, beta)
     nudged = phase("nudged +β" if beta > 0 else "nudged −β", free, steps[1], beta)
     if estimator != "symmetric":
         return Phases(free, free, beta_free, nudged, beta)
     opposite = phase("nudged −β" if beta > 0 else "nudged +β", free, steps[1], -beta)
     return Phases(free, opposite, -beta, nudged, beta)
+
+
+def _twice(values: Tensor) -> Tensor:
+    return torch.cat([values, values])
 
 
 def check_betas(beta: float, beta_free: float, estimator: Estimator) -> None:
@@ -174,7 +194,7 @@ def gradients_of(
         masks=masks,
     )
     difference = phases.beta_second - phases.beta_first
-    return {name: gradient / difference for name, gradient in gradients.items()}
+    return {name: gradient.div_(difference) for name, gradient in gradients.items()}
 
 
 def ep_gradients(

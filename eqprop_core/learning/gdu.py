@@ -56,11 +56,27 @@ def gdu_check(
 ) -> GduResult:
     """Compare EP with BPTT step by step on a batch x [batch, ...], y [batch]; `steps` = (T1, T2).
 
-    With `symmetric` the nudged phase is run at +β and −β and EP is the mean of the two. Raises `ValueError`
+    Both follow the dynamics exactly, whatever accelerates the training. With `symmetric` the nudged phase is
+    run at +β and −β and EP is the mean of the two. Raises `ValueError`
     unless 1 ≤ T2 ≤ T1 and the betas differ. Keeps 2·T2 (symmetric: 4·T2) values for each parameter.
     """
     check_steps(steps)
     check_betas(beta, beta_free, "symmetric" if symmetric else "one-sided")
+    with net.using(net.numerics.exactly()):
+        return _check(net, x, y, steps, beta, symmetric, beta_free, same_update, masks)
+
+
+def _check(
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    steps: tuple[int, int],
+    beta: float,
+    symmetric: bool,
+    beta_free: float,
+    same_update: bool,
+    masks: Masks | None,
+) -> GduResult:
     with torch.no_grad():
         start = net.settle(x, net.initial_state(len(x)), steps=steps[0] - steps[1], y=y, masks=masks)
     free, bptt = _bptt_updates(net, x, y, start, steps[1], masks)

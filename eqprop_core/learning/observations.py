@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from eqprop_core.events import Activity, Angles, Gdu, GduCurve, GduRow, LayerActivity, Settling
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.networks.network import Masks, Network, State, Watch
+from eqprop_core.networks.relaxation import largest_changes
 
 BINS = 40
 STUCK = 1e-3  # share of the range within which a neuron counts as stuck at a bound
@@ -72,11 +74,20 @@ class Observed:
         self._free: State = []
         self._masks: Masks | None = None
         self._changes: dict[str, list[Tensor]] = {}
+        self._images: dict[str, list[int]] = {}  # that took part in each time step
+        self._last: dict[str, Tensor] = {}  # largest change of each image in the last time step
 
     def watch(self, phase: str) -> Watch:
         """What watches the steps of a phase."""
-        found = self._changes.setdefault(phase, [])
-        return lambda _, before, after: found.append(changes(before, after))
+        found, images = self._changes.setdefault(phase, []), self._images.setdefault(phase, [])
+
+        def watched(_: int, before: State, after: State) -> None:
+            images.append(len(after[0]))
+            found.append(changes(before, after, images[0]))
+            if self.net.numerics.tol is not None:
+                self._last[phase] = largest_changes(before, after)
+
+        return watched
 
     def free(self, s: State, masks: Masks | None) -> None:
         """Keep the free state."""
@@ -94,7 +105,18 @@ class Observed:
             for name, steps in self._changes.items()
             if steps
         }
-        return Settling(epoch=epoch, batch=batch, phases=phases)
+        tol = self.net.numerics.tol
+        if tol is None:
+            return Settling(epoch=epoch, batch=batch, phases=phases)
+        return Settling(
+            epoch=epoch,
+            batch=batch,
+            phases=phases,
+            images=len(self._free[0]),
+            tol=tol,
+            mean_steps={name: sum(self._images[name]) / self._images[name][0] for name in phases},
+            unsettled={name: int((self._last[name] >= tol).sum()) for name in phases},
+        )
 
     def free_changes(self) -> list[list[float]]:
         """Root mean square change of each layer at each step of the free phase: [layers][steps].
@@ -137,11 +159,15 @@ def kept(s: State, masks: Masks) -> State:
     return [layer[mask != 0] for layer, mask in zip(s, masks[1:], strict=True)]
 
 
-def changes(before: State, after: State) -> Tensor:
-    """The largest |Δs| of each layer, and its median image's root mean square: [2, layers], on the device."""
+def changes(before: State, after: State, images: int) -> Tensor:
+    """The largest |Δs| of each layer, and its median image's root mean square: [2, layers], on the device.
+
+    Of a batch of `images`; those that have left it, as they had settled, change no more.
+    """
     differences = [(new - old).detach().flatten(1) for old, new in zip(before, after, strict=True)]
     largest = [change.abs().max() for change in differences]
-    typical = [change.square().mean(1).median().sqrt() for change in differences]
+    left = images - len(after[0])
+    typical = [functional.pad(change.square().mean(1), (left, 0)).median().sqrt() for change in differences]
     return torch.stack([torch.stack(largest), torch.stack(typical)])
 
 

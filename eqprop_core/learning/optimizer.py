@@ -45,15 +45,19 @@ def build_optimizer(
     ]
     for name, parameter in net.named_parameters():
         groups[connection_index(name)]["params"].append(parameter)
+    # One pass over all parameters, where the device has it; `None` lets torch choose.
+    fused = True if next(net.parameters()).device.type in ("cpu", "cuda") else None
     if optim == "adam":
-        return torch.optim.Adam(groups)
-    return torch.optim.SGD(groups, lr=lrs[0], momentum=mmt)
+        return torch.optim.Adam(groups, fused=fused)
+    return torch.optim.SGD(groups, lr=lrs[0], momentum=mmt, fused=fused)
 
 
 def apply_gradients(net: nn.Module, optimizer: torch.optim.Optimizer, gradients: Gradients) -> None:
     """Take one optimizer step down these gradients; parameters without one stay as they are."""
     for name, parameter in net.named_parameters():
-        parameter.grad = gradients.get(name)
+        gradient = gradients.get(name)
+        # Fused optimizers read it in the order of the parameter's values, whatever its strides.
+        parameter.grad = None if gradient is None else gradient.contiguous()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 

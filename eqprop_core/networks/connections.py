@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,37 @@ from torch.nn.grad import conv2d_weight
 from eqprop_core.geometry import ConnectionShape
 
 Gradient = dict[str, Tensor]  # "weight" and, where there is one, "bias"
+Unpooling = Literal["scatter", "gradient"]
+
+
+class Places(NamedTuple):
+    """From where max pooling took its values: flat `indices` [batch, maps, height/2, width/2] into an image.
+
+    `pooled_from` has the shape [batch, maps, height, width] and the memory format of what was pooled.
+    """
+
+    indices: Tensor
+    pooled_from: Tensor
+
+    def of(self, samples: Tensor) -> Places:
+        """Those of some samples of the batch, given their numbers."""
+        return Places(self.indices[samples], self.pooled_from[: len(samples)])
+
+
+class Drives(Protocol):
+    """What a time step needs of a connection; see `Connection`."""
+
+    def drive(self, pre: Tensor) -> tuple[Tensor, Places | None]:
+        """F(pre), and the places of the maxima."""
+
+    def places(self, pre: Tensor) -> Places | None:
+        """The places of the maxima alone."""
+
+    def returned(self, post: Tensor, places: Places | None) -> Tensor:
+        """∂φ/∂pre."""
+
+    def both_drives(self, pre: Tensor, post: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
+        """F(pre), and `onto` with ∂φ/∂pre."""
 
 
 class Connection(nn.Module, ABC):
@@ -50,16 +82,29 @@ class Connection(nn.Module, ABC):
                 self.bias.uniform_(-bound, bound, generator=generator)
 
     @abstractmethod
-    def forward_drive(self, pre: Tensor) -> Tensor:
-        """F(pre): [batch, *pre] -> [batch, *post]."""
+    def drive(self, pre: Tensor) -> tuple[Tensor, Places | None]:
+        """F(pre), [batch, *post], and from where pooling took its values if it is by maximum."""
 
     @abstractmethod
+    def returned(self, post: Tensor, places: Places | None) -> Tensor:
+        """∂φ/∂pre, [batch, *pre], at `post` and at the pre whose places these are; linear in `post`."""
+
+    def forward_drive(self, pre: Tensor) -> Tensor:
+        """F(pre): [batch, *pre] -> [batch, *post]."""
+        return self.drive(pre)[0]
+
+    def places(self, pre: Tensor) -> Places | None:
+        """From where F(pre) takes its values, where that depends on `pre`."""
+        return self.drive(pre)[1]
+
     def backward_drive(self, pre: Tensor, post: Tensor) -> Tensor:
         """∂φ/∂pre at (pre, post): [batch, *pre]. `pre` matters only where max pooling chooses."""
+        return self.returned(post, self.places(pre))
 
-    def both_drives(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
-        """F(pre) and ∂φ/∂pre, sharing the work that they have in common."""
-        return self.forward_drive(pre), self.backward_drive(pre, post)
+    def both_drives(self, pre: Tensor, post: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
+        """F(pre), and `onto` [batch, *pre] with ∂φ/∂pre added, sharing the work that they have in common."""
+        forward, places = self.drive(pre)
+        return forward, onto + self.returned(post, places)
 
     def phi(self, pre: Tensor, post: Tensor) -> Tensor:
         """φ = ⟨F(pre), post⟩ of each sample: [batch]."""
@@ -115,13 +160,23 @@ class Dense(Connection):
         """[lower, upper] from [upper, lower] and back where the weight is stored by its lower layer."""
         return weight.t() if self.stored_by_lower else weight
 
-    def forward_drive(self, pre: Tensor) -> Tensor:
+    def drive(self, pre: Tensor) -> tuple[Tensor, None]:
         """F(pre): [batch, upper]."""
-        return functional.linear(pre.flatten(1), self.matrix, self.bias)
+        return functional.linear(pre.flatten(1), self.matrix, self.bias), None
 
-    def backward_drive(self, pre: Tensor, post: Tensor) -> Tensor:
+    def places(self, pre: Tensor) -> None:
+        """None: nothing is pooled."""
+        return
+
+    def returned(self, post: Tensor, places: Places | None = None) -> Tensor:
         """Wᵀ·post: [batch, *pre]."""
-        return (post @ self.matrix).view_as(pre)
+        return (post @ self.matrix).view(-1, *self.shape.pre)
+
+    def both_drives(self, pre: Tensor, post: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
+        """W·pre + b, and `onto` with Wᵀ·post added: [batch, *pre]."""
+        matrix = self.matrix
+        forward = functional.linear(pre.flatten(1), matrix, self.bias)
+        return forward, torch.addmm(onto.flatten(1), post, matrix).view(-1, *self.shape.pre)
 
     def spread(self, pre: Tensor, post: Tensor) -> Tensor:
         """`post` itself: [batch, upper]."""
@@ -141,7 +196,14 @@ class Dense(Connection):
 
 
 class Conv(Connection):
-    """F(s) = pool(conv(s; W, b)); 2×2 pooling with stride 2: `m` max, `a` average, `i` none."""
+    """F(s) = pool(conv(s; W, b)); 2×2 pooling with stride 2: `m` max, `a` average, `i` none.
+
+    How it computes makes it faster or slower, and changes the last bits at most: `layout` is the memory
+    format of what is convolved and pooled, `unpooling` how values get back to the places of the maxima.
+    """
+
+    layout: torch.memory_format = torch.contiguous_format
+    unpooling: Unpooling = "gradient"
 
     def __init__(self, shape: ConnectionShape, *, bias: bool = True) -> None:
         super().__init__(shape, shape.weight, bias=bias)
@@ -155,52 +217,62 @@ class Conv(Connection):
 
     def convolve(self, pre: Tensor) -> Tensor:
         """conv(pre; W, b): [batch, *convolved]."""
+        pre = pre.contiguous(memory_format=self.layout)
         return functional.conv2d(pre, self.weight, self.bias, self.shape.stride, self.shape.padding)
 
     def transposed(self, spread: Tensor) -> Tensor:
         """The adjoint of the convolution: [batch, *convolved] -> [batch, *pre]."""
+        spread = spread.contiguous(memory_format=self.layout)
         return functional.conv_transpose2d(
             spread, self.weight, None, self.shape.stride, self.shape.padding, self.unreached
         )
 
-    def forward_drive(self, pre: Tensor) -> Tensor:
-        """F(pre): [batch, *post]."""
-        convolved = self.convolve(pre)
+    def pool(self, convolved: Tensor) -> tuple[Tensor, Places | None]:
+        """Pool what was convolved: [batch, *post], with the places of the maxima."""
         if self.shape.pool == "m":
-            return functional.max_pool2d(convolved, 2)
-        return functional.avg_pool2d(convolved, 2) if self.shape.pool == "a" else convolved
+            pooled, indices = functional.max_pool2d(convolved, 2, return_indices=True)
+            return pooled, Places(indices, convolved.detach())
+        return functional.avg_pool2d(convolved, 2) if self.shape.pool == "a" else convolved, None
 
-    def backward_drive(self, pre: Tensor, post: Tensor) -> Tensor:
-        """∂φ/∂pre with the argmax of conv(pre) where pooling is by maximum."""
-        return self.transposed(self.spread(pre, post))
-
-    def both_drives(self, pre: Tensor, post: Tensor) -> tuple[Tensor, Tensor]:
-        """F(pre) and ∂φ/∂pre with one convolution of `pre` instead of two."""
-        if self.shape.pool != "m":
-            return self.forward_drive(pre), self.backward_drive(pre, post)
-        pooled, places = functional.max_pool2d(self.convolve(pre), 2, return_indices=True)
-        return pooled, self.transposed(self._scatter(places, post))
-
-    def _scatter(self, places: Tensor, post: Tensor) -> Tensor:
-        """`post` at the flat indices `places` of an image of zeros: [batch, *convolved]."""
-        assert self.shape.convolved is not None
-        batch, maps = post.shape[:2]
-        height, width = self.shape.convolved[1:]
-        flat = post.new_zeros(batch, maps, height * width)
-        flat = flat.scatter(2, places.flatten(2), post.flatten(2))
-        return flat.view(batch, maps, height, width)
-
-    def spread(self, pre: Tensor, post: Tensor) -> Tensor:
+    def unpool(self, post: Tensor, places: Places | None) -> Tensor:
         """`post` where pooling took its values: at the maxima, a quarter at each of four, or as it is."""
         assert self.shape.convolved is not None
         if self.shape.pool == "m":
-            places = functional.max_pool2d(self.convolve(pre), 2, return_indices=True)[1]
-            return self._scatter(places, post)
+            assert places is not None
+            return self._at_maxima(post, places)
         if self.shape.pool == "a":
-            quarter = (post * 0.25).repeat_interleave(2, 2).repeat_interleave(2, 3)
+            quarter = functional.interpolate(post * 0.25, scale_factor=2)
             height, width = self.shape.convolved[1:]
             return functional.pad(quarter, (0, width - quarter.shape[3], 0, height - quarter.shape[2]))
         return post
+
+    def _at_maxima(self, post: Tensor, places: Places) -> Tensor:
+        """`post` at its places in images of zeros: [batch, *convolved]."""
+        like = places.pooled_from
+        if self.unpooling == "gradient":
+            # Windows do not overlap, so that the gradient of pooling copies, and sums nothing.
+            return torch.ops.aten.max_pool2d_with_indices_backward(  # type: ignore[no-any-return]
+                post.contiguous(memory_format=self.layout), like, [2, 2], [2, 2], [0, 0], [1, 1], False,
+                places.indices,
+            )  # fmt: skip
+        flat = post.new_zeros(*post.shape[:2], like.shape[2] * like.shape[3])
+        return flat.scatter_(2, places.indices.flatten(2), post.flatten(2)).view(like.shape)
+
+    def drive(self, pre: Tensor) -> tuple[Tensor, Places | None]:
+        """F(pre), [batch, *post], and the places of the maxima."""
+        return self.pool(self.convolve(pre))
+
+    def places(self, pre: Tensor) -> Places | None:
+        """The places of the maxima of conv(pre)."""
+        return self.drive(pre)[1] if self.shape.pool == "m" else None
+
+    def returned(self, post: Tensor, places: Places | None) -> Tensor:
+        """∂φ/∂pre: the transposed convolution of `post` at its places."""
+        return self.transposed(self.unpool(post, places))
+
+    def spread(self, pre: Tensor, post: Tensor) -> Tensor:
+        """`post` where pooling took its values from conv(pre): [batch, *convolved]."""
+        return self.unpool(post, self.places(pre))
 
     def outer_weight(self, pre: Tensor, spread: Tensor) -> Tensor:
         """Correlation of `pre` with `spread`, summed over batch and places: [maps, low, kernel, kernel]."""

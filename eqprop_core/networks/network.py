@@ -10,7 +10,8 @@ Parameter names are the reference's: `synapses.N.weight`, `synapses.N.bias`, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 
 import torch
@@ -19,8 +20,17 @@ from torch import Tensor, nn
 from eqprop_core.config import ModelConfig
 from eqprop_core.geometry import Shape
 from eqprop_core.networks.activations import ACTIVATIONS, BOUNDS, Activation, linear
-from eqprop_core.networks.connections import Connection, Dense, backward_connection, forward_connection
+from eqprop_core.networks.connections import (
+    Connection,
+    Conv,
+    Dense,
+    Drives,
+    backward_connection,
+    forward_connection,
+)
+from eqprop_core.networks.numerics import MEMORY_FORMATS, Layout, Numerics
 from eqprop_core.networks.readout import CrossEntropy, Readout, SoftmaxReadout, SquaredError, onehot
+from eqprop_core.networks.relaxation import Relaxation
 
 State = list[Tensor]
 Masks = list[Tensor]
@@ -53,6 +63,8 @@ class Network(nn.Module):
         self.activation: Activation = ACTIVATIONS[config.act]
         self.output_activation: Activation = linear if self.readout.linear_output else self.activation
         self.keep: tuple[float, ...] = config.dropouts or ()
+        self.compiled_step: Callable[..., State] | None = None
+        self.use(Numerics())
 
     # --- what it is made of ---------------------------------------------------------------------------
 
@@ -112,6 +124,27 @@ class Network(nn.Module):
                 assert isinstance(connection, Connection)
                 connection.redraw(self.config.scale or 1.0, generator)
 
+    def use(self, numerics: Numerics) -> None:
+        """Compute in this way from now on."""
+        self.numerics = numerics
+        layouts: list[Layout] = list(numerics.layouts) or ["contiguous"] * len(self.synapses)
+        # B_syn.N mirrors synapses.N+1
+        for group, mirrored in ((self.synapses, layouts), (self.B_syn, layouts[1:])):
+            for connection, layout in zip(group, mirrored, strict=False):
+                if isinstance(connection, Conv):
+                    connection.layout = MEMORY_FORMATS[layout]
+                    connection.unpooling = numerics.unpooling
+
+    @contextmanager
+    def using(self, numerics: Numerics) -> Iterator[None]:
+        """Compute in another way for a while."""
+        before = self.numerics
+        self.use(numerics)
+        try:
+            yield
+        finally:
+            self.use(before)
+
     # --- dropout --------------------------------------------------------------------------------------
 
     def draw_masks(self, batch: int, generator: torch.Generator | None = None) -> Masks | None:
@@ -149,30 +182,45 @@ class Network(nn.Module):
         s: State,
         input_drive: Tensor,
         *,
-        beta: float = 0.0,
+        beta: float | Tensor = 0.0,
         target: Tensor | None = None,
         masks: Masks | None = None,
+        forward: Sequence[Drives] | None = None,
+        backward: Sequence[Drives] | None = None,
     ) -> State:
         """One time step s ← σ(∂Φ/∂s), every right-hand side at the old state; differentiable.
 
-        `target` is onehot(y), [batch, classes], and needed where β ≠ 0. With dropout masks the drives are
-        those of s∘m, and reach the kept neurons only.
+        `target` is onehot(y), [batch, classes], and needed where β ≠ 0; β is a number or [batch]. With
+        dropout masks the drives are those of s∘m, and reach the kept neurons only. `forward` and `backward`
+        stand in for the network's own connections.
         """
+        forward, backward = forward or self._forward, backward or self._backward
         seen = s if masks is None else masked(s, masks[1:])
         drives = [input_drive]
-        for n, connection in enumerate(self._forward[1:]):
+        for n, connection in enumerate(forward[1:]):
             if self.vector_field:
-                forward = connection.forward_drive(seen[n])
-                backward = self._backward[n].backward_drive(seen[n], seen[n + 1])
+                driven = connection.drive(seen[n])[0]
+                drives[n] = drives[n] + backward[n].returned(seen[n + 1], backward[n].places(seen[n]))
             else:
-                forward, backward = connection.both_drives(seen[n], seen[n + 1])
-            drives[n] = drives[n] + backward
-            drives.append(forward)
-        if beta != 0:
-            drives[-1] = torch.add(drives[-1], self.readout.force(seen[-1], _required(target)), alpha=beta)
+                driven, drives[n] = connection.both_drives(seen[n], seen[n + 1], drives[n])
+            drives.append(driven)
+        drives[-1] = self.nudged(drives[-1], seen[-1], beta, target)
+        return [self.activate(drive, n, masks) for n, drive in enumerate(drives)]
+
+    def nudged(self, drive: Tensor, last: Tensor, beta: float | Tensor, target: Tensor | None) -> Tensor:
+        """The last layer's drive with −β·∂ℓ/∂s_L at `last` = s_L."""
+        if isinstance(beta, Tensor):
+            each = beta.view(-1, *[1] * (drive.dim() - 1))
+            return drive.addcmul(self.readout.force(last, _required(target)), each)
+        if beta == 0:
+            return drive
+        return torch.add(drive, self.readout.force(last, _required(target)), alpha=beta)
+
+    def activate(self, drive: Tensor, n: int, masks: Masks | None) -> Tensor:
+        """Layer n (from 0) at its drive."""
         if masks is not None:
-            drives = [drive * (mask != 0) for drive, mask in zip(drives, masks[1:], strict=True)]
-        return [self.activation(drive) for drive in drives[:-1]] + [self.output_activation(drives[-1])]
+            drive = drive * (masks[n + 1] != 0)
+        return (self.activation if n + 1 < len(self._forward) else self.output_activation)(drive)
 
     def forward(self, x: Tensor, s: State, masks: Masks | None = None) -> State:
         """One free time step from x itself; what `torch.func.functional_call` reaches."""
@@ -194,19 +242,17 @@ class Network(nn.Module):
         """Relax from the state s for a number of time steps; returns the new state and leaves s as it was.
 
         x is [batch, ...], y [batch] class indices (needed where β ≠ 0). `input_drive` spares computing it
-        where it is known. `watch(step, before, after)` is called after each step, counted from 1.
+        where it is known. `watch(step, before, after)` is called after each step, counted from 1; where the
+        numerics have a tolerance `steps` is an upper bound, and settled samples are no longer watched.
         Raises `ValueError` if shapes do not fit.
         """
         self._check(x, s, y)
         target = None if beta == 0 else self.target(_required(y))
         if input_drive is None:
             input_drive = self.input_drive(x, masks)
-        for step in range(1, steps + 1):
-            before = s
-            s = self.step(before, input_drive, beta=beta, target=target, masks=masks)
-            if watch is not None:
-                watch(step, before, s)
-        return list(s)
+        return Relaxation(self, input_drive, betas=(beta,), target=target, masks=masks).settle(
+            s, steps, watch
+        )
 
     def target(self, y: Tensor) -> Tensor:
         """onehot(y): [batch, classes] in the dtype of the parameters."""

@@ -170,10 +170,21 @@ def training_state(
         stored = content.get("optimizer_state_dict")
         moments = stored.get("state") if isinstance(stored, dict) else None
         wrong += _moment_problems(moments, trainer.optimizer)
-        state["optimizer_state_dict"] = {"state": moments, "param_groups": own["param_groups"]}
     if wrong:
         raise RunError(f"{path}: its training state is not valid ({'; '.join(wrong[:4])})")
+    if with_optimizer:
+        assert isinstance(moments, dict)
+        # Optimizers that work on all values in one pass take them to lie one after the other in memory.
+        dense = {
+            index: {name: _dense(value) for name, value in found.items()} for index, found in moments.items()
+        }
+        state["optimizer_state_dict"] = {"state": dense, "param_groups": own["param_groups"]}
     return state
+
+
+def _dense(value: object) -> object:
+    """A tensor in memory of its own, without gaps or overlaps."""
+    return value.clone(memory_format=torch.contiguous_format) if isinstance(value, Tensor) else value
 
 
 def _position_problems(content: dict[str, Any]) -> Iterator[str]:
@@ -226,6 +237,15 @@ def _moment_problems(moments: object, optimizer: torch.optim.Optimizer) -> Itera
             fits = False
         if not fits:
             yield f"the moments of parameter {index} do not fit it"
+    number = 0
+    for group in optimizer.param_groups:  # whose parameters take every step together
+        with_moments = {
+            any(found.get(name) is not None for name in names)
+            for found in (moments.get(number + n, {}) for n in range(len(group["params"])))
+        }
+        number += len(group["params"])
+        if len(with_moments) > 1:
+            yield f"the moments of the parameters before number {number} are not complete"
 
 
 def _is_count(value: object) -> bool:

@@ -8,6 +8,7 @@ figures) into the folder where there is one. Errors that a person can do somethi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,7 @@ from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan
+from eqprop_core.worker.choices import choose
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, new_folder, prepare, started
 from eqprop_core.worker.session import Session
@@ -46,6 +48,8 @@ def begin(
     if plan.config.todo == "train":
         return begin_training(plan, root, run, wishes or Wishes(), place, lock)
     ready = prepare(plan, weights=(names.BEST_MODEL, names.CHECKPOINT))
+    notes = choose(ready)
+    ready = replace(ready, warnings=(*ready.warnings, *notes))
     path: Path | None = None
     folder = ready.plan.stored if ready.config.save else None
     if folder is not None:

@@ -62,7 +62,7 @@ class Session:
         config: RunConfig,
         epochs: int = 0,
         expected_accuracy: float | None = None,
-        numerics: Mapping[str, str | int] | None = None,
+        numerics: Mapping[str, Any] | None = None,
         lock: IO[bytes] | None = None,
         summary: Mapping[str, float | int | None] | None = None,
     ) -> None:

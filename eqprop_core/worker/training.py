@@ -21,6 +21,7 @@ from eqprop_core.runs.log import last_seq, read_events
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan, changed_settings, in_flags
 from eqprop_core.worker import checkpoint
+from eqprop_core.worker.choices import choose, recorded_choices
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
 from eqprop_core.worker.requests import Requests
@@ -72,6 +73,7 @@ def _prepared(
         (run.path / name).exists() for name in (names.CHECKPOINT, names.CHECKPOINT_BEFORE)
     )
     if run is None or not begun:
+        notes = choose(ready)
         if run is None:
             if source := plan.labels.get("started_from"):
                 _begin_with(trainer, source)  # what does not fit is said before a folder is made
@@ -87,17 +89,18 @@ def _prepared(
         if source := run.meta().get("started_from"):
             opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
     else:
-        opening += resume(trainer, plan, run)
+        opening += resume(trainer, plan, run, ready)
         assert isinstance(opening[0], RunResumed)
         again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
-    opening += [Warned(message=warning) for warning in ready.warnings]
-    run.describe(facts_of(ready.device, ready.label))
+        notes = []
+    opening += [Warned(message=warning) for warning in (*ready.warnings, *notes)]
+    run.describe({**facts_of(ready.device, ready.label), **recorded_choices(ready)})
     session = Session(
         run.path,
         folder=run,
         config=ready.config,
         epochs=trainer.epochs,
-        numerics=facts_of(ready.device),
+        numerics={**facts_of(ready.device), **recorded_choices(ready)},
         expected_accuracy=run.expected_accuracy(),
         lock=lock,
         summary={
@@ -163,10 +166,11 @@ def _train(
             raise RunError(str(error)) from None
 
 
-def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
+def resume(trainer: Trainer, plan: Plan, run: RunFolder, ready: Prepared | None = None) -> list[Event]:
     """Put a trainer where the run's latest checkpoint is; returns what there is to say, `RunResumed` first.
 
-    Raises `RunError` where there is no checkpoint that it can go on from.
+    The network of `ready`, if given, computes as the checkpoint recorded. Raises `RunError`
+    where there is no checkpoint that it can go on from.
     """
     said: list[Event] = []
     path = run.path / names.CHECKPOINT
@@ -192,6 +196,8 @@ def resume(trainer: Trainer, plan: Plan, run: RunFolder) -> list[Event]:
             Warned(message=f"--optim {plan.config.optim} starts afresh: the run had another optimizer")
         )
     said += _repeat_choices(content.get("numerics", {}), trainer.device)
+    if ready is not None:
+        said += [Warned(message=note) for note in choose(ready, content.get("numerics", {}))]
     state = checkpoint.training_state(content, trainer, path, with_optimizer=same_optimizer)
     try:
         trainer.restore(state, with_optimizer=same_optimizer)

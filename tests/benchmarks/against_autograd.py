@@ -21,14 +21,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from oracle import AutogradNetwork, train_ep_by_autograd
-
 from eqprop_core.config import RunConfig
 from eqprop_core.data.datasets import Dataset, load_dataset
 from eqprop_core.data.randomness import generator
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.networks.network import Network
 from eqprop_core.presets import load_preset
+from eqprop_core.speed.baseline import AutogradNetwork, train_ep_by_autograd
 from eqprop_tui.cli.flags import join_lists
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from eqprop_core import ModelConfig, Network, bptt_gradients, build_network, ep_
 from eqprop_core.learning.continual import continual_ep
 from eqprop_core.learning.equilibrium import Gradients
 from eqprop_core.learning.gdu import distances
-from eqprop_core.learning.optimizer import build_optimizer, decayed
+from eqprop_core.learning.optimizer import apply_gradients, build_optimizer, decayed
 
 DOUBLE = torch.float64
 
@@ -281,3 +282,23 @@ def test_learning_rates_decay_as_a_cosine_and_stay_at_the_floor() -> None:
     assert rates[100:] == [pytest.approx(1e-5)] * 30
     assert all(a >= b for a, b in pairwise(rates))
     assert decayed(5e-6, 70, 100) == 5e-6
+
+
+@pytest.mark.parametrize("optim", ["sgd", "adam"])
+def test_an_optimizer_step_does_not_depend_on_the_strides_of_a_gradient(
+    optim: Literal["sgd", "adam"],
+) -> None:
+    config = ModelConfig(
+        model="CNN", input_shape=(2, 6, 6), channels=[3, 4], kernels=[3, 2], pools="ii", fc=[5]
+    )
+    nets = [build_network(config, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
+    gradients = {name: torch.rand_like(value) for name, value in nets[0].named_parameters()}
+    odd = dict(gradients)
+    odd["synapses.1.weight"] = odd["synapses.1.weight"].contiguous(memory_format=torch.channels_last)
+    odd["synapses.2.weight"] = odd["synapses.2.weight"].t().contiguous().t()
+    for net, values in zip(nets, (gradients, odd), strict=True):
+        optimizer = build_optimizer(net, optim=optim, lrs=[0.1] * 3, mmt=0.5)
+        for _ in range(2):
+            apply_gradients(net, optimizer, values)
+    for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import AutogradNetwork, train_ep_by_autograd
 from small_trainers import CASES, CNN, SMALL, SOFTMAX, dataset, same, told, trainer
 
 from eqprop_core import RunConfig, build_network
@@ -25,6 +24,7 @@ from eqprop_core.learning.batch import spaced
 from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.networks.network import Network
+from eqprop_core.speed.baseline import AutogradNetwork, train_ep_by_autograd
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -115,7 +115,7 @@ def test_connections_agree_with_autograd_of_their_phi(network: str) -> None:
         post = torch.rand(4, *shape.post, dtype=DOUBLE, requires_grad=True)
         wanted = [pre, post, *connection.parameters()]
         gradients = torch.autograd.grad(connection.phi(pre, post).sum(), wanted)
-        forward, backward = connection.both_drives(pre, post)
+        forward, backward = connection.both_drives(pre, post, torch.zeros_like(pre))
         torch.testing.assert_close(backward, gradients[0])
         torch.testing.assert_close(forward, gradients[1])
         torch.testing.assert_close(connection.backward_drive(pre, post), gradients[0])

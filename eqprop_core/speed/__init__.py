@@ -1,0 +1,1 @@
+"""How fast a network computes here, and what makes it faster."""

@@ -1,0 +1,54 @@
+"""Measuring how long something takes, on any device."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of repetitions: the median, the shortest and the longest."""
+
+    median: float
+    shortest: float
+    longest: float
+
+
+def timing_of(seconds: list[float]) -> Timing:
+    """The summary of repetitions."""
+    return Timing(statistics.median(seconds), min(seconds), max(seconds))
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that some work takes, until the device has done it."""
+    synchronize(device)
+    begun = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - begun
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def alternated(
+    works: Mapping[str, Callable[[], object]], device: torch.device, repeat: int
+) -> dict[str, list[float]]:
+    """Seconds of each work, `repeat` times in turn, after each has been done once for warming up."""
+    for work in works.values():
+        work()
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeat):
+        for name, work in works.items():
+            found[name].append(seconds_of(work, device))
+    return found

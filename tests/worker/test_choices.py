@@ -1,0 +1,96 @@
+"""How a run computes is chosen once, recorded, said, and kept when it is resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eqprop_core.config import RunConfig
+from eqprop_core.events import Event, Settling, Warned
+from eqprop_core.networks.numerics import Numerics
+from eqprop_core.problems import ConfigError
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.settings import Plan
+from eqprop_core.worker import checkpoint, process
+from eqprop_core.worker.choices import choose
+from eqprop_core.worker.preparing import prepare
+
+SMALL: dict[str, Any] = {"task": "digits", "model": "CNN", "channels": [3], "kernels": [3], "pools": "m", "fc": [8, 10], "lrs": [0.1, 0.1, 0.1], "T1": 40, "T2": 8, "betas": [0.0, 0.3], "mbs": 20, "train_samples": 40, "test_samples": 10, "seed": 1}  # fmt: skip
+
+
+def trained(root: Path, **settings: Any) -> tuple[RunFolder, list[Event]]:
+    work = process.begin(Plan(RunConfig(**{**SMALL, **settings})), root=root)
+    events = [record.event for record in work.records]
+    assert work.path is not None
+    return RunFolder(work.path), events
+
+
+def recorded(run: RunFolder) -> Any:
+    return checkpoint.load(run.path / "checkpoint.tar")["numerics"]["choices"]
+
+
+def test_a_tolerance_is_recorded_and_its_time_steps_are_reported(tmp_path: Path) -> None:
+    run, events = trained(tmp_path, tol=1e-3, updates="async")
+    settling = next(event for event in events if isinstance(event, Settling))
+    assert settling.tol == 1e-3 and settling.images == 20
+    assert settling.mean_steps["free"] < 40
+    assert settling.unsettled["free"] == 0
+    assert recorded(run) == Numerics(layouts=("contiguous",) * 3, tol=1e-3, updates="async").document()
+    assert run.meta()["choices"] == recorded(run)
+
+
+def test_exact_runs_report_no_tolerance(tmp_path: Path) -> None:
+    _, events = trained(tmp_path)
+    settling = next(event for event in events if isinstance(event, Settling))
+    assert settling.tol is None and settling.mean_steps == {} and len(settling.phases["free"]) == 40
+
+
+def test_fast_says_what_it_uses_and_a_resumed_run_goes_on_with_it(tmp_path: Path) -> None:
+    run, events = trained(tmp_path, fast=True)
+    said = [event.message for event in events if isinstance(event, Warned) and "--fast" in event.message]
+    assert len(said) == 1 and "gradient cosine" in said[0]
+    before = recorded(run)
+    plan = Plan(RunConfig(**{**SMALL, "fast": True}), stored=run, more_epochs=1)
+    again = [record.event for record in process.begin(plan).records]
+    assert not [event for event in again if isinstance(event, Warned) and "--fast" in event.message]
+    assert recorded(run) == before
+
+
+def test_what_was_recorded_is_kept_and_what_was_not_is_as_it_used_to_be() -> None:
+    ready = prepare(Plan(RunConfig(**SMALL)))
+    kept = Numerics(layouts=("channels-last", "contiguous", "contiguous"), unpooling="scatter")
+    choose(ready, {"choices": kept.document()})
+    assert ready.net.numerics == kept
+    choose(ready, {"torch": "2.0"})
+    assert ready.net.numerics == Numerics()
+    choose(ready, {"choices": {"layouts": ["contiguous"] * 7}})
+    assert ready.net.numerics == Numerics()
+
+
+def test_a_layout_can_be_fixed() -> None:
+    ready = prepare(Plan(RunConfig(**{**SMALL, "layout": "channels-last"})))
+    choose(ready)
+    assert ready.net.numerics.layouts == ("channels-last", "contiguous", "contiguous")
+
+
+def test_a_precision_that_a_device_does_not_have_is_said() -> None:
+    ready = prepare(Plan(RunConfig(**{**SMALL, "precision": "tf32", "device": "cpu"})))
+    assert "NVIDIA" in " ".join(choose(ready))
+    assert ready.net.numerics.exact
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"fast": True, "tol": 1e-3}, "either --fast or --tol"),
+        ({"compile": True, "updates": "async"}, "--compile"),
+        ({"alg": "CEP", "updates": "async"}, "--updates"),
+        ({"alg": "CEP", "fast": True}, "--fast"),
+        ({"tol": 0.0}, "--tol"),
+    ],
+)
+def test_accelerations_that_do_not_go_together_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        RunConfig(**{**SMALL, **settings})
