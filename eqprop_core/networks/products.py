@@ -52,7 +52,7 @@ class LowPrecision:
     def __init__(self, connection: Connection, precision: str) -> None:
         self._connection = connection
         self.renew = True
-        full_in, full_out = _full(connection)
+        full_in, full_out = full_products(connection)
         low_in, low_out = _low(connection, torch.bfloat16 if precision == "bf16" else connection.weight.dtype)
         if precision == "tf32":
             low_in, low_out = _with_tf32(low_in), _with_tf32(low_out)
@@ -85,7 +85,8 @@ class LowPrecision:
         self._return.keep(rows)
 
 
-def _full(connection: Connection) -> tuple[Product, Product]:
+def full_products(connection: Connection) -> tuple[Product, Product]:
+    """The products of a connection's forward and backward drive, without pooling."""
     if isinstance(connection, Conv):
         return connection.convolve, connection.transposed
     return connection.forward_drive, lambda post: connection.returned(post, None)

@@ -73,7 +73,9 @@ def bptt_by_autograd(net: AutogradNetwork, x: Tensor, y: Tensor, *, steps: tuple
             s = net.differentiated(x, s, 0.0, None, None, graph=True)
         loss = net.loss(s, y).mean()
         parameters = dict(net.named_parameters())
-        found = torch.autograd.grad(loss, list(parameters.values()))
+        found = torch.autograd.grad(
+            loss, list(parameters.values()), allow_unused=True, materialize_grads=True
+        )
     return dict(zip(parameters, found, strict=True))
 
 

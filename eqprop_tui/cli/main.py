@@ -20,7 +20,7 @@ from eqprop_core.catalogue import DataError
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
-from eqprop_tui.cli import data, demo, devices, presets, report, runs, work
+from eqprop_tui.cli import bench, data, demo, devices, presets, report, runs, work
 from eqprop_tui.cli.application import open_application
 from eqprop_tui.cli.flags import ListCommand
 
@@ -108,6 +108,7 @@ app.add_typer(presets.app, name="presets")
 app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 app.command()(devices.devices)
+app.command(cls=ListCommand)(bench.bench)
 
 
 def main() -> None:

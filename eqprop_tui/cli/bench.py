@@ -1,0 +1,114 @@
+"""`eqprop bench`: how long a training takes here, and what makes it faster."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from eqprop_core.runs.settings import make_plan
+from eqprop_core.runs.starting import check_sizes
+from eqprop_tui.cli import report
+from eqprop_tui.cli.flags import with_flags
+from eqprop_tui.cli.presets import pick_preset
+from eqprop_tui.cli.work import AsJson, PresetName
+from eqprop_tui.words import duration, memory_size
+
+Timed = dict[str, float]  # median, shortest, longest, in seconds
+
+
+@with_flags(leave_out=("todo", "all_elements", "fast", "tol", "updates", "precision", "compile"))
+def bench(
+    flags: dict[str, Any],
+    preset: PresetName = None,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, max=1000, help="measure each so often")] = 5,
+    baseline: Annotated[
+        bool, typer.Option("--baseline/--no-baseline", help="measure autograd of Φ at every time step too")
+    ] = True,
+    accelerations: Annotated[
+        bool, typer.Option("--accelerations/--no-accelerations", help="measure every acceleration too")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a training of a preset or of flags on this device; weights are those of --load-path, if given.
+
+    Nothing is written. With a large network and large batches this takes a while: --mbs makes it shorter.
+    """
+    plan = make_plan("train", flags, pick_preset(preset) if preset else None, ("eqprop", *sys.argv[1:]))
+    check_sizes(plan.config)
+    report.say(f"measuring, {repeat} times each …")
+    from eqprop_core.worker.benching import benchmark
+
+    found = benchmark(plan, repeat=repeat, baseline=baseline, accelerate=accelerations)
+    for warning in found["warnings"]:
+        report.say(f"warning: {warning}")
+    if as_json:
+        report.put_json(found)
+        return
+    show(found)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a benchmark as tables."""
+    machine = found["machine"]
+    print(
+        f"{machine['device']} ({machine['device_name']}), {machine['threads']} threads, torch "
+        f"{machine['torch']}; batches of {found['images']} images, {found['weights']}"
+    )
+    layouts = found["choices"]["layouts"]
+    if "channels-last" in layouts:
+        print(f"memory formats: {', '.join(layouts)}")
+    print()
+    table = report.plain_table()
+    table.add_column("exact")
+    for name in ("median", "shortest", "longest"):
+        table.add_column(name, justify="right")
+    rows: dict[str, Timed] = dict(found["pieces"])
+    rows["training batch"] = found["batch"]
+    rows["its products alone"] = found["products"]
+    if found["baseline"] is not None:
+        rows["the batch by autograd of Φ"] = found["baseline"]
+    for name, timed in rows.items():
+        table.add_row(name, *(in_unit(timed[part]) for part in ("median", "shortest", "longest")))
+    report.console().print(table)
+    print()
+    print(f"products alone take {100 * found['roof']:.0f} % of the batch")
+    if found["ratio"] is not None:
+        print(f"autograd of Φ at every time step takes {found['ratio']:.2f} times as long")
+    speed = found["images"] / found["batch"]["median"]
+    print(f"{speed:,.0f} images/s; at most {memory_size(found['memory'])} of memory in use")
+    epoch, run = duration(found["epoch"]), duration(found["run"])
+    print(f"an epoch with its evaluation takes about {epoch}, the run {run}")
+    if found["accelerations"]:
+        print()
+        _show_accelerations(found["accelerations"])
+        print()
+        print(f"--fast would take: {found['fast']['flags']}, on these weights")
+
+
+def _show_accelerations(ways: list[dict[str, Any]]) -> None:
+    """Speed-ups and gradient cosines, connection by connection."""
+    table = report.plain_table()
+    table.add_column("settling and gradient")
+    for name in ("median", "speed-up", "time steps"):
+        table.add_column(name, justify="right")
+    for number in range(len(ways[0]["connections"])):
+        table.add_column(f"cos {number}", justify="right")
+    for way in ways:
+        steps = " + ".join(f"{count:.0f}" for count in way["steps"].values())
+        table.add_row(
+            way["flags"],
+            in_unit(way["seconds"]["median"]),
+            f"{way['speedup']:.2f}",
+            steps,
+            *(f"{value:.4f}" for value in way["connections"]),
+        )
+    report.console().print(table)
+
+
+def in_unit(seconds: float) -> str:
+    """Seconds in the unit that fits: `41 µs`, `3.20 ms`, `1.25 s`."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.1f} µs"
+    return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"

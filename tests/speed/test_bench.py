@@ -1,0 +1,98 @@
+"""`eqprop bench` measures every piece, leaves weights and folders alone, and says what --fast would take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import Result
+
+from eqprop_core import ModelConfig, build_network
+from eqprop_core.config import RunConfig
+from eqprop_core.learning.bptt import bptt_gradients
+from eqprop_core.learning.gdu import gdu_check
+from eqprop_core.networks.numerics import Numerics
+from eqprop_core.speed.accelerations import Acceleration, cosine, fastest
+from eqprop_core.speed.baseline import AutogradNetwork, bptt_by_autograd, gdu_by_autograd
+from eqprop_core.speed.bench import bench
+from eqprop_core.speed.timing import timing_of
+
+Run = Callable[..., Result]
+FLAGS = ("--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--mbs", "20", "--T1", "12", "--T2", "4", "--betas", "0", "0.2", "--epochs", "3", "--repeat", "1")  # fmt: skip
+
+
+def test_a_benchmark_as_json(eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = eqprop("bench", *FLAGS, "--json")
+    found = json.loads(result.stdout)
+    assert found["images"] == 20 and found["repeat"] == 1
+    assert set(found["pieces"]) == {"free time step", "nudged time step", "gradient", "optimizer step", "evaluation of an image"}  # fmt: skip
+    assert found["roof"] == pytest.approx(found["products"]["median"] / found["batch"]["median"])
+    assert found["ratio"] == pytest.approx(found["baseline"]["median"] / found["batch"]["median"])
+    assert found["run"] == pytest.approx(3 * found["epoch"])
+    exact, *ways = found["accelerations"]
+    assert exact["flags"] == "exact" and exact["worst"] == pytest.approx(1)
+    assert any(way["flags"] == "--tol 1e-05 --updates async" for way in ways)
+    assert found["fast"]["flags"] in {way["flags"] for way in found["accelerations"]}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_benchmark_as_tables(eqprop: Run) -> None:
+    result = eqprop("bench", *FLAGS, "--model", "VFMLP", "--thirdphase")
+    for words in ("training batch", "products alone take", "the run", "--fast would take"):
+        assert words in result.stdout
+    assert "autograd" not in result.stdout  # a vector field has no Φ to differentiate
+
+
+def test_what_is_left_out_is_not_measured(eqprop: Run) -> None:
+    result = eqprop("bench", *FLAGS, "--no-baseline", "--no-accelerations", "--alg", "BPTT")
+    assert "autograd" not in result.stdout and "--fast" not in result.stdout
+
+
+def test_a_wrong_flag_is_refused_in_words(eqprop: Run) -> None:
+    assert "--repeat" in eqprop("bench", *FLAGS, "--repeat", "0", code=2).output
+    assert "--lrs" in eqprop("bench", "--task", "digits", "--archi", "64", "8", "10", code=2).output
+
+
+def test_weights_are_left_as_they_were() -> None:
+    config = RunConfig(task="digits", archi=(64, 6, 10), lrs=(0.1, 0.1), mbs=8, T1=5, T2=3, seed=1)
+    net = build_network(config.model_part())
+    before = [value.clone() for value in net.parameters()]
+    x, y = torch.rand(8, 1, 8, 8), torch.arange(8)
+    bench(net, config, x, y, train_images=8, test_images=8, repeat=1)
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def way(seconds: float, worst: float) -> Acceleration:
+    return Acceleration(Numerics(), timing_of([seconds]), {"a": 1.0, "b": worst}, {})
+
+
+def test_the_fastest_way_is_among_those_with_good_gradients() -> None:
+    exact, close, coarse = way(9.0, 1.0), way(4.0, 0.9995), way(1.0, 0.99)
+    assert fastest([exact, close, coarse]) is close
+    assert fastest([exact, close, coarse], cosine=0.98) is coarse
+    assert fastest([exact, coarse]) is exact
+
+
+def test_cosines_of_nothing() -> None:
+    zero, one = torch.zeros(3), torch.ones(3)
+    assert (cosine(zero, zero), cosine(zero, one), cosine(one, -one)) == (1.0, 0.0, pytest.approx(-1.0))
+
+
+def test_the_baseline_finds_the_same_gradients() -> None:
+    config = ModelConfig(input_shape=(1, 6, 6), model="CNN", channels=[3], kernels=[3], pools="m", fc=[7, 4])
+    net = build_network(config, dtype=torch.float64)
+    slow = AutogradNetwork(config).double()
+    slow.load_state_dict(net.state_dict())
+    x, y = torch.rand(5, 1, 6, 6, dtype=torch.float64), torch.arange(5) % 4
+    fast_gradients = bptt_gradients(net, x, y, steps=(15, 6))
+    for name, value in bptt_by_autograd(slow, x, y, steps=(15, 6)).items():
+        torch.testing.assert_close(value, fast_gradients[name])
+    check = gdu_check(net, x, y, steps=(15, 6), beta=0.1)
+    ep, bptt = gdu_by_autograd(slow, x, y, steps=(15, 6), beta=0.1)
+    for name in dict(net.named_parameters()):
+        torch.testing.assert_close(torch.stack([g[name] for g in ep]), check.ep[name], rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(torch.stack([g[name] for g in bptt]), check.bptt[name])
