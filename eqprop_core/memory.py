@@ -165,7 +165,14 @@ class _Counts:
     def settling(self, batch: int) -> int:
         """The last phase: free and nudged state, the state before a step, and what the step makes."""
         kept = 3 if self.config.thirdphase else 2
-        return self._bytes(batch, 3 * self.input + kept * self.state + self._step())
+        values = 3 * self.input + kept * self.state + self._step() + self._references()
+        return self._bytes(batch, values)
+
+    def _references(self) -> int:
+        """What products in low precision are taken relative to: what went in and came out, both ways."""
+        if self.config.precision == "fp32" and not self.config.fast:
+            return 0
+        return sum(2 * prod(shape.pre) + 2 * prod(shape.convolved or shape.post) for shape in self.inner[1:])
 
     def contrast(self, batch: int) -> int:
         """Two states spread to the places from which pooling took them, and their difference."""
@@ -182,7 +189,7 @@ class _Counts:
         batch = min(evaluation_images(self.shapes), images or EVALUATION_IMAGES)
         first = 2 * _convolved(self.inner[0]) + self.posts[0] + self.input
         work = max(self._step(masked=False), first)
-        return FLOAT * batch * (2 * self.input + self.state + work)
+        return FLOAT * batch * (2 * self.input + self.state + work + self._references())
 
     def graph(self, batch: int) -> int:
         """The states of T2 steps with what the way back needs of each, and one step back."""

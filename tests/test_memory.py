@@ -170,3 +170,8 @@ def test_what_is_said_is_close_to_what_is_taken(changes: dict[str, Any]) -> None
     assert done.returncode == 0, done.stderr
     ratio = training_memory(RunConfig(**settings_)).total / int(done.stdout)
     assert 0.8 < ratio < 1.8, (ratio, done.stdout)
+
+
+def test_references_of_low_precision_are_counted() -> None:
+    config = RunConfig(task="MNIST", model="CNN", lrs=[0.1] * 3)
+    assert memory_need(config.changed(precision="bf16")).states > memory_need(config).states

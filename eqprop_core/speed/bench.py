@@ -77,9 +77,9 @@ def bench(
         name: timing_of([s / counts[name] for s in seconds])
         for name, seconds in alternated(works, device, repeat).items()
     }
-    training = {"batch": _training(net, config, x, y, ALGORITHMS[config.alg])}
+    training = {"batch": training_step(net, config, x, y)}
     if baseline and config.alg == "EP" and not net.vector_field and not config.dropouts:
-        training["baseline"] = _training(_by_autograd(net), config, x, y, train_ep_by_autograd)
+        training["baseline"] = training_step(_by_autograd(net), config, x, y, algorithm=train_ep_by_autograd)
     found = alternated({**training, "products": _products(net, config, x)}, device, repeat)
     net.load_state_dict(weights)
     batch, alone = timing_of(found["batch"]), timing_of(found["products"])
@@ -110,7 +110,7 @@ def _pieces(
     net: Network, config: RunConfig, x: Tensor, y: Tensor
 ) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
     """What a batch is made of, and how often each work does it."""
-    optimizer = _optimizer(net, config)
+    optimizer = optimizer_of(net, config)
     phases = relax(net, x, y, steps=(STEPS, STEPS), beta=config.betas[1], estimator="one-sided")
     gradients = gradients_of(net, x, y, phases)
     with torch.no_grad():
@@ -133,24 +133,32 @@ def _pieces(
     return works, counts
 
 
-def _optimizer(net: Network, config: RunConfig) -> torch.optim.Optimizer:
+def optimizer_of(net: Network, config: RunConfig) -> torch.optim.Optimizer:
+    """The optimizer of a run, with small learning rates where it has none."""
     rates = config.lrs or (0.01,) * len(net.synapses)
     return build_optimizer(net, optim=config.optim, lrs=rates, wds=config.wds, mmt=config.mmt)
 
 
-def _training(
-    net: Network, config: RunConfig, x: Tensor, y: Tensor, algorithm: Algorithm
+def training_step(
+    net: Network,
+    config: RunConfig,
+    x: Tensor,
+    y: Tensor,
+    *,
+    algorithm: Algorithm | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Callable[[], None]:
-    """Train on the batch; the weights change."""
+    """What trains on the batch by the configuration's algorithm, unless another is given; weights change."""
     assert config.seed is not None
     seed = config.seed
-    optimizer = _optimizer(net, config)
+    train = algorithm or ALGORITHMS[config.alg]
+    steps = optimizer or optimizer_of(net, config)
 
     def work() -> None:
-        algorithm(
+        train(
             TrainingBatch(
                 net=net,
-                optimizer=optimizer,
+                optimizer=steps,
                 x=x,
                 y=y,
                 config=config,

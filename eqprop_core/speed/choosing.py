@@ -21,6 +21,7 @@ from eqprop_core.speed.timing import seconds_of
 PRODUCTS_WORTH_MEASURING = 2e7  # multiplications in a time step: less takes longer to measure than it saves
 IMAGES = 16  # of a batch, to measure on
 REPETITIONS = 3
+KEEPS_BUSY = {"cpu": PRODUCTS_WORTH_MEASURING, "cuda": 2e10}  # multiplications; that of a GPU is a guess
 CLEARLY_FASTER = 0.9  # of the seconds of the plain way: noise shall not choose
 UNPOOLINGS: tuple[Unpooling, ...] = ("gradient", "scatter")
 
@@ -74,7 +75,7 @@ def multiplications(net: Network, batch: int) -> int:
 
 def joining_helps(net: Network, batch: int, device: torch.device) -> bool:
     """Whether both nudged signs in one batch are faster: where a step is too small to keep a device busy."""
-    return device.type == "cuda" or multiplications(net, batch) < PRODUCTS_WORTH_MEASURING
+    return multiplications(net, batch) < KEEPS_BUSY.get(device.type, PRODUCTS_WORTH_MEASURING)
 
 
 def _convolutions(net: Network) -> list[tuple[int, Conv]]:

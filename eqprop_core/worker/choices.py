@@ -31,14 +31,15 @@ def choose(ready: Prepared, recorded: object = None) -> list[str]:
     said = list(chosen.warnings)
     net.use(chosen.numerics)
     batch = min(config.mbs, len(ready.dataset.train))
-    if chosen.numerics.compiled or (config.fast and device.type == "cuda" and kept is None):
+    choosing = config.fast and kept is None and config.todo == "train"
+    if chosen.numerics.compiled or (choosing and device.type == "cuda"):
         seconds, error = compile_step(net, batch, device)
         if error is not None:
             net.use(replace(chosen.numerics, compiled=False))
             said.append(f"the time step could not be compiled and goes on as it is: {error}")
         else:
             said.append(f"compiling the time step took {seconds:.1f} s")
-    if config.fast and kept is None:
+    if choosing:
         said.append(_use_fast(ready))
     return said
 
