@@ -9,7 +9,7 @@ only progress events depend on the clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -50,7 +50,8 @@ class Trainer:
 
     `drop` is asked between time steps: if it says True, all is as before the batch, `boundary` is called at
     once, and unless training ends there the batch begins again. `progress` is told where a batch is that
-    takes longer than a second. An evaluation's batches are dropped and told in the same way.
+    takes longer than a second. An evaluation's batches are dropped and told in the same way. `before_epoch`
+    is called before each epoch but the first of a run; its events are among the training's.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Trainer:
         self.boundary: Callable[[], bool] = lambda: False
         self.drop: Drop = lambda: False
         self.progress: Progress = lambda _: None
+        self.before_epoch: Callable[[], Iterable[Event]] = lambda: ()
         self.stopped = False
         self.algorithm = algorithm or ALGORITHMS[config.alg]
         self.clock = clock
@@ -163,6 +165,8 @@ class Trainer:
             self.running = Running(self.device)
         self.apply_rates()
         count = self.batches_per_epoch
+        if self.batch == 0 and self.epoch > 0:
+            yield from self.before_epoch()
         yield EpochStarted(epoch=self.epoch + 1, batches=count, rates=list(rates_of(self.optimizer)))
         yield from self._train(count)
         if not self.stopped:

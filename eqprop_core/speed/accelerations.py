@@ -150,6 +150,14 @@ class Fast:
         return self.tried[0].seconds.median / self.chosen.seconds.median
 
 
+def worst_cosine(net: Network, config: RunConfig, x: Tensor, y: Tensor) -> tuple[float, str]:
+    """The smallest cosine between the gradients of `net` as it computes and exactly, and whose it is."""
+    gradients = settled_gradients(net, config, x, y)[0]
+    with net.using(net.numerics.exactly()):
+        exact = settled_gradients(net, config, x, y)[0]
+    return min((cosine(gradients[name], value), name) for name, value in exact.items())
+
+
 def choose_fast(
     net: Network, config: RunConfig, x: Tensor, y: Tensor, *, repeat: int = 1, cosine: float = COSINE
 ) -> Fast:

@@ -33,16 +33,17 @@ class Report:
     """Seconds of the pieces of a training batch and of all of it, and what follows from them.
 
     `products` are the convolutions and matrix products of a batch alone, which no way to compute it can do
-    without; `roof` is their share of it. `baseline` is the batch with autograd of Φ at every time step
-    (None where there is none), `ratio` how many times as long that takes. `accelerations` has the exact way
-    first. `memory` is the most that was in use, in bytes. `epoch` and `run` are estimates in seconds.
+    without; `roof` is their share of it (None but for EP). `baseline` is the batch with autograd of Φ at
+    every time step (None where there is none), `ratio` how many times as long that takes. `accelerations`
+    has the exact way first. `memory` is the most that was in use, in bytes. `epoch` and `run` are estimates
+    in seconds.
     """
 
     images: int
     pieces: dict[str, Timing]
     batch: Timing
-    products: Timing
-    roof: float
+    products: Timing | None
+    roof: float | None
     baseline: Timing | None
     ratio: float | None
     accelerations: list[Acceleration]
@@ -80,9 +81,12 @@ def bench(
     training = {"batch": training_step(net, config, x, y)}
     if baseline and config.alg == "EP" and not net.vector_field and not config.dropouts:
         training["baseline"] = training_step(_by_autograd(net), config, x, y, algorithm=train_ep_by_autograd)
-    found = alternated({**training, "products": _products(net, config, x)}, device, repeat)
+    if config.alg == "EP":
+        training["products"] = _products(net, config, x)
+    found = alternated(training, device, repeat)
     net.load_state_dict(weights)
-    batch, alone = timing_of(found["batch"]), timing_of(found["products"])
+    batch = timing_of(found["batch"])
+    alone = timing_of(found["products"]) if "products" in found else None
     slow = timing_of(found["baseline"]) if "baseline" in found else None
     tried: list[Acceleration] = []
     if accelerate and config.alg != "CEP":
@@ -96,7 +100,7 @@ def bench(
         pieces=pieces,
         batch=batch,
         products=alone,
-        roof=alone.median / batch.median,
+        roof=alone.median / batch.median if alone is not None else None,
         baseline=slow,
         ratio=slow.median / batch.median if slow is not None else None,
         accelerations=tried,

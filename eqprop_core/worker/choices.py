@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from torch import Tensor
+
 from eqprop_core.data.batches import normalize
+from eqprop_core.events import Event, Warned
 from eqprop_core.networks.numerics import Numerics, read_numerics
-from eqprop_core.speed.accelerations import choose_fast
+from eqprop_core.speed.accelerations import COSINE, TOLERANCES, choose_fast, worst_cosine
 from eqprop_core.speed.choosing import IMAGES, choose_numerics
 from eqprop_core.speed.compiling import compile_step
 from eqprop_core.worker.preparing import Prepared
@@ -46,14 +49,48 @@ def choose(ready: Prepared, recorded: object = None) -> list[str]:
 
 def _use_fast(ready: Prepared) -> str:
     """Measure on the first training images which accelerations are fastest, and use them; says which."""
-    first = ready.dataset.train
-    x = normalize(first.images[:IMAGES], ready.dataset.info, next(ready.net.parameters()).dtype)
-    fast = choose_fast(ready.net, ready.config, x, first.labels[:IMAGES])
+    x, y = _first_images(ready)
+    fast = choose_fast(ready.net, ready.config, x, y)
     ready.net.use(fast.chosen.numerics)
     return (
         f"--fast: {fast.chosen.numerics.words()}, {fast.speedup:.1f} times as fast as exactly, gradient "
         f"cosine {fast.chosen.worst:.4f} or more, measured on {len(x)} images at the start"
     )
+
+
+def _first_images(ready: Prepared) -> tuple[Tensor, Tensor]:
+    first = ready.dataset.train
+    x = normalize(first.images[:IMAGES], ready.dataset.info, next(ready.net.parameters()).dtype)
+    return x, first.labels[:IMAGES]
+
+
+def review(ready: Prepared) -> Iterator[Event]:
+    """Measure anew, with the present weights, whether what --fast uses is still good; if not, be more exact.
+
+    A function of the weights and of what is in use, so that a resumed run comes to the same. To be called
+    before an epoch.
+    """
+    net, x_y = ready.net, _first_images(ready)
+    while not net.numerics.exact:
+        worst, name = worst_cosine(net, ready.config, *x_y)
+        if worst >= COSINE:
+            return
+        before = net.numerics
+        net.use(more_exact(before))
+        yield Warned(
+            message=f"--fast: with {before.words()} the gradient of {name} now has a cosine of {worst:.4f} "
+            f"with the exact one; going on with {net.numerics.words()}"
+        )
+
+
+def more_exact(numerics: Numerics) -> Numerics:
+    """The next more exact way: without low precision, then all layers at once, then a smaller tolerance."""
+    if numerics.precision != "fp32":
+        return replace(numerics, precision="fp32")
+    if numerics.updates != "sync":
+        return replace(numerics, updates="sync")
+    smaller = [tol for tol in TOLERANCES if numerics.tol is not None and tol < numerics.tol]
+    return replace(numerics, tol=max(smaller)) if smaller else numerics.exactly()
 
 
 def recorded_choices(ready: Prepared) -> dict[str, object]:

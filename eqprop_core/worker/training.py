@@ -21,7 +21,7 @@ from eqprop_core.runs.log import last_seq, read_events
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan, changed_settings, in_flags
 from eqprop_core.worker import checkpoint
-from eqprop_core.worker.choices import choose, recorded_choices
+from eqprop_core.worker.choices import choose, recorded_choices, review
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
 from eqprop_core.worker.requests import Requests
@@ -112,9 +112,17 @@ def _prepared(
     )
     requests = Requests(run, session, trainer, wishes, again)
     trainer.boundary = requests.boundary
+    if ready.config.fast:
+        trainer.before_epoch = lambda: _reviewed(ready, session)
     trainer.drop = requests.impatient
     trainer.progress = session.progress
     return Work(run.path, _train(ready, trainer, session, requests, opening))
+
+
+def _reviewed(ready: Prepared, session: Session) -> Iterator[Event]:
+    """Review what --fast uses, and save with the next checkpoint what comes of it."""
+    yield from review(ready)
+    session.numerics.update(recorded_choices(ready))
 
 
 def _begin_with(trainer: Trainer, source: str) -> Path:

@@ -66,14 +66,16 @@ def show(found: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     rows: dict[str, Timed] = dict(found["pieces"])
     rows["training batch"] = found["batch"]
-    rows["its products alone"] = found["products"]
+    if found["products"] is not None:
+        rows["its products alone"] = found["products"]
     if found["baseline"] is not None:
         rows["the batch by autograd of Φ"] = found["baseline"]
     for name, timed in rows.items():
         table.add_row(name, *(in_unit(timed[part]) for part in ("median", "shortest", "longest")))
     report.console().print(table)
     print()
-    print(f"products alone take {100 * found['roof']:.0f} % of the batch")
+    if found["roof"] is not None:
+        print(f"products alone take {100 * found['roof']:.0f} % of the batch")
     if found["ratio"] is not None:
         print(f"autograd of Φ at every time step takes {found['ratio']:.2f} times as long")
     speed = found["images"] / found["batch"]["median"]

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from eqprop_core.config import RunConfig
-from eqprop_core.events import Event, Settling, Warned
+from eqprop_core.events import EpochStarted, Event, Settling, Warned
 from eqprop_core.networks.numerics import Numerics
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.settings import Plan
-from eqprop_core.worker import checkpoint, process
-from eqprop_core.worker.choices import choose
+from eqprop_core.worker import checkpoint, choices, process
+from eqprop_core.worker.choices import choose, more_exact, review
 from eqprop_core.worker.preparing import prepare
 
 SMALL: dict[str, Any] = {"task": "digits", "model": "CNN", "channels": [3], "kernels": [3], "pools": "m", "fc": [8, 10], "lrs": [0.1, 0.1, 0.1], "T1": 40, "T2": 8, "betas": [0.0, 0.3], "mbs": 20, "train_samples": 40, "test_samples": 10, "seed": 1}  # fmt: skip
@@ -56,6 +57,42 @@ def test_fast_says_what_it_uses_and_a_resumed_run_goes_on_with_it(tmp_path: Path
     again = [record.event for record in process.begin(plan).records]
     assert not [event for event in again if isinstance(event, Warned) and "--fast" in event.message]
     assert recorded(run) == before
+
+
+def test_fast_goes_on_more_exactly_where_its_gradients_are_no_longer_good(tmp_path: Path) -> None:
+    ready = prepare(Plan(RunConfig(**{**SMALL, "fast": True})))
+    coarse = Numerics(tol=1e-3, updates="async", precision="bf16")
+    ready.net.use(coarse)
+    with torch.no_grad():
+        for connection in ready.net.connections:
+            connection.weight *= 4  # it no longer settles
+    said = [event.message for event in review(ready) if isinstance(event, Warned)]
+    assert said and "cosine" in said[0] and f"with {coarse.words()}" in said[0]
+    assert ready.net.numerics != coarse
+    assert list(review(ready)) == []  # what is in use now is good
+
+
+def test_steps_to_more_exact_ways_end_with_the_exact_one() -> None:
+    way, seen = Numerics(tol=1e-3, updates="async", precision="bf16", joined=True), []
+    while not way.exact:
+        way = more_exact(way)
+        seen.append(way.words())
+    assert seen == ["--tol 0.001 --updates async", "--tol 0.001", "--tol 0.0001", "--tol 1e-05", "exact"]
+    assert way == Numerics(joined=True)
+
+
+def test_a_training_reviews_what_fast_uses_before_each_epoch_but_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worst = iter([(0.5, "synapses.0.weight"), (1.0, ""), (1.0, "")])
+    monkeypatch.setattr(choices, "worst_cosine", lambda *_: next(worst))
+    monkeypatch.setattr(choices, "_use_fast", lambda ready: ready.net.use(Numerics(tol=1e-4)) or "fast")
+    run, events = trained(tmp_path, fast=True, epochs=3)
+    said = [n for n, event in enumerate(events) if isinstance(event, Warned) and "going on" in event.message]
+    epochs = [n for n, event in enumerate(events) if isinstance(event, EpochStarted)]
+    assert len(said) == 1 and epochs[0] < said[0] < epochs[1]
+    assert recorded(run)["tol"] == 1e-5
+    assert next(worst, None) is None
 
 
 def test_what_was_recorded_is_kept_and_what_was_not_is_as_it_used_to_be() -> None:
