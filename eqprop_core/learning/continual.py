@@ -73,6 +73,7 @@ def continual_ep(
                     s,
                     beta_a=strength,
                     beta_b=strength,
+                    over=(strength - beta_free) * len(sides),
                     reference=before,
                     y=y,
                     same_update=same_update,
@@ -81,8 +82,6 @@ def continual_ep(
                 for name in list(gradients):
                     if decay.is_readout(name):
                         del gradients[name]
-                    else:
-                        gradients[name] /= (strength - beta_free) * len(sides)
                 if t == steps[1] - 1 and net.config.softmax:
                     parts = net.readout.parameter_gradient(last_seen(s, masks), target)
                     for part, value in parts.items():

@@ -47,18 +47,19 @@ def contrast(
     *,
     beta_a: float,
     beta_b: float,
+    over: float,
     reference: State,
     y: Tensor,
     same_update: bool = False,
     masks: Masks | None = None,
 ) -> Gradients:
-    """mean over the batch of ∂_θΦ(a; β_a) − ∂_θΦ(b; β_b), for every parameter.
+    """mean over the batch of ∂_θΦ(a; β_a) − ∂_θΦ(b; β_b), divided by `over`, for every parameter.
 
     In a vector field with different updates the forward weights see the lower layer at `reference`, the
     backward weights the upper one; with `same_update` both take the mean of the two products at a and b.
     A softmax readout gets β_b·∂ℓ(b) − β_a·∂ℓ(a).
     """
-    batch = len(x)
+    factor = 1 / (len(x) * over)
     seen = x if masks is None else x * masks[0]  # one object, so that contrasts know it is the same
     at_a, at_b, at_reference = (
         [seen, *masked(state, masks[1:] if masks is not None else None)] for state in (a, b, reference)
@@ -67,27 +68,28 @@ def contrast(
 
     def put(name: str, gradient: dict[str, Tensor]) -> None:
         for part, value in gradient.items():
-            gradients[f"{name}.{part}"] = value.div_(batch)
+            gradients[f"{name}.{part}"] = value
 
     for n, connection in enumerate(net.connections):
         name = net.name_of(connection)
         if not net.vector_field:
-            put(name, connection.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1]))
+            put(name, connection.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1], factor))
             continue
         backward = net.backward_connections[n - 1] if n > 0 else None
         if same_update:
-            forward_part = connection.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1])
+            forward_part = connection.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1], factor)
             if backward is not None:
-                backward_part = backward.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1])
+                backward_part = backward.contrast(at_a[n], at_a[n + 1], at_b[n], at_b[n + 1], factor)
                 mean = (forward_part["weight"] + backward.turned(backward_part["weight"])) / 2
                 forward_part["weight"] = mean
                 put(net.name_of(backward), {"weight": backward.turned(mean).clone()})
         else:
             lower = at_reference[n]
-            forward_part = connection.outer(lower, connection.spread(lower, at_a[n + 1] - at_b[n + 1]))
+            upper_change = (at_a[n + 1] - at_b[n + 1]).mul_(factor)
+            forward_part = connection.outer(lower, connection.spread(lower, upper_change))
             if backward is not None:
                 upper = at_reference[n + 1]
-                put(net.name_of(backward), backward.contrast(at_a[n], upper, at_b[n], upper))
+                put(net.name_of(backward), backward.contrast(at_a[n], upper, at_b[n], upper, factor))
         put(name, forward_part)
 
     for state, beta, sign in ((a, beta_a, -1.0), (b, beta_b, 1.0)):
@@ -96,7 +98,7 @@ def contrast(
             parts = net.readout.parameter_gradient(last_seen(state, masks), net.target(y))
             for part, value in parts.items():
                 key = f"{name}.{part}"
-                gradients[key] = gradients.get(key, torch.zeros_like(value)) + value * (sign * beta / batch)
+                gradients[key] = gradients.get(key, torch.zeros_like(value)) + value * (sign * beta * factor)
     return gradients
 
 
@@ -181,20 +183,19 @@ def gradients_of(
     masks: Masks | None = None,
 ) -> Gradients:
     """EP gradients of the mean loss from settled states: their contrast over β_second − β_first."""
-    gradients = contrast(
+    return contrast(
         net,
         x,
         phases.first,
         phases.second,
         beta_a=phases.beta_first,
         beta_b=phases.beta_second,
+        over=phases.beta_second - phases.beta_first,
         reference=phases.free,
         y=y,
         same_update=same_update,
         masks=masks,
     )
-    difference = phases.beta_second - phases.beta_first
-    return {name: gradient.div_(difference) for name, gradient in gradients.items()}
 
 
 def ep_gradients(

@@ -8,6 +8,7 @@ neurons (`neurons_0`, …, zero-based).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -103,24 +104,29 @@ def _check(
     return result
 
 
+@torch.no_grad()
 def distances(result: GduResult, name: str, ep: Tensor, bptt: Tensor) -> None:
     """Enter how far apart EP and BPTT are in one row, both [T2, ...].
 
     Relative RMSE: mean over elements of sqrt(Σ_t(EP−BPTT)²/T2) / (1e−10 + max of the same of EP and of BPTT).
     """
     ep, bptt = ep.flatten(1), bptt.flatten(1)
-    exact = [values.detach().cpu().double() for values in (ep, bptt)]  # not every device has float64
-
-    def rms(values: Tensor) -> Tensor:
-        return values.square().mean(0).sqrt()
-
-    relative = rms(ep - bptt) / (1e-10 + torch.maximum(rms(ep), rms(bptt)))
-    ep_norm, bptt_norm = (float(torch.linalg.vector_norm(v)) for v in exact)
-    inner = float((exact[0] * exact[1]).sum())
+    of_ep, of_bptt, of_difference = (torch.zeros_like(ep[0]) for _ in range(3))  # Σ_t of squares, by element
+    opposite = torch.zeros((), dtype=torch.int64, device=ep.device)
+    for a, b in zip(ep, bptt, strict=True):  # step by step: what is read again is in the cache
+        of_ep.addcmul_(a, a)
+        of_bptt.addcmul_(b, b)
+        of_difference.add_((a - b).square_())
+        opposite += (a.sign().mul_(b) < 0).sum()
+    relative = (of_difference / len(ep)).sqrt_()
+    relative /= (torch.maximum(of_ep, of_bptt) / len(ep)).sqrt_() + 1e-10
+    # Not every device has float64. 2⟨EP, BPTT⟩ = |EP|² + |BPTT|² − |EP − BPTT|².
+    of_all = [float(squares.cpu().double().sum()) for squares in (of_ep, of_bptt, of_difference)]
+    sizes = math.sqrt(of_all[0]) * math.sqrt(of_all[1])
     result.rmse[name] = float(relative.mean())
-    result.sign_error[name] = float((ep.sign() * bptt.sign() < 0).float().mean())
-    result.cosine[name] = inner / (ep_norm * bptt_norm) if ep_norm * bptt_norm > 0 else float("nan")
-    result.norm_ratio[name] = ep_norm / bptt_norm if bptt_norm > 0 else float("nan")
+    result.sign_error[name] = int(opposite) / ep.numel()
+    result.cosine[name] = (of_all[0] + of_all[1] - of_all[2]) / (2 * sizes) if sizes > 0 else float("nan")
+    result.norm_ratio[name] = math.sqrt(of_all[0] / of_all[1]) if of_all[1] > 0 else float("nan")
 
 
 @torch.no_grad()
@@ -136,9 +142,10 @@ def _ep_updates(
     masks: Masks | None,
 ) -> Gradients:
     """Elementary EP updates of parameters and neurons at strength β: each [T2, ...]."""
-    rows: dict[str, list[Tensor]] = {}
+    rows = {name: parameter.new_empty(count, *parameter.shape) for name, parameter in net.named_parameters()}
+    rows |= {f"neurons_{n}": layer.new_empty(count, *layer.shape) for n, layer in enumerate(free)}
 
-    def note(_: int, before: State, after: State) -> None:
+    def note(step: int, before: State, after: State) -> None:
         update = contrast(
             net,
             x,
@@ -146,18 +153,19 @@ def _ep_updates(
             after,
             beta_a=beta,
             beta_b=beta,
+            over=beta - beta_free,
             reference=before,
             y=y,
             same_update=same_update,
             masks=masks,
         )
-        for name, _parameter in net.named_parameters():
-            rows.setdefault(name, []).append(update[name] / (beta - beta_free))
+        for name, value in update.items():
+            rows[name][step - 1] = value
         for n, (old, new) in enumerate(zip(before, after, strict=True)):
-            rows.setdefault(f"neurons_{n}", []).append((new - old) / (beta - beta_free))
+            rows[f"neurons_{n}"][step - 1] = (new - old) / (beta - beta_free)
 
     net.settle(x, free, steps=count, beta=beta, y=y, masks=masks, watch=note)
-    return {name: torch.stack(values) for name, values in rows.items()}
+    return rows
 
 
 def _bptt_updates(

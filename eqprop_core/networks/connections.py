@@ -22,6 +22,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from eqprop_core.geometry import ConnectionShape
+from eqprop_core.networks.present import PresentConv, PresentDense
 
 Gradient = dict[str, Tensor]  # "weight" and, where there is one, "bias"
 Unpooling = Literal["scatter", "gradient"]
@@ -106,6 +107,14 @@ class Connection(nn.Module, ABC):
         forward, places = self.drive(pre)
         return forward, onto + self.returned(post, places)
 
+    @abstractmethod
+    def at_present(self, up: float = 1.0, down: float = 1.0, shift: float = 0.0) -> Drives:
+        """What drives as this connection does while its weights are what they are, without gradients.
+
+        Forward it drives by `up` times F(pre), plus `shift` where F has a bias; backward by `down` times
+        ∂φ/∂pre.
+        """
+
     def phi(self, pre: Tensor, post: Tensor) -> Tensor:
         """φ = ⟨F(pre), post⟩ of each sample: [batch]."""
         return (self.forward_drive(pre) * post).flatten(1).sum(1)
@@ -118,16 +127,18 @@ class Connection(nn.Module, ABC):
     def outer(self, pre: Tensor, spread: Tensor) -> Gradient:
         """Gradient of φ in the parameters, summed over the batch; linear in each argument."""
 
-    def contrast(self, pre_a: Tensor, post_a: Tensor, pre_b: Tensor, post_b: Tensor) -> Gradient:
-        """∂φ/∂θ at (pre_a, post_a) minus that at (pre_b, post_b), summed over the batch.
+    def contrast(
+        self, pre_a: Tensor, post_a: Tensor, pre_b: Tensor, post_b: Tensor, factor: float = 1.0
+    ) -> Gradient:
+        """`factor` times ∂φ/∂θ at (pre_a, post_a) minus that at (pre_b, post_b), summed over the batch.
 
         With a = pre, b = spread: a⊗b − c⊗d = (a − c)⊗b + c⊗(b − d), which keeps in float32 the digits that
-        a difference of products would lose.
+        a difference of products would lose. States are scaled, since weights are usually larger.
         """
         spread_a, spread_b = self.spread(pre_a, post_a), self.spread(pre_b, post_b)
-        gradient = self.outer(pre_b, spread_a - spread_b)
+        gradient = self.outer(pre_b, (spread_a - spread_b).mul_(factor))
         if pre_a is not pre_b:
-            gradient["weight"] += self.outer_weight(pre_a - pre_b, spread_a)
+            gradient["weight"] += self.outer_weight((pre_a - pre_b).mul_(factor), spread_a)
         return gradient
 
     @abstractmethod
@@ -178,6 +189,10 @@ class Dense(Connection):
         forward = functional.linear(pre.flatten(1), matrix, self.bias)
         return forward, torch.addmm(onto.flatten(1), post, matrix).view(-1, *self.shape.pre)
 
+    def at_present(self, up: float = 1.0, down: float = 1.0, shift: float = 0.0) -> Drives:
+        """The same map with its matrices at hand."""
+        return PresentDense(self, up, down, shift)
+
     def spread(self, pre: Tensor, post: Tensor) -> Tensor:
         """`post` itself: [batch, upper]."""
         return post
@@ -215,16 +230,16 @@ class Conv(Connection):
             for size, out in zip(shape.pre[1:], shape.convolved[1:], strict=True)
         )
 
-    def convolve(self, pre: Tensor) -> Tensor:
-        """conv(pre; W, b): [batch, *convolved]."""
+    def convolve(self, pre: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """conv(pre; weight, bias): [batch, *convolved]."""
         pre = pre.contiguous(memory_format=self.layout)
-        return functional.conv2d(pre, self.weight, self.bias, self.shape.stride, self.shape.padding)
+        return functional.conv2d(pre, weight, bias, self.shape.stride, self.shape.padding)
 
-    def transposed(self, spread: Tensor) -> Tensor:
-        """The adjoint of the convolution: [batch, *convolved] -> [batch, *pre]."""
+    def transposed(self, spread: Tensor, weight: Tensor) -> Tensor:
+        """The adjoint of the convolution without bias: [batch, *convolved] -> [batch, *pre]."""
         spread = spread.contiguous(memory_format=self.layout)
         return functional.conv_transpose2d(
-            spread, self.weight, None, self.shape.stride, self.shape.padding, self.unreached
+            spread, weight, None, self.shape.stride, self.shape.padding, self.unreached
         )
 
     def pool(self, convolved: Tensor) -> tuple[Tensor, Places | None]:
@@ -260,7 +275,7 @@ class Conv(Connection):
 
     def drive(self, pre: Tensor) -> tuple[Tensor, Places | None]:
         """F(pre), [batch, *post], and the places of the maxima."""
-        return self.pool(self.convolve(pre))
+        return self.pool(self.convolve(pre, self.weight, self.bias))
 
     def places(self, pre: Tensor) -> Places | None:
         """The places of the maxima of conv(pre)."""
@@ -268,7 +283,11 @@ class Conv(Connection):
 
     def returned(self, post: Tensor, places: Places | None) -> Tensor:
         """∂φ/∂pre: the transposed convolution of `post` at its places."""
-        return self.transposed(self.unpool(post, places))
+        return self.transposed(self.unpool(post, places), self.weight)
+
+    def at_present(self, up: float = 1.0, down: float = 1.0, shift: float = 0.0) -> Drives:
+        """The same map with its weights at hand, in the memory format of what they meet."""
+        return PresentConv(self, up, down, shift)
 
     def spread(self, pre: Tensor, post: Tensor) -> Tensor:
         """`post` where pooling took its values from conv(pre): [batch, *convolved]."""

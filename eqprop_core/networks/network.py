@@ -24,13 +24,12 @@ from eqprop_core.networks.connections import (
     Connection,
     Conv,
     Dense,
-    Drives,
     backward_connection,
     forward_connection,
 )
 from eqprop_core.networks.numerics import MEMORY_FORMATS, Layout, Numerics
 from eqprop_core.networks.readout import CrossEntropy, Readout, SoftmaxReadout, SquaredError, onehot
-from eqprop_core.networks.relaxation import Relaxation
+from eqprop_core.networks.relaxation import Dynamics, Relaxation
 
 State = list[Tensor]
 Masks = list[Tensor]
@@ -59,7 +58,8 @@ class Network(nn.Module):
         else:
             self.readout = SquaredError() if config.loss == "mse" else CrossEntropy()
         self._forward = connections
-        self._backward: list[Connection] = list(self.B_syn) if config.is_vector_field else connections[1:]  # type: ignore[arg-type]
+        self.vector_field: bool = config.is_vector_field  # backward weights are parameters of their own
+        self._backward: list[Connection] = list(self.B_syn) if self.vector_field else connections[1:]  # type: ignore[arg-type]
         self.activation: Activation = ACTIVATIONS[config.act]
         self.output_activation: Activation = linear if self.readout.linear_output else self.activation
         self.keep: tuple[float, ...] = config.dropouts or ()
@@ -80,11 +80,6 @@ class Network(nn.Module):
         The forward connections themselves, or in a vector field those with the backward weights.
         """
         return self._backward
-
-    @property
-    def vector_field(self) -> bool:
-        """Whether the backward weights are parameters of their own."""
-        return self.config.is_vector_field
 
     @property
     def layer_shapes(self) -> list[Shape]:
@@ -185,16 +180,16 @@ class Network(nn.Module):
         beta: float | Tensor = 0.0,
         target: Tensor | None = None,
         masks: Masks | None = None,
-        forward: Sequence[Drives] | None = None,
-        backward: Sequence[Drives] | None = None,
+        dynamics: Dynamics | None = None,
     ) -> State:
         """One time step s ← σ(∂Φ/∂s), every right-hand side at the old state; differentiable.
 
         `target` is onehot(y), [batch, classes], and needed where β ≠ 0; β is a number or [batch]. With
-        dropout masks the drives are those of s∘m, and reach the kept neurons only. `forward` and `backward`
-        stand in for the network's own connections.
+        dropout masks the drives are those of s∘m, and reach the kept neurons only. `dynamics` stand in for
+        the network's own.
         """
-        forward, backward = forward or self._forward, backward or self._backward
+        dynamics = dynamics or self.dynamics
+        forward, backward = dynamics.forward, dynamics.backward
         seen = s if masks is None else masked(s, masks[1:])
         drives = [input_drive]
         for n, connection in enumerate(forward[1:]):
@@ -205,7 +200,11 @@ class Network(nn.Module):
                 driven, drives[n] = connection.both_drives(seen[n], seen[n + 1], drives[n])
             drives.append(driven)
         drives[-1] = self.nudged(drives[-1], seen[-1], beta, target)
-        return [self.activate(drive, n, masks) for n, drive in enumerate(drives)]
+        over = not torch.is_grad_enabled()  # all drives but the input's are of this step alone
+        return [
+            dynamics.activate(drive, n, masks, over=over and drive is not input_drive)
+            for n, drive in enumerate(drives)
+        ]
 
     def nudged(self, drive: Tensor, last: Tensor, beta: float | Tensor, target: Tensor | None) -> Tensor:
         """The last layer's drive with −β·∂ℓ/∂s_L at `last` = s_L."""
@@ -216,11 +215,10 @@ class Network(nn.Module):
             return drive
         return torch.add(drive, self.readout.force(last, _required(target)), alpha=beta)
 
-    def activate(self, drive: Tensor, n: int, masks: Masks | None) -> Tensor:
-        """Layer n (from 0) at its drive."""
-        if masks is not None:
-            drive = drive * (masks[n + 1] != 0)
-        return (self.activation if n + 1 < len(self._forward) else self.output_activation)(drive)
+    @property
+    def dynamics(self) -> Dynamics:
+        """What a time step is made of: the connections and activations themselves."""
+        return Dynamics(self._forward, self._backward, self.activation, self.output_activation)
 
     def forward(self, x: Tensor, s: State, masks: Masks | None = None) -> State:
         """One free time step from x itself; what `torch.func.functional_call` reaches."""

@@ -88,32 +88,28 @@ class LowPrecision:
 def full_products(connection: Connection) -> tuple[Product, Product]:
     """The products of a connection's forward and backward drive, without pooling."""
     if isinstance(connection, Conv):
-        return connection.convolve, connection.transposed
+        return (
+            lambda pre: connection.convolve(pre, connection.weight, connection.bias),
+            lambda spread: connection.transposed(spread, connection.weight),
+        )
     return connection.forward_drive, lambda post: connection.returned(post, None)
 
 
 def _low(connection: Connection, dtype: torch.dtype) -> tuple[Product, Product]:
     """The linear parts of what a connection does before pooling, computed in another type."""
-    shape = connection.shape
     weight = connection.weight.detach().to(dtype)
     if isinstance(connection, Conv):
-        layout, unreached = connection.layout, connection.unreached
+        layout = connection.layout
         weight = weight.contiguous(memory_format=layout)
-
-        def convolve(pre: Tensor) -> Tensor:
-            pre = pre.to(dtype, memory_format=layout)
-            return functional.conv2d(pre, weight, None, shape.stride, shape.padding)
-
-        def transposed(spread: Tensor) -> Tensor:
-            spread = spread.to(dtype, memory_format=layout)
-            return functional.conv_transpose2d(spread, weight, None, shape.stride, shape.padding, unreached)
-
-        return convolve, transposed
+        return (
+            lambda pre: connection.convolve(pre.to(dtype, memory_format=layout), weight, None),
+            lambda spread: connection.transposed(spread.to(dtype, memory_format=layout), weight),
+        )
     assert isinstance(connection, Dense)
     matrix = connection.turned(weight)
     return (
         lambda pre: functional.linear(pre.flatten(1).to(dtype), matrix),
-        lambda post: (post.to(dtype) @ matrix).view(len(post), *shape.pre),
+        lambda post: (post.to(dtype) @ matrix).view(len(post), *connection.shape.pre),
     )
 
 

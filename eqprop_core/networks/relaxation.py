@@ -12,12 +12,14 @@ accelerations of `Numerics` change how the equilibrium is reached, not where it 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from eqprop_core.networks.connections import Drives, Places
+from eqprop_core.networks.activations import Activation, Scaled, scaled
+from eqprop_core.networks.connections import Connection, Drives, Places
 from eqprop_core.networks.products import LowPrecision
 
 if TYPE_CHECKING:
@@ -26,6 +28,22 @@ if TYPE_CHECKING:
 STEPS_BETWEEN_CHECKS = 4  # whether samples have settled
 SHARE_TO_LEAVE = 1 / 16  # of the batch: fewer settled samples stay, since moving the others costs more
 STEPS_BETWEEN_REFERENCES = 8  # of products in low precision
+
+
+class Dynamics(NamedTuple):
+    """What drives the layers s[1..L], and their activations; see `Network.backward_connections`."""
+
+    forward: Sequence[Drives]
+    backward: Sequence[Drives]
+    activation: Activation
+    output_activation: Activation
+
+    def activate(self, drive: Tensor, n: int, masks: Masks | None, *, over: bool = False) -> Tensor:
+        """Layer n (from 0) at its drive; written over the drive where that may be."""
+        if masks is not None:
+            drive = drive * (masks[n + 1] != 0)
+        activation = self.activation if n + 1 < len(self.forward) else self.output_activation
+        return activation(drive, out=drive) if over else activation(drive)
 
 
 class Relaxation:
@@ -45,26 +63,40 @@ class Relaxation:
     ) -> None:
         self.net = net
         self.numerics = net.numerics
-        self.input_drive = input_drive
         self.target = target
         self.masks = masks
-        self.beta: float | Tensor = betas[0]
+        low = self.numerics.precision != "fp32"
+        compiled = self.numerics.compiled and self.numerics.updates == "sync" and not low
+        if low or compiled or masks is not None:
+            hidden, last = (Scaled(1.0, 0.0, a) for a in (net.activation, net.output_activation))
+        else:
+            hidden, last = scaled(net.activation), scaled(net.output_activation)
+        scales = [*[hidden] * (len(net.connections) - 1), last]  # of each layer's drives
+        self.input_drive = scales[0].apart(input_drive)
+        self.beta: float | Tensor = last.gain * betas[0]
         if len(betas) > 1:
-            each = torch.tensor(betas, device=input_drive.device, dtype=input_drive.dtype)
+            each = last.gain * torch.tensor(betas, device=input_drive.device, dtype=input_drive.dtype)
             self.beta = each.repeat_interleave(len(input_drive) // len(betas))
-        self._forward: list[Drives] = list(net.connections)
-        self._backward: list[Drives] = list(net.backward_connections)
-        self._low: list[LowPrecision] = []
-        if self.numerics.precision != "fp32":
-            made: dict[int, LowPrecision] = {}
-            for connection in (*net.connections[1:], *net.backward_connections):
-                made.setdefault(id(connection), LowPrecision(connection, self.numerics.precision))
-            self._forward[1:] = [made[id(connection)] for connection in net.connections[1:]]
-            self._backward = [made[id(connection)] for connection in net.backward_connections]
-            self._low = list(made.values())
+        made: dict[Connection, Drives] = {}  # in a symmetric network the same ones drive forward and backward
+        for group in (net.connections[1:], net.backward_connections):
+            for connection, (below, above) in zip(group, pairwise(scales), strict=True):
+                if connection not in made:
+                    made[connection] = (
+                        LowPrecision(connection, self.numerics.precision)
+                        if low
+                        else connection.at_present(above.gain, below.gain, above.shift)
+                    )
+        # The first connection's drive is known already.
+        self._dynamics = Dynamics(
+            [net.connections[0], *(made[connection] for connection in net.connections[1:])],
+            [made[connection] for connection in net.backward_connections],
+            hidden.rest,
+            last.rest,
+        )
+        self._low = [drives for drives in made.values() if isinstance(drives, LowPrecision)]
         self._places: list[Places | None] = [None] * len(net.connections)  # at the present state, of async
         self._step: Callable[[State], State] = self._sweep if self.numerics.updates == "async" else self._sync
-        if self.numerics.compiled and self.numerics.updates == "sync" and not self._low:
+        if compiled:
             self._step = self._compiled
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -141,8 +173,7 @@ class Relaxation:
             beta=self.beta,
             target=self.target,
             masks=self.masks,
-            forward=self._forward,
-            backward=self._backward,
+            dynamics=self._dynamics,
         )
 
     def _compiled(self, s: State) -> State:
@@ -157,7 +188,8 @@ class Relaxation:
         for first in (0, 1):
             seen = [self._seen(layer, n) for n, layer in enumerate(s)]
             for n in range(first, len(s), 2):
-                s[n] = self.net.activate(self._drive_of(n, seen), n, self.masks)
+                drive = self._drive_of(n, seen)
+                s[n] = self._dynamics.activate(drive, n, self.masks, over=drive is not self.input_drive)
         return s
 
     def _seen(self, layer: Tensor, n: int) -> Tensor:
@@ -168,11 +200,11 @@ class Relaxation:
         if n == 0:
             drive = self.input_drive
         else:
-            drive, places = self._forward[n].drive(seen[n - 1])
+            drive, places = self._dynamics.forward[n].drive(seen[n - 1])
             if not self.net.vector_field:
                 self._places[n] = places
         if n + 1 < len(seen):
-            backward = self._backward[n]
+            backward = self._dynamics.backward[n]
             # Where pooling chose when the layer above was updated: this layer has not changed since.
             places = None if self.net.vector_field else self._places[n + 1]
             if places is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eqprop_core import ConfigError, ModelConfig, Network, build_network
-from eqprop_core.networks.activations import ACTIVATIONS
+from eqprop_core.networks.activations import ACTIVATIONS, linear
 from eqprop_core.networks.connections import Dense, backward_connection, forward_connection
 
 DOUBLE = torch.float64
@@ -154,7 +154,7 @@ def test_backward_weights_are_stored_as_the_reference_stores_them() -> None:
 
 def test_a_linear_network_settles_to_its_analytic_fixed_point(monkeypatch: pytest.MonkeyPatch) -> None:
     net = make("three dense", "cel")  # the last layer is linear already
-    net.activation = lambda drive: drive
+    net.activation = linear
     with torch.no_grad():
         for parameter in net.parameters():
             parameter *= 0.5
