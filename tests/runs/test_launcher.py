@@ -212,6 +212,16 @@ def test_a_stop_that_is_asked_while_the_process_begins_is_heard(eqprop: Run) -> 
     assert summarize(run).epoch == 0
 
 
+def test_a_run_does_not_hear_a_hang_up(eqprop: Run) -> None:
+    run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    process = psutil.Process(stands(run, "running")["pid"])
+    process.send_signal(signal.SIGHUP)
+    until_epoch(run, summarize(run).epoch + 1)
+    assert summarize(run).state == "running"
+    eqprop("runs", "stop", run)
+    stands(run, "stopped")
+
+
 def test_a_run_that_was_complete_still_is_when_more_of_it_is_stopped_in_line(eqprop: Run) -> None:
     complete = Path(eqprop("train", *SMALL, "--detach").stdout.strip())
     stands(complete, "finished")
@@ -364,7 +374,13 @@ def test_a_worker_that_is_started_by_hand_owns_its_run(eqprop: Run, tmp_path: Pa
     assert summarize(folder).state == "finished"
     with RunFolder(folder).lock():
         assert "is in use" in worker(folder, "--more-epochs", "1").stderr
-    assert worker(tmp_path).returncode == 1
+
+
+def test_a_worker_writes_nothing_into_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    done = worker(tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"error: {tmp_path}: is no run: it has no config.toml\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 @pytest.mark.parametrize("answer", ["exit 0", "echo no such job >&2; exit 1", None])
