@@ -97,7 +97,7 @@ def refused(error: ConfigError | RunError, path: Path) -> str:
     reason = (
         error.problems[0].message if isinstance(error, ConfigError) else str(error).removeprefix(f"{path}: ")
     )
-    return f"refused: {kind}: {re.split(r'[0-9:;,(]', reason)[0].strip()[:50]}"
+    return f"refused: {kind}: {re.split(r'[:;,(]', re.sub(r'[0-9]+', 'N', reason))[0].strip()[:50]}"
 
 
 # --- what is done with each kind of file: returns what came of it -----------------------------------------
