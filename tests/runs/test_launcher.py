@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from small_runs import make_run
 from typer.testing import Result
 
 from eqprop_core.devices import Device, Occupant
@@ -28,6 +29,7 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.places import Place, choose_place
+from eqprop_core.runs.processes import own_mark
 from eqprop_core.runs.queue import in_line, line_of, take_ticket
 from eqprop_tui.cli import watch
 
@@ -285,6 +287,19 @@ def test_an_interrupt_when_the_process_has_begun_stops_the_run(
     (run,) = tmp_path.glob("results/*/*/*/*")
     stands(run, "stopped")
     assert summarize(run).epoch == 0
+
+
+@pytest.mark.parametrize(("state", "waits"), [("stopped", True), ("running", False)])
+def test_a_process_that_has_just_ended_is_given_time_to_let_go(
+    state: str, waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, state={"state": state, "heartbeat": time.time(), **own_mark()})
+    lock = run.lock()
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher.time, "sleep", lambda _: lock.close())
+        launcher._wait_until_given_back(run)
+    assert lock.closed == waits
+    lock.close()
 
 
 @pytest.mark.parametrize("apart", [True, False])
