@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import tomllib
 import zipfile
 from collections import Counter
@@ -90,6 +91,15 @@ def said(error: BaseException) -> str:
     return type(error).__name__
 
 
+def refused(error: ConfigError | RunError, path: Path) -> str:
+    """That a file was refused, and why, without the values that differ from one file to the next."""
+    kind = said(error)
+    reason = (
+        error.problems[0].message if isinstance(error, ConfigError) else str(error).removeprefix(f"{path}: ")
+    )
+    return f"refused: {kind}: {re.split(r'[:;,(]', re.sub(r'[0-9]+', 'N', reason))[0].strip()[:50]}"
+
+
 # --- what is done with each kind of file: returns what came of it -----------------------------------------
 
 
@@ -110,20 +120,21 @@ def use_preset(place: Place, content: bytes) -> str:
     try:
         read_preset(path).run_config()
     except PresetError as error:
-        return f"refused: {said(error)}"
+        return refused(error, path)
     finally:
         path.unlink()
     return "accepted"
 
 
 def use_config(place: Place, content: bytes) -> str:
-    with holding(place.run.path / "config.toml", content):
+    path = place.run.path / "config.toml"
+    with holding(path, content):
         try:
             place.run.identity()
             combine(place.run.config() or {}, {"todo": "train"})
             make_plan("train", {"load_path": str(place.run.path)})
         except REFUSALS as error:
-            return f"refused: {said(error)}"
+            return refused(error, path)
     return "accepted"
 
 
@@ -144,7 +155,7 @@ def use_events(place: Place, content: bytes) -> str:
             assert list(read_events(path))[-1] == written
             make_plan("train", {"load_path": str(place.run.path)})
         except REFUSALS as error:
-            return f"refused: {said(error)}"
+            return refused(error, path)
     lines = before.count(b"\n")
     return "accepted" if len(records) >= lines else "accepted in part" if records else "refused: no events"
 
@@ -198,9 +209,7 @@ def use_checkpoint(place: Place, content: bytes) -> str:
                 event.model_dump_json()
             checkpoint.packed(trainer.state())
     except REFUSALS as error:
-        words = said(error)
-        reason = str(error).removeprefix(str(path))[2:].split("(")[0].split(":")[0][:45]
-        return f"refused: {words}: {reason}"
+        return refused(error, path)
     except TrainingError as error:
         return f"accepted, then {said(error)}"
     finally:

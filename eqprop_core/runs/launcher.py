@@ -17,12 +17,14 @@ from eqprop_core.devices import occupants
 from eqprop_core.files import open_to_append
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.listing import AT_REST, summarize
 from eqprop_core.runs.logout import outliving, user
 from eqprop_core.runs.names import CONSOLE
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.processes import uninterrupted
 from eqprop_core.runs.queue import Ticket, in_line, line_of, take_ticket
 
+SECONDS_TO_GIVE_BACK = 5.0
 STARTING = ("starting", "queued")
 SUMMARY = ("epoch", "best", "last", "seconds_an_epoch")  # of a run that goes on, until it says so itself
 
@@ -58,6 +60,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
     terminal do not reach it.
     """
     place, warnings = find_place(config)
+    _wait_until_given_back(run)
     lock = run.lock()
     ticket: Ticket | None = None
     before = run.read_state()
@@ -93,6 +96,13 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
         for descriptor in _held(ticket):
             os.close(descriptor)
     return Launched(place, () if wanted.now else ahead, (*warnings, *said))
+
+
+def _wait_until_given_back(run: RunFolder) -> None:
+    """Wait for a process that has said how the run ended, and is about to give back the run's lock."""
+    deadline = time.monotonic() + SECONDS_TO_GIVE_BACK
+    while summarize(run.path).state in AT_REST and run.is_owned() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def find_place(config: RunConfig) -> tuple[Place, list[str]]:

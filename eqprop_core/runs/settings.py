@@ -41,9 +41,16 @@ class Plan:
 
 
 def make_plan(
-    todo: Todo, flags: Mapping[str, Any], preset: Preset | None = None, command: tuple[str, ...] = ()
+    todo: Todo,
+    flags: Mapping[str, Any],
+    preset: Preset | None = None,
+    command: tuple[str, ...] = (),
+    *,
+    like: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Combine typed flags (raw values by setting) with a preset and the run of `--load-path`.
+
+    Without a preset, `like` has the settings of another run, to begin a new one with.
 
     Raises `ConfigError` for settings that are wrong, and `RunError` for a folder that is no run.
     """
@@ -52,7 +59,7 @@ def make_plan(
     layers: list[Mapping[str, Any]] = []
     stored: RunFolder | None = None
     settings: Mapping[str, Any] | None = None
-    preset_settings = dict(preset.config) if preset else {}
+    preset_settings = dict(preset.config if preset else like or {})
     if load_path := flags.get("load_path", preset_settings.get("load_path")):
         stored = _stored_run(str(load_path))
         if todo == "train" and stored.without_checkpoints():  # it would begin again, over what it came to

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import IO
@@ -40,6 +41,8 @@ def main(arguments: list[str]) -> int:
     """Train the run that the arguments name; returns the exit status."""
     words = parser().parse_args(arguments)
     wishes = Wishes()
+    if words.lock is not None:  # started by a launcher, to outlive its terminal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     descriptor = inherited(words.lock, words.run / LOCK)
     lock = None if descriptor is None else os.fdopen(descriptor, "r+b", buffering=0)
     ticket: Ticket | None = None

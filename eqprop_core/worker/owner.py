@@ -11,6 +11,8 @@ from eqprop_core.catalogue import DataError
 from eqprop_core.events import RunFailed, RunFinished, Warned
 from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.listing import is_run
+from eqprop_core.runs.names import CONFIG
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.words import NOT_SAVED, in_words
@@ -20,6 +22,9 @@ from eqprop_core.worker.signals import Wishes
 def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> int:
     """Train the run that the worker's words name; returns the exit status."""
     run = RunFolder(words.run)
+    if lock is None and not is_run(run.path):  # a lock and a state would be left in somebody else's folder
+        print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
+        return 1
     try:
         lock = lock or run.lock()
     except RunError as error:

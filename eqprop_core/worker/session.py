@@ -134,6 +134,9 @@ class Session:
         else:
             self.emit(RunFailed(message=str(error) or kind.__name__))
             state = "failed"
+        if self._log is not None:
+            with suppress(OSError):  # what takes its time: who reads how it ended may go on with it at once
+                self._log.sync()
         if self._heartbeat is not None:
             self._heartbeat.stop(state=state)
         if self._log is not None:

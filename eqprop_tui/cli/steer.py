@@ -160,7 +160,7 @@ def resume(
 
 def begin_at_once(folder: RunFolder, wanted: str) -> None:
     """Ask a run not to wait for its device any longer. Raises `RunError` if it does not hear."""
-    ask(folder.path, "resume")
+    _ask(folder, wanted, "resume")
     deadline = time.monotonic() + SECONDS_FOR_AN_ANSWER
     while summarize(folder.path).state == "queued":
         if time.monotonic() > deadline:
@@ -185,7 +185,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
         )
     before = last_seq(folder.path / EVENTS)
     for _ in range(times):
-        ask(folder.path, request, settings)
+        _ask(folder, wanted, request, settings)
     deadline = time.monotonic() + SECONDS_FOR_AN_ANSWER
     answers = follow_events(
         folder.path / EVENTS, after=before, ended=lambda: time.monotonic() > deadline or not alive(folder)
@@ -206,3 +206,14 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
         f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s; "
         f"eqprop runs stop {wanted} --kill ends its process"
     )
+
+
+def _ask(folder: RunFolder, wanted: str, request: Request, settings: dict[str, Any] | None = None) -> None:
+    """Ask a run for something. Raises `RunError` where that cannot be written down, as on a full disk."""
+    try:
+        ask(folder.path, request, settings)
+    except OSError as error:
+        raise RunError(
+            f"{wanted}: cannot be asked: {error.strerror or error}; "
+            f"eqprop runs stop {wanted} --terminate stops it by a signal"
+        ) from None

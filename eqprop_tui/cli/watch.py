@@ -115,9 +115,16 @@ def _last_epochs(folder: RunFolder) -> int:
 
 
 def stop(folder: RunFolder) -> None:
-    """Ask the run to stop after its batch."""
-    with suppress(OSError):
+    """Ask the run to stop after its batch; by a signal where no request can be written, as on a full disk."""
+    try:
         ask(folder.path, "stop")
+    except OSError as error:
+        process = process_of(folder.path, folder.read_state())
+        if process is None:
+            report.say(f"it cannot be asked to stop: {error.strerror or error}")
+            return
+        with suppress(psutil.Error):
+            process.terminate()
     report.say("stopping after this batch; Ctrl-C again drops it")
 
 
@@ -209,10 +216,12 @@ def _last_words(folder: RunFolder) -> str:
     """The last line that the run's process printed and that is not about what it was doing."""
     try:
         with open_to_read(folder.path / CONSOLE) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 4000))
+            start = file.seek(max(0, file.seek(0, os.SEEK_END) - 4000))
             lines = file.read(4000).decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
+    if start:
+        del lines[0]  # the end of a line
     lines = [line.strip() for line in lines if NOT_SAVED in line or not LOGGED.match(line)]
     return next((line for line in reversed(lines) if line), "")
 

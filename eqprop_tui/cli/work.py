@@ -15,13 +15,14 @@ import typer
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
+from eqprop_core.preset_files import settings_of_run
 from eqprop_core.presets import Preset
-from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.problems import ConfigError, Problem, flag
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, launch
-from eqprop_core.runs.listing import called, summarize
+from eqprop_core.runs.listing import called, find_run, summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
@@ -42,15 +43,28 @@ PROCESS = "Process"
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 
 
-def _plan(todo: Todo, preset: str | None, flags: dict[str, Any]) -> Plan:
+def _plan(todo: Todo, preset: str | None, flags: dict[str, Any], from_run: str | None = None) -> Plan:
     chosen: Preset | None = pick_preset(preset) if preset else None
-    return make_plan(todo, flags, chosen, ("eqprop", *sys.argv[1:]))
+    like = None
+    if from_run is not None:
+        if other := next((name for name in ("preset", "load_path") if preset or name in flags), None):
+            raise ConfigError([Problem("from_run", from_run, f"cannot go with {flag(other)}")])
+        like = settings_of_run(find_run(from_run))
+    return make_plan(todo, flags, chosen, ("eqprop", *sys.argv[1:]), like=like)
 
 
 @with_flags(leave_out=("todo", "all_elements"))
 def train(
     flags: dict[str, Any],
     preset: PresetName = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option(
+            "--from-run",
+            metavar="RUN",
+            help="a new run with a run's settings, all but its name, device and seed; flags win over them",
+        ),
+    ] = None,
     as_json: AsJson = False,
     detach: Annotated[
         bool,
@@ -88,7 +102,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a network in a process of its own that outlives this terminal, and watch it."""
-    plan = _plan("train", preset, flags)
+    plan = _plan("train", preset, flags, from_run)
     check_sizes(plan.config)
     plan = replace(plan, labels={**plan.labels, **labels_of(tag, note)})
     here = foreground or plan.config.save is False

@@ -232,7 +232,13 @@ def main() -> None:
             print(f"counted {label:<20} {spread([kept.share for kept in taken], '% of the rest')}")
         eqprop = [sys.executable, "-m", "eqprop_tui.cli.main"]
         made_runs(root / "made", asked.runs)
-        environment = {**os.environ, "EQPROP_RESULTS": str(root / "made"), "XDG_STATE_HOME": temporary}
+        environment = {
+            **os.environ,
+            "EQPROP_RESULTS": str(root / "made"),
+            "XDG_STATE_HOME": temporary,
+            "PYTHONPYCACHEPREFIX": str(root / "compiled"),  # as an installed package is
+        }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         for say in (["--help"], ["runs", "list"]):
             times = command([*eqprop, *say], asked.repeat, environment)
             print(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 from small_runs import epoch, make_run
@@ -17,6 +21,7 @@ from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import called, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE, EVENTS
+from eqprop_core.runs.processes import own_mark
 from eqprop_core.runs.roots import roots_file
 from eqprop_tui.cli import follow, watch
 
@@ -45,6 +50,38 @@ def test_a_run_that_has_failed_or_died_is_an_error(eqprop: Run, tmp_path: Path) 
     run.write_state({**run.identity(), "state": "lost"})
     said = eqprop("runs", "attach", run.path, code=1).stderr
     assert f"its process has died; go on with: eqprop runs resume {summarize(run.path).id}" in said
+
+
+def test_the_last_words_are_whole_lines_that_the_process_printed(eqprop: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "results", state={"state": "lost"})
+    logged = [f"2026-11-27 18:33:43 epoch {number}  train 54.59 %" for number in range(200)]
+    for printed, said in ([], ""), (["Killed by somebody"], ": Killed by somebody"):
+        (run.path / "console.log").write_text("\n".join([*logged, *printed, *logged[:3], ""]))
+        assert f"its process has died{said}; go on with" in eqprop("runs", "attach", run.path, code=1).stderr
+
+
+def test_a_run_that_cannot_be_asked_to_stop_is_told_by_a_signal_or_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    (run.path / "control").touch()  # in place of the folder: no request can be written, as on a full disk
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with process:
+        monkeypatch.setattr(watch, "process_of", lambda *_: psutil.Process(process.pid))
+        watch.stop(run)
+        assert process.wait(60) == -signal.SIGTERM
+    assert "stopping after this batch" in capsys.readouterr().err
+    monkeypatch.setattr(watch, "process_of", lambda *_: None)
+    watch.stop(run)
+    assert "it cannot be asked to stop: File exists" in capsys.readouterr().err
+
+
+def test_a_request_that_cannot_be_written_is_told_with_what_can_be_done(eqprop: Run, tmp_path: Path) -> None:
+    mine = {"state": "running", "heartbeat": time.time(), **own_mark()}
+    run = make_run(tmp_path / "results", state=mine)
+    (run.path / "control").touch()
+    said = eqprop("runs", "checkpoint", run.path, code=1).stderr
+    assert f"{run.path}: cannot be asked: File exists; eqprop runs stop {run.path} --terminate" in said
 
 
 def test_of_a_long_history_the_last_epochs_are_shown_on_a_terminal(

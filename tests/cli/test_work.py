@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import Result
 
 from eqprop_core.learning.trainer import Trainer
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import read_events
 from eqprop_core.worker import checkpoint
 
@@ -109,6 +110,17 @@ def test_flags_win_over_the_stored_run_and_are_told(run: Path, eqprop: Run) -> N
     assert [group["lr"] for group in groups] == [0.01, 0.02]
     assert {group["momentum"] for group in groups} == {0.5}
     assert tomllib.loads((run / "config.toml").read_text())["lrs"] == [0.1, 0.1]
+
+
+def test_a_new_run_begins_with_the_settings_of_another(run: Path, eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", "--from-run", run, "--mbs", "7", "--seed", "3")
+    (new,) = set(tmp_path.glob("results/*/*/*/*")) - {run}
+    before, now = (RunFolder(path).config() for path in (run, new))
+    assert before is not None and now is not None
+    assert now == {**before, "mbs": 7, "seed": 3}
+    assert RunFolder(new).meta()["id"] != RunFolder(run).meta()["id"]
+    for words in (["--preset", "digits-mlp-ep"], ["--load-path", run]):
+        assert f"cannot go with {words[0]}" in eqprop("train", "--from-run", run, *words, code=2).stderr
 
 
 def test_settings_that_were_changed_on_resuming_hold_from_then_on(run: Path, eqprop: Run) -> None:

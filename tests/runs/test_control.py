@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.testing import Result
 
-from eqprop_core.events import Warned
+from eqprop_core.events import CheckpointSaved, Warned
 from eqprop_core.runs.control import ask, take
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, summarize
@@ -63,11 +63,17 @@ def until(folder: RunFolder, kind: str, *, after: int = 0, **fields: Any) -> Any
 
 
 @pytest.fixture
-def detached(eqprop: Run, tmp_path: Path) -> Iterator[RunFolder]:
-    """A run that has begun, in a process of its own."""
-    printed = eqprop("train", *WORDS, "--epochs", "40", "--detach").stdout.strip()
+def words(request: pytest.FixtureRequest) -> list[str]:
+    """More flags for a run."""
+    return list(getattr(request, "param", []))
+
+
+@pytest.fixture
+def detached(eqprop: Run, words: list[str]) -> Iterator[RunFolder]:
+    """A run that has begun its first epoch, in a process of its own."""
+    printed = eqprop("train", *WORDS, "--epochs", "40", *words, "--detach").stdout.strip()
     folder = RunFolder(Path(printed))
-    until(folder, "batch")
+    until(folder, "epoch_started")
     yield folder
     owner = folder.read_state()["pid"]
     if owner != os.getpid():  # some tests end a run in their own process
@@ -117,6 +123,23 @@ def test_a_run_is_steered_from_outside_and_ends_as_if_it_had_been_left_alone(
     assert ends[0]["histories"] == ends[1]["histories"]
     for name, value in ends[0]["model_state_dict"].items():
         assert torch.equal(value, ends[1]["model_state_dict"][name])
+
+
+@pytest.mark.parametrize("words", [["--T1", "1000000"]], indirect=True)
+@pytest.mark.parametrize("wish", ["stop", "pause"])
+def test_a_request_is_heard_in_a_batch_without_end_and_asked_twice_drops_it(
+    wish: str, detached: RunFolder, eqprop: Run
+) -> None:
+    begun = until(detached, "phase").seq
+    eqprop("runs", "checkpoint", detached.path)
+    eqprop("runs", wish, detached.path)
+    until(detached, "control_received", after=begun, request=wish)
+    assert {event.kind for event in in_tail(detached)} == {"run_started", "epoch_started", "phase", "control_received"}  # fmt: skip
+    assert "at once, dropping the batch" in eqprop("runs", wish, detached.path, "--now").stderr
+    applied = until(detached, "control_applied", request={"stop": "stopped"}.get(wish, wish)).event
+    assert (applied.epoch, applied.batch) == (1, 0)
+    saved = [event for event in in_tail(detached) if isinstance(event, CheckpointSaved)]
+    assert (saved[0].file, saved[0].batch) == ("checkpoint.tar", 0)
 
 
 def test_settings_are_changed_in_flight_and_hold_on_resuming(detached: RunFolder, eqprop: Run) -> None:

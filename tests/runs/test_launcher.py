@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from small_runs import make_run
 from typer.testing import Result
 
 from eqprop_core.devices import Device, Occupant
@@ -28,6 +29,7 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.places import Place, choose_place
+from eqprop_core.runs.processes import own_mark
 from eqprop_core.runs.queue import in_line, line_of, take_ticket
 from eqprop_tui.cli import watch
 
@@ -212,6 +214,16 @@ def test_a_stop_that_is_asked_while_the_process_begins_is_heard(eqprop: Run) -> 
     assert summarize(run).epoch == 0
 
 
+def test_a_run_does_not_hear_a_hang_up(eqprop: Run) -> None:
+    run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
+    process = psutil.Process(stands(run, "running")["pid"])
+    process.send_signal(signal.SIGHUP)
+    until_epoch(run, summarize(run).epoch + 1)
+    assert summarize(run).state == "running"
+    eqprop("runs", "stop", run)
+    stands(run, "stopped")
+
+
 def test_a_run_that_was_complete_still_is_when_more_of_it_is_stopped_in_line(eqprop: Run) -> None:
     complete = Path(eqprop("train", *SMALL, "--detach").stdout.strip())
     stands(complete, "finished")
@@ -275,6 +287,19 @@ def test_an_interrupt_when_the_process_has_begun_stops_the_run(
     (run,) = tmp_path.glob("results/*/*/*/*")
     stands(run, "stopped")
     assert summarize(run).epoch == 0
+
+
+@pytest.mark.parametrize(("state", "waits"), [("stopped", True), ("running", False)])
+def test_a_process_that_has_just_ended_is_given_time_to_let_go(
+    state: str, waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, state={"state": state, "heartbeat": time.time(), **own_mark()})
+    lock = run.lock()
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher.time, "sleep", lambda _: lock.close())
+        launcher._wait_until_given_back(run)
+    assert lock.closed == waits
+    lock.close()
 
 
 @pytest.mark.parametrize("apart", [True, False])
@@ -364,7 +389,13 @@ def test_a_worker_that_is_started_by_hand_owns_its_run(eqprop: Run, tmp_path: Pa
     assert summarize(folder).state == "finished"
     with RunFolder(folder).lock():
         assert "is in use" in worker(folder, "--more-epochs", "1").stderr
-    assert worker(tmp_path).returncode == 1
+
+
+def test_a_worker_writes_nothing_into_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    done = worker(tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"error: {tmp_path}: is no run: it has no config.toml\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 @pytest.mark.parametrize("answer", ["exit 0", "echo no such job >&2; exit 1", None])
