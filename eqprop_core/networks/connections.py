@@ -245,8 +245,13 @@ class Conv(Connection):
     def pool(self, convolved: Tensor) -> tuple[Tensor, Places | None]:
         """Pool what was convolved: [batch, *post], with the places of the maxima."""
         if self.shape.pool == "m":
+            pooled_from = convolved.detach()
+            if convolved.device.type == "cpu":  # whose max pooling is many times slower in the other format
+                convolved = convolved.contiguous(memory_format=torch.channels_last)
             pooled, indices = functional.max_pool2d(convolved, 2, return_indices=True)
-            return pooled, Places(indices, convolved.detach())
+            # What is added to it, and what is spread over its places, is in this format.
+            pooled, indices = (v.contiguous(memory_format=self.layout) for v in (pooled, indices))
+            return pooled, Places(indices, pooled_from)
         return functional.avg_pool2d(convolved, 2) if self.shape.pool == "a" else convolved, None
 
     def unpool(self, post: Tensor, places: Places | None) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from eqprop_core.networks.activations import Activation, Scaled, scaled
-from eqprop_core.networks.connections import Connection, Drives, Places
+from eqprop_core.networks.connections import Connection, Conv, Drives, Places
 from eqprop_core.networks.products import LowPrecision
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class Relaxation:
             hidden, last = scaled(net.activation), scaled(net.output_activation)
         scales = [*[hidden] * (len(net.connections) - 1), last]  # of each layer's drives
         self.input_drive = scales[0].apart(input_drive)
+        if isinstance(second := net.backward_connections[0] if net.backward_connections else None, Conv):
+            # What comes back through the second connection is added to it at every time step.
+            self.input_drive = self.input_drive.contiguous(memory_format=second.layout)
         self.beta: float | Tensor = last.gain * betas[0]
         if len(betas) > 1:
             each = last.gain * torch.tensor(betas, device=input_drive.device, dtype=input_drive.dtype)

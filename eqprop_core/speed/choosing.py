@@ -16,11 +16,11 @@ from eqprop_core.networks.connections import Conv, Unpooling
 from eqprop_core.networks.network import Network
 from eqprop_core.networks.numerics import MEMORY_FORMATS, Layout, Numerics, Precision
 from eqprop_core.networks.products import LowPrecision
-from eqprop_core.speed.timing import seconds_of
+from eqprop_core.speed.timing import alternated, seconds_of
 
 PRODUCTS_WORTH_MEASURING = 2e7  # multiplications in a time step: less takes longer to measure than it saves
-IMAGES = 16  # of a batch, to measure on
-REPETITIONS = 3
+IMAGES = 64  # of a batch at most, to measure pieces of a time step on
+REPETITIONS = 5
 KEEPS_BUSY = {"cpu": PRODUCTS_WORTH_MEASURING, "cuda": 2e10}  # multiplications; that of a GPU is a guess
 CLEARLY_FASTER = 0.9  # of the seconds of the plain way: noise shall not choose
 UNPOOLINGS: tuple[Unpooling, ...] = ("gradient", "scatter")
@@ -89,11 +89,12 @@ def _layouts(net: Network, config: RunConfig, device: torch.device) -> tuple[Lay
         if config.layout != "auto":
             chosen[n] = config.layout
         elif multiplications(net, config.mbs) >= PRODUCTS_WORTH_MEASURING:
-            seconds = {
-                layout: _quickest(_drives(connection, layout, "gradient", config.mbs, device), device)
+            works: dict[str, Callable[[], object]] = {
+                layout: _drives(connection, layout, "gradient", config.mbs, device)
                 for layout in MEMORY_FORMATS
             }
-            if seconds["channels-last"] < CLEARLY_FASTER * seconds["contiguous"]:
+            seconds = {name: min(found) for name, found in alternated(works, device, REPETITIONS).items()}
+            if seconds["channels-last"] < seconds["contiguous"]:
                 chosen[n] = "channels-last"
     return tuple(chosen)
 
@@ -119,6 +120,7 @@ def _drives(
 ) -> Callable[[], object]:
     """Both drives of a connection, of the kind that a time step takes."""
     pre = _random(connection.shape.pre, batch, connection.weight)
+    pre = pre.contiguous(memory_format=MEMORY_FORMATS[layout])
     post = _random(connection.shape.post, batch, connection.weight)
 
     @torch.no_grad()

@@ -11,10 +11,11 @@ from eqprop_core.data.batches import normalize
 from eqprop_core.events import Event, Warned
 from eqprop_core.networks.numerics import Numerics, read_numerics
 from eqprop_core.speed.accelerations import COSINE, TOLERANCES, choose_fast, worst_cosine
-from eqprop_core.speed.choosing import IMAGES, choose_numerics
+from eqprop_core.speed.choosing import choose_numerics
 from eqprop_core.speed.compiling import compile_step
 from eqprop_core.worker.preparing import Prepared
 
+IMAGES = 16  # to measure gradients on, for --fast
 CHOICES = "choices"  # among the numerics of a checkpoint, and in meta.json
 
 
