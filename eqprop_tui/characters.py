@@ -12,7 +12,7 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-from eqprop_tui.charts.canvas import ASCII, BRAILLE, Glyphs
+from eqprop_tui.charts.glyphs import ASCII, BRAILLE, Glyphs
 
 LACKING, INSTEAD = "✓✗✕●◐◌‖▸▾━╸╌┄┈", "vxx*+o=>v=>--."  # in fonts without braille
 OTHERS, IN_SEVEN_BIT = "│┤└─┬…–−±×·•β∂σ■→←↑↓▌█▎▁▂▃▄▅▆▇", "|++-+~--~x.*bdo#><^v|#|       "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.theme import Theme
 
-from eqprop_tui.charts.canvas import ASCII, BLOCKS, BRAILLE, Glyphs
+from eqprop_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE, Glyphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from eqprop_core.events import Event, PhaseProgress, Record
 from eqprop_core.runs.listing import RunSummary
 from eqprop_tui.app import EqpropApp, Options
 from eqprop_tui.characters import shown
-from eqprop_tui.charts.canvas import ASCII, BLOCKS, BRAILLE
+from eqprop_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE
 from eqprop_tui.keys import TABLE
 from eqprop_tui.looks import SIGNS, Looks, glyphs_for
 from eqprop_tui.preferences import Preferences, load_preferences, preferences_file, save_preferences
