@@ -10,26 +10,30 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
+from textual import events
 from textual.app import App, SystemCommand
+from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.widgets import Input
 from textual.worker import Worker
 
 from eqprop_core.catalogue import DataError
-from eqprop_core.presets import Preset
+from eqprop_core.presets import Preset, all_presets
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import Start
-from eqprop_core.runs.listing import ALIVE, summarize
+from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.starting import start_new
+from eqprop_tui.characters import Characters
 from eqprop_tui.commands import Commands
 from eqprop_tui.keys import TABLE, bindings
 from eqprop_tui.library import data_state
@@ -40,6 +44,7 @@ from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Ask, Read
 from eqprop_tui.screens.library import LibraryScreen
+from eqprop_tui.screens.steering import Steering
 from eqprop_tui.widgets.runs_table import Choice
 
 FRAME = 0.25  # seconds between two pictures of what is live
@@ -78,6 +83,7 @@ class EqpropApp(App[None], inherit_bindings=False):
         for theme in THEMES.values():
             self.register_theme(theme)
         self.glyphs = glyphs_for(options.glyphs or self.preferences.glyphs)
+        self.characters = Characters(self.glyphs)
         self.theme = TEXTUAL_NAMES[self.preferences.theme]
         self.frame = SLOW_FRAME if options.low_bandwidth else FRAME
         if options.low_bandwidth:
@@ -87,6 +93,15 @@ class EqpropApp(App[None], inherit_bindings=False):
     def looks(self) -> Looks:
         """The palette and the glyphs of now."""
         return Looks(self.preferences.theme, self.glyphs)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What lines go through before they are sent: Textual's own, and what this terminal cannot show."""
+        return [*super().get_line_filters(), *([self.characters] if self.characters.enabled else [])]
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """A blinking cursor would be sent twice a second."""
+        if self.options.low_bandwidth and isinstance(event.widget, Input):
+            event.widget.cursor_blink = False
 
     def on_mount(self) -> None:
         """Open the library, and the run that was asked for over it."""
@@ -132,6 +147,20 @@ class EqpropApp(App[None], inherit_bindings=False):
         from eqprop_tui.screens.configure import ConfigureScreen
 
         self.push_screen(ConfigureScreen(settings, origin, preset))
+
+    def open_configure_like(self, run: RunSummary) -> None:
+        """Change the settings of a run before starting another one, known by the same preset."""
+
+        def read() -> None:
+            try:
+                settings = run_actions.settings_of(run.path)
+                preset = all_presets().presets.get(run.preset or "")
+            except (ConfigError, RunError, OSError) as error:
+                self.call_from_thread(self.tell, error)
+            else:
+                self.call_from_thread(self.open_configure, settings, run.name, preset)
+
+        self.run_worker(read, thread=True)
 
     def open_runs(self) -> None:
         """The table of runs, in place of the library."""
@@ -245,8 +274,11 @@ class EqpropApp(App[None], inherit_bindings=False):
             self.push_screen(Read(f"keys: {place}", help_text(place)))
 
     def action_leave(self) -> None:
-        """Leave; runs go on."""
-        self.exit()
+        """Leave; runs go on. The monitor asks first, about a run that does."""
+        if isinstance(self.screen, Steering):
+            self.screen.action_quit_run()
+        else:
+            self.exit()
 
     def action_next_theme(self) -> None:
         """Dark, light, the terminal's 16 colours, and again."""

@@ -95,10 +95,7 @@ class Form:
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Begin anew with these settings."""
         self.settings = dict(settings)
-        self.start = {
-            name: as_text(name, self.settings.get(name, RunConfig.model_fields[name].default))
-            for name in FIELDS
-        }
+        self.start = typed_as(self.settings)
         self.typed = dict(self.start)
         self.judge()
 
@@ -124,6 +121,10 @@ class Form:
     @property
     def changed(self) -> list[str]:
         """Settings that are not what they were, of those that apply."""
+        return self._unlike(self.start)
+
+    def _unlike(self, others: Mapping[str, str]) -> list[str]:
+        """Settings that are not as typed in `others`, of those that apply."""
         hidden = self.hidden
 
         def means(name: str, text: str) -> str:
@@ -132,8 +133,7 @@ class Form:
         return [
             name
             for name in FIELDS
-            if name not in hidden
-            and not same_text(means(name, self.typed[name]), means(name, self.start[name]))
+            if name not in hidden and not same_text(means(name, self.typed[name]), means(name, others[name]))
         ]
 
     def given(self, names: Iterable[str] = FIELDS) -> dict[str, Any]:
@@ -187,14 +187,20 @@ class Form:
         if config is None:
             return ""
         if self.preset is not None and self.config is not None:
-            changes = self.given(self.changed)
-            if not self.changed:
+            differing = self._unlike(typed_as(self.preset.config))
+            changes = self.given(differing)
+            if not differing:
                 return f"eqprop {config.todo} --preset {self.preset.name}"
             with suppress(ConfigError, RunError):
                 if make_plan(config.todo, changes, self.preset).config == config:
                     words = [f"eqprop {config.todo} --preset {self.preset.name}", in_flags(changes)]
                     return " ".join(word for word in words if word)
         return words_of(config)
+
+
+def typed_as(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What is typed for these settings, and for all others their defaults."""
+    return {name: as_text(name, settings.get(name, RunConfig.model_fields[name].default)) for name in FIELDS}
 
 
 def in_flags(settings: Mapping[str, Any]) -> str:

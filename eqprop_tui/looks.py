@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.theme import Theme
 
-from eqprop_tui.charts.canvas import ASCII, BLOCKS, BRAILLE, Glyphs
+from eqprop_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE, Glyphs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,16 +66,6 @@ SIGNS = {
     "lost": ("✕", "bad"),
     "unreachable": ("?", "bad"),
 }
-ASCII_SIGNS = {
-    "●": "*",
-    "◐": "+",
-    "◌": "o",
-    "‖": "=",
-    "✓": "v",
-    "■": "#",
-    "✕": "x",
-    "?": "?",
-}
 
 
 @dataclass(frozen=True)
@@ -98,8 +88,7 @@ class Looks:
     def sign(self, state: str) -> tuple[str, str]:
         """A character and a colour for the state of a run."""
         sign, colour = SIGNS.get(state, ("?", "bad"))
-        plain = self.glyphs is not BRAILLE  # fonts without braille lack these too
-        return (ASCII_SIGNS[sign] if plain else sign), self.colour(colour)
+        return sign, self.colour(colour)
 
 
 def glyphs_for(wanted: str, environment: Mapping[str, str] = os.environ) -> Glyphs:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from eqprop_tui.charts.data import COLOURS
-from eqprop_tui.charts.lines import INKS
+from eqprop_tui.charts.glyphs import COLOURS, INKS
 
 MARKERS = "▲◆▼★□◇△☆"  # told apart where colours are not; none is the sign of a state
 

@@ -60,3 +60,9 @@ def test_commands_that_need_no_torch_do_not_load_it(arguments: list[str]) -> Non
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_first_screen_needs_no_numpy() -> None:
+    program = "import sys, eqprop_tui.app\nassert not {'torch', 'numpy'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

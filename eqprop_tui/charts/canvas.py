@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
+from eqprop_tui.charts.glyphs import BRAILLE, Glyphs
+
 Cell = tuple[str, str]
 Dots = NDArray[np.bool_]
 
@@ -43,29 +45,6 @@ class Picture:
     remarks: tuple[str, ...] = ()
     plot: Area | None = None
 
-
-@dataclass(frozen=True)
-class Glyphs:
-    """Characters that a cell's `across` × `down` dots make; `bits` [down][across] are a dot's value."""
-
-    name: str
-    across: int
-    down: int
-    bits: tuple[tuple[int, ...], ...]
-    characters: tuple[str, ...]
-
-    @property
-    def ascii(self) -> bool:
-        """Whether 7-bit characters alone are drawn."""
-        return self is ASCII
-
-
-BRAILLE = Glyphs(
-    "braille", 2, 4, ((1, 8), (2, 16), (4, 32), (64, 128)), tuple(chr(0x2800 + bits) for bits in range(256))
-)
-BLOCKS = Glyphs("blocks", 1, 2, ((1,), (2,)), (" ", "▀", "▄", "█"))
-ASCII = Glyphs("ascii", 1, 1, ((1,),), (" ", "*"))
-GLYPHS = {glyphs.name: glyphs for glyphs in (BRAILLE, BLOCKS, ASCII)}
 
 _SEVEN_BIT = str.maketrans(
     {"│": "|", "┤": "+", "└": "+", "─": "-", "┬": "+", "…": "~", "–": "-", "−": "-", "±": "+-", "×": "x"}

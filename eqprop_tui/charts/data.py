@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from eqprop_tui.charts.glyphs import COLOURS
 from eqprop_tui.charts.scale import Array, Range, Scale, apart, covering, numbers, rounded_out
 from eqprop_tui.charts.smoothing import smoothed
 from eqprop_tui.charts.strokes import Line
-
-COLOURS = 8  # that a palette has; a ninth series takes the first again
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from eqprop_tui.charts.canvas import (
-    BRAILLE,
     SMALLEST_HEIGHT,
     SMALLEST_WIDTH,
     Area,
     Canvas,
-    Glyphs,
     Picture,
     clean,
     shortened,
     too_small,
 )
+from eqprop_tui.charts.glyphs import BRAILLE, Glyphs
 from eqprop_tui.charts.scale import LARGEST, Array, number, numbers
 
 BARS = " ▁▂▃▄▅▆▇█"

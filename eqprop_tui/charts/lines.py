@@ -12,24 +12,22 @@ from typing import NamedTuple
 import numpy as np
 
 from eqprop_tui.charts.canvas import (
-    BRAILLE,
     SMALLEST_HEIGHT,
     SMALLEST_WIDTH,
     Area,
     Canvas,
-    Glyphs,
     Picture,
     shortened,
     too_small,
 )
 from eqprop_tui.charts.data import Axes, Chart, Series, axes_of, drawn_values
+from eqprop_tui.charts.glyphs import BRAILLE, INKS, Glyphs
 from eqprop_tui.charts.legend import Entry, title_line
 from eqprop_tui.charts.scale import LARGEST, Array, Scale, Tick, number, numbers, ticks
 from eqprop_tui.charts.strokes import DASHES, dots, joined
 
 SAMPLES = {"solid": "──", "dashed": "╌╌", "dotted": "┈┈"}
 REFERENCE_SAMPLE = "┄┄"
-INKS = "*+ox#@%&"  # of curves in ASCII that have no marker of their own
 LONE = "•"  # a point without neighbours, of a series without a marker
 
 

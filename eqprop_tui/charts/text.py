@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from itertools import groupby
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from eqprop_tui.charts.canvas import Cell, Picture
+if TYPE_CHECKING:
+    from eqprop_tui.charts.canvas import Cell, Picture  # numpy, which the first screen does without
 
 DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0080CC", "#BBBBBB")
 LIGHT = ("#0072B2", "#D55E00", "#00845F", "#B8558B", "#000000", "#3A86B5", "#B07000", "#8A6D00")

@@ -46,7 +46,7 @@ class GduTable(PictureView, can_focus=True):
         lines = [Text(_in_columns(HEADINGS, name), "bold")]
         for place in range(self.top, min(len(gdu.rows), self.top + room)):
             row, chosen = gdu.rows[place], place == self.pane.row
-            mark = ("> " if looks.glyphs.ascii else "▸ ") if chosen else "  "
+            mark = "▸ " if chosen else "  "
             line = Text(_in_columns(gdu_cells(row), name))
             line.stylize(looks.colour(gdu_grade(row)), 2 + name)
             if chosen:

@@ -33,6 +33,7 @@ from eqprop_tui.words import accuracy, duration, memory_size
 PANES = ("activity", "settling", "gdu", "angles", "rates", "device", "events", "log")
 PANE_NAMES = {"gdu": "gdu check"}
 SECONDS_BETWEEN_DEVICES = 2.0
+COMMON = 80  # columns; where there are fewer, what can be seen elsewhere is left out
 WAITS = ", received, waits for the end of the batch"
 TAKES_EFFECT = ("control_applied", "amended", "warning")  # a warning: what was asked cannot be had
 SHAPES = ("both", "chart", "pane")  # what `enlarge` goes through
@@ -192,12 +193,14 @@ class MonitorScreen(ChartKeys, Steering):
     def _say_head(self) -> None:
         looks, run = Looks.of(self.app), self.summary
         sign, colour = looks.sign(run.state)
-        left = Text.assemble((f"{sign} {run.state}", colour), "   ", (run.name, "bold"), f"   {run.id}")
+        left = Text.assemble((f"{sign} {run.state}", colour), "   ", (run.name, "bold"))
+        if self.app.size.width >= COMMON:
+            left.append(f"   {run.id}")
         if not self.there:
             left = Text(f"the folder is gone: {self.path}", looks.colour("bad"))
         right = run.device or ""
         device = self.device
-        if device is not None and device.key == run.device:
+        if run.state in ALIVE and device is not None and device.key == run.device:
             facts = [device.key if device.key == "cpu" else f"{device.key} {device.name}"]
             facts.append("n/a" if device.load is None else f"{100 * device.load:.0f} %")
             if device.memory_total is not None and device.memory_used is not None:
@@ -220,9 +223,12 @@ class MonitorScreen(ChartKeys, Steering):
         watched.display = several
         if several:
             names = Text(" ")
-            for path in filter(Path.is_dir, self.eqprop.watched):
-                style = f"bold {looks.colour('selected')}" if path == self.path else looks.colour("dim")
-                names.append(f"{summarize(path).name}   ", style)
+            for place, path in enumerate(self.eqprop.watched):
+                if path.is_dir():
+                    style = f"bold {looks.colour('selected')}" if path == self.path else looks.colour("dim")
+                    name = Text(summarize(path).name, style)
+                    name.apply_meta({"@click": f"screen.watched_run({place})"})
+                    names.append_text(name).append("   ")
             names.append("[ ] other run", looks.colour("dim"))
             watched.show(names)
 
@@ -239,11 +245,11 @@ class MonitorScreen(ChartKeys, Steering):
         if run.state == "finished":
             took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
             said = Text(f" finished{took}: best {accuracy(run.best)} %, last {accuracy(run.last)} %")
-            following = "R more epochs · n new from this · y copies its folder, for eqprop evaluate"
+            following = "R more epochs · n new from this · y copies its path, for evaluating"
         elif run.state == "failed":
             message = RunFolder(self.path).read_state().get("message") or self.view.failed or "failed"
             said = Text(f" failed: {message}", looks.colour("bad"))
-            following = f"8 what it printed · {goes_on} · n new with other settings"
+            following = f"8 its output · {goes_on} · n new from this"
         elif run.state == "stopped":
             said = Text(" stopped, with a checkpoint")
             following = "R go on from there, bit for bit · n new from this"
@@ -258,16 +264,16 @@ class MonitorScreen(ChartKeys, Steering):
         return any((self.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE))
 
     def _say_panes(self) -> None:
-        looks = Looks.of(self.app)
-        narrow = self.app.size.width < 96
+        looks, width = Looks.of(self.app), self.app.size.width
         names = Text(" ")
         for place, pane in enumerate(PANES, 1):
-            word = PANE_NAMES.get(pane, pane)
-            word = word.split()[0] if narrow else word
+            word = PANE_NAMES.get(pane, pane) if width >= 96 else pane
             if pane == self.pane:
-                names.append(f"[{place} {word}]", f"bold {looks.colour('selected')}")
+                name = Text(f"[{place} {word}]", f"bold {looks.colour('selected')}")
             else:
-                names.append(f" {place} {word} ", looks.colour("dim"))
+                name = Text(f" {place} {word} " if width >= COMMON else f" {place} ", looks.colour("dim"))
+            name.apply_meta({"@click": f"screen.pane('{pane}')"})
+            names.append_text(name)
         self.query_one("#panes", TextLines).show(names)
 
     # --- keys -----------------------------------------------------------------------------------------
@@ -324,9 +330,13 @@ class MonitorScreen(ChartKeys, Steering):
         self._other(1)
 
     def _other(self, by: int) -> None:
-        watched = self.eqprop.watched
-        if len(watched) > 1:
-            self.eqprop.open_run(watched[(watched.index(self.path) + by) % len(watched)])
+        self.action_watched_run(self.eqprop.watched.index(self.path) + by)
+
+    def action_watched_run(self, place: int) -> None:
+        """The watched run at this place; after the last one comes the first."""
+        path = self.eqprop.watched[place % len(self.eqprop.watched)]
+        if path != self.path:
+            self.eqprop.open_run(path)
 
     def action_detach(self) -> None:
         """To the screen before; the run goes on."""

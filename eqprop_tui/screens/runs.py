@@ -12,11 +12,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from eqprop_core.catalogue import DataError
-from eqprop_core.presets import all_presets
-from eqprop_core.problems import ConfigError
 from eqprop_core.runs.filtering import ACCEPTED, parse
-from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import ALIVE, RunSummary
 from eqprop_tui.keys import bindings
 from eqprop_tui.screens import run_actions
@@ -28,7 +24,6 @@ from eqprop_tui.widgets.runs_table import HEADINGS, Choice, RunsTable
 LOOKING = ("looking for runs …",)
 NONE_YET = ("no runs yet", "", "tab goes to the presets: choose one, and r starts it")
 NO_MATCH = ("no run matches", "", "esc shows all again; / changes what is looked for")
-FAILURES = (ConfigError, RunError, DataError, OSError)
 
 
 class RunsScreen(BaseScreen):
@@ -103,8 +98,7 @@ class RunsScreen(BaseScreen):
         parts = ["looking …" if found is None else f"{len(self.table.runs):,} of {found.of:,}"]
         if self.eqprop.marks:
             parts.append(f"{len(self.eqprop.marks)} marked")
-        arrows = "v^" if self.eqprop.looks.glyphs.ascii else "↓↑"
-        parts.append(f"sort {self.choice.column} {arrows[0 if self.choice.falling else 1]}")
+        parts.append(f"sort {self.choice.column} {'↓' if self.choice.falling else '↑'}")
         self.head.say(Text("runs", "bold"), "   ".join(parts))
         self.show_keys()
 
@@ -279,21 +273,8 @@ class RunsScreen(BaseScreen):
 
     def action_new(self) -> None:
         """Configure a new run with the settings of this one."""
-        run = self.table.run
-        if run is None:
-            return
-        app = self.eqprop
-
-        def read() -> None:
-            try:
-                settings = run_actions.settings_of(run.path)
-                preset = all_presets().presets.get(run.preset or "")
-            except FAILURES as error:
-                app.call_from_thread(app.tell, error)
-            else:
-                app.call_from_thread(app.open_configure, settings, run.name, preset)
-
-        app.run_worker(read, thread=True)
+        if (run := self.table.run) is not None:
+            self.eqprop.open_configure_like(run)
 
     def action_copy_path(self) -> None:
         """Copy the path of the run's folder."""

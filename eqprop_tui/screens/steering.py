@@ -103,12 +103,7 @@ class Steering(BaseScreen):
 
     def action_new(self) -> None:
         """Configure a new run with these settings."""
-        try:
-            settings = run_actions.settings_of(self.path)
-        except (ConfigError, RunError) as error:
-            self.eqprop.tell(error)
-        else:
-            self.eqprop.open_configure(settings, self.summary.name)
+        self.eqprop.open_configure_like(self.summary)
 
     def action_set(self) -> None:
         """Choose what to change in flight, and type its value."""

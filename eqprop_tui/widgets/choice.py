@@ -11,6 +11,7 @@ from textual.message import Message
 
 from eqprop_core.devices import Device, Occupant
 from eqprop_core.problems import printable
+from eqprop_tui.columns import padded
 from eqprop_tui.keys import bindings
 from eqprop_tui.looks import Looks
 from eqprop_tui.widgets.picture import PictureView, Rows, segments_of
@@ -76,13 +77,12 @@ class Choice(PictureView, can_focus=True):
     def rows(self, width: int, height: int) -> Rows:
         """One row."""
         looks = Looks.of(self.app)
-        dot = "*" if looks.glyphs.ascii else "•"
         chosen = f"bold {looks.colour('selected')}" if self.has_focus else "bold"
         line = Text()
         self._ends = []
         for option in self.options:
             here = option == self.value
-            line.append(f"({dot if here else ' '}) {option}", chosen if here else looks.colour("dim"))
+            line.append(f"({'•' if here else ' '}) {option}", chosen if here else looks.colour("dim"))
             line.append(" " * GAP)
             self._ends.append(cell_len(line.plain))
         if line.cell_len - GAP > width:
@@ -140,9 +140,7 @@ class DeviceChoice(Choice):
     def rows(self, width: int, height: int) -> Rows:
         """A row a device, and one more where others compute on it."""
         looks = Looks.of(self.app)
-        dot = "*" if looks.glyphs.ascii else "•"
         widest = max(map(cell_len, self.options))
-        names = max([cell_len(printable(device.name)) for device in self.devices.values()], default=0)
         found = []
         for option, below in self._lines[:height]:
             if below:
@@ -151,24 +149,31 @@ class DeviceChoice(Choice):
                 continue
             here = option == self.value
             style = "" if not here else f"bold {looks.colour('selected')}" if self.has_focus else "bold"
-            line = Text.assemble((f"({dot if here else ' '}) {option:<{widest}}", style))
-            line.append("  " + self._facts(option, names), "" if here else looks.colour("dim"))
+            line = Text.assemble((f"({'•' if here else ' '}) {option:<{widest}}", style))
+            line.append("  " + self._facts(option, width - widest - 6), "" if here else looks.colour("dim"))
             found.append(segments_of(line, width))
         return found
 
-    def _facts(self, option: str, names: int) -> str:
+    def _facts(self, option: str, room: int) -> str:
+        """Name, memory and load of a device in `room` cells, in columns; the name is cut, then cores go."""
         device = self.devices.get(option)
         if option == "auto":
-            return "the GPU with the shortest line, or the CPU"
+            return "GPU free soonest, or CPU"
         if device is None:
             return "as given" if not self.devices else "not one of those here by this name"
+        sizes = [cell_len(_memory_of(other)) for other in self.devices.values()]
+        names = max(cell_len(printable(other.name)) for other in self.devices.values())
+        facts = f"  {_memory_of(device):>{max(sizes)}}  {share(device.load):>5}"
         cores = f"  {device.cores} cores" if device.cores is not None else ""
-        load = share(device.load)
-        where = memory(device.memory_used, device.memory_total)
-        return f"{printable(device.name):<{names}}  {where:>16}  {load:>5}{cores}"
+        cores = cores if names + cell_len(facts + cores) <= room else ""
+        return padded(printable(device.name), max(1, min(names, room - cell_len(facts)))) + facts + cores
 
     def _occupied(self, option: str) -> str:
         taken = [other.memory for other in self.others[option]]
         size = "" if None in taken else f", {sum(value or 0 for value in taken) / 2**30:.0f} GB"
         names = {printable(other.owner) if other.owner else "another user" for other in self.others[option]}
         return f"in use by {', '.join(sorted(names))}{size}"
+
+
+def _memory_of(device: Device) -> str:
+    return memory(device.memory_used, device.memory_total)

@@ -58,11 +58,10 @@ class Field(Vertical):
         if state == self._shown:
             return
         self._shown = state
-        star = "*" if looks.glyphs.ascii else "•"
         name = self.setting.replace("_", "-")
         colour = looks.colour("selected")
         label = Text.assemble(
-            (f"{star if changed else ' '} ", colour), (name, f"bold {colour}" if changed else "")
+            (f"{'•' if changed else ' '} ", colour), (name, f"bold {colour}" if changed else "")
         )
         self.query_one("#mark", Static).update(label)
         below = self.query_one("#wrong", Static)

@@ -14,7 +14,6 @@ from eqprop_tui.watching.view import RunView
 from eqprop_tui.words import accuracy, duration, number_of, speed
 
 BAR = ("━", "╸", "─")
-ASCII_BAR = ("=", ">", "-")
 LEAST_BAR = 8
 
 
@@ -71,7 +70,7 @@ def _line(
 
 def bar(share: float, width: int, looks: Looks, *, live: bool = True) -> Text:
     """A bar of `width` cells, filled by a share from 0 to 1, to half a cell; loud where it is live."""
-    full, half, empty = ASCII_BAR if looks.glyphs.ascii else BAR
+    full, half, empty = BAR
     halves = round(min(max(share, 0.0), 1.0) * width * 2)
     text = Text()
     text.append(full * (halves // 2) + half * (halves % 2), looks.colour("waiting" if live else "dim"))

@@ -178,8 +178,7 @@ class RunsTable(PictureView, can_focus=True):
                 continue
             text, style = column.heading, looks.colour("dim")
             if text == self.choice.column:
-                arrows = "v^" if looks.glyphs.ascii else "↓↑"
-                text, style = f"{text} {arrows[0 if self.choice.falling else 1]}", "bold"
+                text, style = f"{text} {'↓' if self.choice.falling else '↑'}", "bold"
             width = widths[column.heading]
             self._starts.append((column_at, column.heading))
             line.append(Segment(padded(text, width, column.right), Style.parse(style)))

@@ -53,8 +53,7 @@ class Sections(PictureView):
                 f"[{section}]" if here else f" {section} ",
                 f"bold {looks.colour('selected')}" if here else "",
             )
-            sign = "x" if looks.glyphs.ascii else "✗"
-            line.append(f"{sign}{self.wrong[place]}" if self.wrong[place] else "", looks.colour("bad"))
+            line.append(f"✗{self.wrong[place]}" if self.wrong[place] else "", looks.colour("bad"))
             self._ends.append(cell_len(line.plain))
             line.append(gap)
         return [segments_of(line, width)]

@@ -95,8 +95,7 @@ class Shelf(Tree[Leaf]):
         """A group with its sign, or a preset with its mark."""
         looks = Looks.of(self.app)
         if node.data is None:
-            plain = looks.glyphs.ascii
-            sign = ("- " if plain else "▾ ") if node.is_expanded else ("+ " if plain else "▸ ")
+            sign = "▾ " if node.is_expanded else "▸ "
             return Text.assemble((sign, base_style), (str(node.label), style))
         depth, above = 0, node.parent
         while above is not None and above is not self.root:

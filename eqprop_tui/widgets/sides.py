@@ -87,9 +87,7 @@ class SidesTable(PictureView):
             )
             drawn.append(
                 [
-                    Segment(
-                        ">" if row == place and looks.glyphs.ascii else "▸" if row == place else " ", chosen
-                    ),
+                    Segment("▸" if row == place else " ", chosen),
                     sample(self.marks, side.path, looks),
                     Segment(" "),
                     Segment(sign.ljust(2), Style.parse(colour)),

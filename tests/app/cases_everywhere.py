@@ -25,6 +25,15 @@ async def _(world: World, press: str) -> None:
     async with world.open() as app:
         await world.press(press)
         assert not app.is_running or app._exit
+    async with world.open(world.run(state="finished")) as app:
+        await world.press(press)
+        assert not app.is_running or app._exit
+    async with world.open(world.run(state="running")) as app:
+        await world.press(press)
+        await world.sees("one is running", "leave it running, and quit")
+        assert not app._exit
+        await world.press(press)  # a second time does not ask
+        assert not app.is_running or app._exit
 
 
 @case("everywhere", "suspend_process")

@@ -85,11 +85,15 @@ async def _(world: World, press: str) -> None:
 @case("monitor", "new")
 async def _(world: World, press: str) -> None:
     run = world.run(STARTED)
+    run.describe({"preset": "digits-mlp-ep"})
+    run.write_state({**run.read_state(), **run.identity()})
     async with world.open(run) as app:
         opened: list[Any] = []
-        world.monkeypatch.setattr(app, "open_configure", lambda *given, **named: opened.append(given))
+        world.monkeypatch.setattr(app, "open_configure", lambda *given: opened.append(given))
         await world.press(press)
-        assert opened and opened[0][0]["archi"] == [64, 16, 10]
+        await world.until(lambda: opened)
+        settings, origin, preset = opened[0]
+        assert (settings["archi"], origin, preset.name) == ([64, 16, 10], "one", "digits-mlp-ep")
 
 
 @case("monitor", "name")

@@ -76,6 +76,15 @@ class Terminal:
         self._read(0.0)
         return self.process.returncode
 
+    @property
+    def attributes(self) -> list[object]:
+        """How the terminal treats what is typed and written."""
+        return termios.tcgetattr(self.master)[:4]
+
+    def clear(self) -> None:
+        """Forget what is shown."""
+        self._screen.reset()
+
     def resize(self, columns: int, rows: int) -> None:
         """Give the terminal another size."""
         self._screen.resize(rows, columns)

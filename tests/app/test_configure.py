@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,20 @@ def test_devices_are_shown_with_what_is_known_and_can_be_chosen(world: World) ->
             await world.sees("NVIDIA [bold]H100")
             await world.press("right", "right")
             await world.sees("(•) cuda:0", "--device cuda:0", "78.0 GB free on cuda:0")
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 36)])
+def test_memory_and_load_of_a_device_are_seen_whatever_its_name(world: World, size: tuple[int, int]) -> None:
+    named = [replace(device, name=f"{device.name} with a name that is long") for device in GPUS]
+    world.monkeypatch.setattr("eqprop_tui.screens.configure.list_devices", lambda: named)
+
+    async def act() -> None:
+        async with form(world, size=size) as (_, screen):
+            await screen.show_setting("device")
+            await world.sees("1.0 / 64.0 GB   50 %", "2.0 / 80.0 GB    3 %", "GPU free soonest, or CPU ")
+            assert re.search(r"cuda:1 +N\S*.*… +n/a +n/a", world.screen())
 
     asyncio.run(act())
 

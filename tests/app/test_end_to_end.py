@@ -140,6 +140,24 @@ def test_a_terminal_may_be_too_small_and_is_put_right_at_the_end(
     assert terminal.exit_status() == 143
 
 
+def test_a_suspended_application_comes_back_as_it_was(
+    environment: dict[str, str], terminals: list[Terminal]
+) -> None:
+    terminals.append(Terminal(installed(), environment=environment))
+    terminal = terminals[0]
+    terminal.until("ctrl+p palette")
+    raw = terminal.attributes
+    terminal.press("ctrl+z")
+    terminal.until(lambda _: psutil.Process(terminal.process.pid).status() == psutil.STATUS_STOPPED)
+    assert terminal.attributes != raw  # a shell would find its own terminal again
+    terminal.clear()
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.until("ctrl+p palette")
+    terminal.until("digits-mlp-ep")
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+
+
 def test_a_hang_up_ends_the_application_alone(
     environment: dict[str, str], terminals: list[Terminal], tmp_path: Path
 ) -> None:

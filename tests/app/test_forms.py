@@ -109,6 +109,17 @@ def test_the_plan_is_that_of_the_command() -> None:
     assert changed.plan().config == expected.config and changed.plan().preset is changed.preset
 
 
+def test_the_command_tells_how_a_run_differs_from_its_preset() -> None:
+    preset = load_preset("digits-mlp-ep")
+    made = Form({**preset.config, "epochs": 7, "check_thm": True}, preset)
+    assert not made.changed
+    assert made.command() == "eqprop train --preset digits-mlp-ep --check-thm --epochs 7"
+    made.type("lrs", "0.2 0.1")
+    assert "--check-thm" in made.command() and "--lrs 0.2 0.1" in made.command()
+    made.type("epochs", "20")
+    assert made.changed == ["lrs", "epochs"] and "--epochs" not in made.command()
+
+
 def test_a_way_back() -> None:
     changed = form({"lrs": "1", "epochs": "9"})
     assert changed.changed == ["lrs", "epochs"]

@@ -10,9 +10,12 @@ import pytest
 
 from app.made import GDU, STARTED, batch, epoch
 from app.world import World
+from eqprop_core.devices import Device
 from eqprop_core.events import ControlApplied, ControlReceived, Warned
 from eqprop_core.runs.control import take
+from eqprop_core.runs.names import CHECKPOINT
 from eqprop_tui.app import farewell
+from eqprop_tui.screens.base import SMALLEST
 from eqprop_tui.screens.dialogs import Answer, Choose
 from eqprop_tui.widgets.chart import ChartView
 
@@ -95,6 +98,58 @@ def test_the_keys_of_the_chart_work_while_another_pane_has_the_focus(world: Worl
             assert chart.view.x is None
             await world.press("3", "right")  # the table of the check has the arrows for itself
             assert chart.column is None
+
+    asyncio.run(script())
+
+
+def test_the_device_of_a_run_that_has_ended_is_not_shown_as_it_was(world: World) -> None:
+    busy = Device("cpu", "A processor", cores=2, memory_total=2**34, memory_used=2**30, load=0.5)
+    world.monkeypatch.setattr("eqprop_tui.screens.monitor.list_devices", lambda: [busy])
+
+    async def script() -> None:
+        run = world.run(batch(3))
+        async with world.open(run):
+            await world.sees("cpu   50 %   1.0 GB of 16.0 GB")
+            run.write_state({**run.read_state(), "state": "finished"})
+            await world.sees("✓ finished")
+            assert world.screen().splitlines()[0].rstrip().endswith("   cpu")
+
+    asyncio.run(script())
+
+
+def test_panes_and_watched_runs_are_chosen_by_the_mouse_too(world: World) -> None:
+    async def script() -> None:
+        first, second = world.run(batch(1), name="first"), world.run(batch(1), name="second")
+        async with world.open(first, size=(80, 24)) as app:
+            app.open_run(second.path)
+            await world.sees("● running   second", "first   second   [ ] other run")
+            await world.pilot.click("#panes", offset=(15, 0))
+            await world.sees("[2 settling]")
+            await world.pilot.click("#watched", offset=(2, 0))
+            await world.sees("● running   first")
+
+    asyncio.run(script())
+
+
+def test_on_the_smallest_terminal_every_pane_is_named_by_its_number(world: World) -> None:
+    async def script() -> None:
+        async with world.open(world.run(batch(1)), size=SMALLEST):
+            await world.press("8")
+            await world.sees(" 1  2  3  4  5  6  7 [8 log]")
+            assert "…" not in world.screen().splitlines()[0]
+
+    asyncio.run(script())
+
+
+@pytest.mark.parametrize("state", ["finished", "failed", "stopped", "lost"])
+def test_what_can_be_done_next_is_said_in_80_columns(world: World, state: str) -> None:
+    async def script() -> None:
+        run = world.run(batch(1), state=state)
+        (run.path / CHECKPOINT).touch()
+        async with world.open(run, size=(80, 24)):
+            await world.sees(" next: ")
+            [line] = [line for line in world.screen().splitlines() if line.startswith(" next: ")]
+            assert "…" not in line
 
     asyncio.run(script())
 

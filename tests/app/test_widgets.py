@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
+from textual.widgets import Input
 
 from app.made import GDU, STARTED, batch, epoch
+from app.world import World
 from eqprop_core.events import Event, PhaseProgress, Record
 from eqprop_core.runs.listing import RunSummary
-from eqprop_tui.charts.canvas import ASCII, BRAILLE
+from eqprop_tui.app import EqpropApp, Options
+from eqprop_tui.characters import shown
+from eqprop_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE
 from eqprop_tui.keys import TABLE
 from eqprop_tui.looks import SIGNS, Looks, glyphs_for
 from eqprop_tui.preferences import Preferences, load_preferences, preferences_file, save_preferences
@@ -132,10 +138,47 @@ def test_only_cells_that_have_changed_are_drawn_again() -> None:
     asyncio.run(script())
 
 
-def test_states_have_a_sign_each_also_in_ascii() -> None:
-    for state in SIGNS:
-        sign, _ = Looks("16", ASCII).sign(state)
-        assert sign.isascii() and len(sign) == 1
+def test_states_have_a_sign_each_also_where_a_terminal_can_show_little() -> None:
+    for glyphs in (BLOCKS, ASCII):
+        signs = {shown(Looks("16", glyphs).sign(state)[0], glyphs) for state in SIGNS}
+        assert len(signs) == len({sign for sign, _ in SIGNS.values()})
+        assert glyphs is BLOCKS or all(sign.isascii() for sign in signs)
+
+
+@given(st.text())
+def test_in_ascii_any_text_takes_as_many_cells_as_before(text: str) -> None:
+    plain = shown(text, ASCII)
+    assert plain.isascii() and cell_len(plain) == cell_len(text)
+
+
+def test_in_ascii_no_screen_shows_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_preferences(Preferences(glyphs="ascii"))
+    world = World(tmp_path, monkeypatch)
+
+    async def script() -> None:
+        run = world.run(STARTED, epoch(1, 50.0), GDU)
+        async with world.open(run, size=(80, 24)) as app:
+            for key, text in (("3", "> synapses.0.weight"), ("d", "v start here"), ("tab", "sort started v")):
+                await world.press(key)
+                await world.sees(text)
+                assert world.screen().isascii()
+            app.open_configure({"task": "digits", "archi": [64, 9]}, "preset")
+            await world.sees("[network]x1", "x must end with 10")
+            await world.press("question_mark")
+            assert world.screen().isascii()
+
+    asyncio.run(script())
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_no_cursor_blinks_where_the_bandwidth_is_low(low: bool) -> None:
+    async def script() -> None:
+        app = EqpropApp(Options(low_bandwidth=low))
+        async with app.run_test() as pilot:
+            await pilot.press("slash")
+            assert isinstance(app.focused, Input) and app.focused.cursor_blink is not low
+
+    asyncio.run(script())
 
 
 def test_a_terminal_without_braille_gets_what_it_can_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ class Terminal:
         environment |= {"EQPROP_RESULTS": str(home / "results"), "EQPROP_LINES": str(home / "lines")}
         environment |= {name: str(home) for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")}
         environment.pop("EQPROP_FOREGROUND", None)
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is compiled once
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
             [*command, *words],

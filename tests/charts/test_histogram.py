@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqprop_tui.charts.canvas import ASCII, GLYPHS, Glyphs
+from eqprop_tui.charts.glyphs import ASCII, GLYPHS, Glyphs
 from eqprop_tui.charts.histogram import Histogram, bar_heights, draw_histograms
 from eqprop_tui.charts.text import to_plain
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqprop_tui.charts.canvas import ASCII, BLOCKS, BRAILLE, GLYPHS, Glyphs, Picture
+from eqprop_tui.charts.canvas import Picture
 from eqprop_tui.charts.data import Chart, Reference, Series, View, axes_of, panned, zoomed
+from eqprop_tui.charts.glyphs import ASCII, BLOCKS, BRAILLE, GLYPHS, Glyphs
 from eqprop_tui.charts.lines import draw, read_out
 from eqprop_tui.charts.smoothing import smoothed
 from eqprop_tui.charts.text import to_plain
