@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from eqprop_core import ConfigError, ModelConfig, Network, build_network
-from eqprop_core.networks.activations import ACTIVATIONS, linear
-from eqprop_core.networks.connections import Dense, backward_connection, forward_connection
+from eqprop_core.networks.activations import ACTIVATIONS, linear, scaled
+from eqprop_core.networks.connections import Conv, Dense, backward_connection, forward_connection
+from eqprop_core.networks.numerics import MEMORY_FORMATS, Layout, Numerics, Updates
 
 DOUBLE = torch.float64
 SHAPE = (2, 11, 10)  # odd, so that pooling leaves a row over
@@ -245,3 +248,66 @@ def test_start_values_are_uniform_within_the_root_of_the_fan_in_times_scale() ->
         fan_in = {"synapses.0": 400, "synapses.1": 100, "B_syn.0": 10}[name.rsplit(".", 1)[0]]
         bound = 0.5 / fan_in**0.5
         assert bound * 0.8 < float(value.detach().abs().max()) <= bound
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("vector_field", [False, True])
+@pytest.mark.parametrize(
+    ("network", "readout"), [("three dense", "mse"), ("three dense", "cel"), ("max", "softmax"), ("stride", "mse")]
+)  # fmt: skip
+def test_settling_is_one_step_after_the_other(
+    network: str, readout: str, vector_field: bool, act: str
+) -> None:
+    net = make(network, readout, act=act, vector_field=vector_field)
+    x, y, s = random_batch(net)
+    found = net.settle(x, s, steps=3, beta=0.4, y=y)
+    with torch.no_grad():
+        for _ in range(3):
+            s = net.step(s, net.input_drive(x), beta=0.4, target=net.target(y))
+    for layer, expected in zip(found, s, strict=True):
+        torch.testing.assert_close(layer, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("archi", [[220, 5], [220, 9, 5]])
+@pytest.mark.parametrize("updates", ["sync", "async"])
+def test_settling_writes_over_nothing_that_it_was_given(archi: list[int], act: str, updates: Updates) -> None:
+    net = make("dense", "mse", act=act, archi=archi)
+    net.use(Numerics(updates=updates))
+    x, y, s = random_batch(net)
+    drive = net.input_drive(x).detach()
+    before = [value.clone() for value in (x, drive, *s)]
+    watched: list[list[Tensor]] = []
+    kept: list[list[Tensor]] = []
+
+    def watch(_: int, old: list[Tensor], new: list[Tensor]) -> None:
+        watched.append([*old, *new])
+        kept.append([layer.clone() for layer in watched[-1]])
+
+    net.settle(x, s, steps=3, beta=0.4, y=y, input_drive=drive, watch=watch)
+    for value, old in zip((x, drive, *s), before, strict=True):
+        assert torch.equal(value, old)
+    for seen, copy in zip(watched, kept, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(seen, copy, strict=True))
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_an_activation_is_its_rest_after_gain_and_shift(act: str) -> None:
+    x = torch.linspace(-3, 3, 61, dtype=DOUBLE)
+    apart = scaled(ACTIVATIONS[act])
+    torch.testing.assert_close(apart.rest(apart.apart(x)), ACTIVATIONS[act](x), rtol=1e-14, atol=1e-15)
+    assert apart.rest(x) is not x
+    assert math.log2(apart.gain).is_integer()  # loses no digit
+
+
+@pytest.mark.parametrize("layout", MEMORY_FORMATS)
+def test_max_pooling_takes_the_first_of_equal_values_in_every_memory_format(layout: Layout) -> None:
+    net = make("max", "mse")
+    conv = net.connections[1]
+    assert isinstance(conv, Conv)
+    conv.layout = MEMORY_FORMATS[layout]
+    convolved = torch.randint(3, (4, 4, 5, 6), dtype=DOUBLE)
+    pooled, places = conv.pool(convolved)
+    expected, indices = functional.max_pool2d(convolved, 2, return_indices=True)
+    assert places is not None
+    assert torch.equal(pooled, expected) and torch.equal(places.indices, indices)
