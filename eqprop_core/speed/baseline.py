@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eqprop_core.learning.algorithms import TrainingBatch, ep_phases
 from eqprop_core.learning.equilibrium import Gradients
+from eqprop_core.learning.gdu import GduResult, distances
 from eqprop_core.learning.optimizer import apply_gradients
 from eqprop_core.networks.network import Masks, Network, State, Watch
 
@@ -81,8 +82,8 @@ def bptt_by_autograd(net: AutogradNetwork, x: Tensor, y: Tensor, *, steps: tuple
 
 def gdu_by_autograd(
     net: AutogradNetwork, x: Tensor, y: Tensor, *, steps: tuple[int, int], beta: float
-) -> tuple[list[Gradients], list[Gradients]]:
-    """Elementary updates of EP and of BPTT in all T2 steps, by autograd of Φ and a backward pass for each.
+) -> GduResult:
+    """The GDU check of the parameters, by autograd of Φ and a backward pass for each of the T2 steps.
 
     As is usual where gradients are found by differentiating a loss: EP's update at a step is the gradient of
     the difference of Φ between two states, and BPTT's at a step the difference of the gradients through t and
@@ -101,4 +102,8 @@ def gdu_by_autograd(
         total.append(bptt_by_autograd(net, x, y, steps=(steps[0], count)))
         previous = total[-2] if count > 1 else {}
         bptt.append({name: g - previous[name] if previous else g for name, g in total[-1].items()})
-    return ep, bptt
+    rows = [{name: torch.stack([step[name] for step in side]) for name in parameters} for side in (ep, bptt)]
+    result = GduResult(ep=rows[0], bptt=rows[1], ep_plus=rows[0], ep_minus={}, beta=beta)
+    for name in parameters:
+        distances(result, name, rows[0][name], rows[1][name])
+    return result

@@ -92,7 +92,8 @@ def test_the_baseline_finds_the_same_gradients() -> None:
     for name, value in bptt_by_autograd(slow, x, y, steps=(15, 6)).items():
         torch.testing.assert_close(value, fast_gradients[name])
     check = gdu_check(net, x, y, steps=(15, 6), beta=0.1)
-    ep, bptt = gdu_by_autograd(slow, x, y, steps=(15, 6), beta=0.1)
+    found = gdu_by_autograd(slow, x, y, steps=(15, 6), beta=0.1)
     for name in dict(net.named_parameters()):
-        torch.testing.assert_close(torch.stack([g[name] for g in ep]), check.ep[name], rtol=1e-6, atol=1e-8)
-        torch.testing.assert_close(torch.stack([g[name] for g in bptt]), check.bptt[name])
+        torch.testing.assert_close(found.ep[name], check.ep[name], rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(found.bptt[name], check.bptt[name])
+        assert found.rmse[name] == pytest.approx(check.rmse[name], rel=1e-3)
