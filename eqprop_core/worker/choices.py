@@ -9,10 +9,12 @@ from torch import Tensor
 
 from eqprop_core.data.batches import normalize
 from eqprop_core.events import Event, Warned
+from eqprop_core.memory import training_memory
 from eqprop_core.networks.numerics import Numerics, read_numerics
 from eqprop_core.speed.accelerations import COSINE, TOLERANCES, choose_fast, worst_cosine
 from eqprop_core.speed.choosing import choose_numerics
 from eqprop_core.speed.compiling import compile_step
+from eqprop_core.worker.out_of_memory import memory_there, size
 from eqprop_core.worker.preparing import Prepared
 
 IMAGES = 16  # to measure gradients on, for --fast
@@ -34,6 +36,8 @@ def choose(ready: Prepared, recorded: object = None) -> list[str]:
     chosen = choose_numerics(net, config, device, kept)
     said = list(chosen.warnings)
     net.use(chosen.numerics)
+    if kept is None and config.alg == "BPTT" and config.todo == "train":
+        said += _spare_memory(ready)
     batch = min(config.mbs, len(ready.dataset.train))
     choosing = config.fast and kept is None and config.todo == "train"
     if chosen.numerics.compiled or (choosing and device.type == "cuda"):
@@ -46,6 +50,18 @@ def choose(ready: Prepared, recorded: object = None) -> list[str]:
     if choosing:
         said.append(_use_fast(ready))
     return said
+
+
+def _spare_memory(ready: Prepared) -> list[str]:
+    """Let BPTT compute time steps twice where it could not remember what is in all of them; says so."""
+    need, there = training_memory(ready.config).total, memory_there(ready.device)[0]
+    if need <= there:
+        return []
+    ready.net.use(replace(ready.net.numerics, checkpointed=True))
+    return [
+        f"BPTT through {ready.config.T2} time steps needs about {size(need)} of memory and {size(there)} are "
+        "there: each step is computed a second time on the way back, instead of being remembered"
+    ]
 
 
 def _use_fast(ready: Prepared) -> str:

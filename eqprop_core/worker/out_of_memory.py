@@ -35,25 +35,29 @@ def memory_told(ready: Prepared, work: Iterator[T]) -> Iterator[T]:
 
 def out_of_memory(ready: Prepared) -> str:
     """A message for the person whose training did not fit."""
-    config, device = ready.config, ready.device
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        free, total = torch.cuda.mem_get_info(device)
-        free += torch.cuda.memory_allocated(device)  # what this run holds is its own
-    else:
-        memory = psutil.virtual_memory()
-        free, total = memory.available, memory.total
+    config = ready.config
+    free, total = memory_there(ready.device)
     need = memory_need(config).total
     fits = fitting_mbs(config, free)
     hint = f"--mbs {fits} would fit" if fits else "no --mbs would fit"
     if fits and fits >= config.mbs:
         hint = f"other processes may have held it; or try a smaller --mbs than {config.mbs}"
     return (
-        f"out of memory on {ready.label}: {_size(free)} of {_size(total)} were there for this run, "
-        f"--mbs {config.mbs} needs about {_size(need)}; {hint}"
+        f"out of memory on {ready.label}: {size(free)} of {size(total)} were there for this run, "
+        f"--mbs {config.mbs} needs about {size(need)}; {hint}"
     )
 
 
-def _size(count: int) -> str:
+def memory_there(device: torch.device) -> tuple[int, int]:
+    """Bytes that this process may use on a device, with those that it uses, and those that the device has."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        free, total = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_allocated(device), total  # what this run holds is its own
+    memory = psutil.virtual_memory()
+    return memory.available, memory.total
+
+
+def size(count: int) -> str:
     """Bytes in a unit that fits."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -131,3 +131,17 @@ def test_a_precision_that_a_device_does_not_have_is_said() -> None:
 def test_accelerations_that_do_not_go_together_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         RunConfig(**{**SMALL, **settings})
+
+
+def test_bptt_computes_time_steps_twice_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, _ = trained(tmp_path / "plain", alg="BPTT")
+    monkeypatch.setattr(choices, "memory_there", lambda _: (1000, 2000))
+    spared, events = trained(tmp_path / "spared", alg="BPTT")
+    said = [event.message for event in events if isinstance(event, Warned)]
+    assert any("BPTT through 8 time steps" in words and "1000" not in words for words in said)
+    assert recorded(spared)["checkpointed"] and not recorded(plain)["checkpointed"]
+    weights = [checkpoint.load(run.path / "checkpoint.tar")["model_state_dict"] for run in (plain, spared)]
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
+    assert not any("BPTT" in words for words in choose(prepare(Plan(RunConfig(**SMALL)))))
