@@ -50,8 +50,8 @@ class Trainer:
 
     `drop` is asked between time steps: if it says True, all is as before the batch, `boundary` is called at
     once, and unless training ends there the batch begins again. `progress` is told where a batch is that
-    takes longer than a second. An evaluation's batches are dropped and told in the same way. `before_epoch`
-    is called before each epoch but the first of a run; its events are among the training's.
+    takes longer than a second. An evaluation's batches are dropped and told in the same way. `review` is
+    called before each batch that is observed, but the first of a run; its events are among the training's.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Trainer:
         self.boundary: Callable[[], bool] = lambda: False
         self.drop: Drop = lambda: False
         self.progress: Progress = lambda _: None
-        self.before_epoch: Callable[[], Iterable[Event]] = lambda: ()
+        self.review: Callable[[], Iterable[Event]] = lambda: ()
         self.stopped = False
         self.algorithm = algorithm or ALGORITHMS[config.alg]
         self.clock = clock
@@ -165,8 +165,6 @@ class Trainer:
             self.running = Running(self.device)
         self.apply_rates()
         count = self.batches_per_epoch
-        if self.batch == 0 and self.epoch > 0:
-            yield from self.before_epoch()
         yield EpochStarted(epoch=self.epoch + 1, batches=count, rates=list(rates_of(self.optimizer)))
         yield from self._train(count)
         if not self.stopped:
@@ -228,6 +226,8 @@ class Trainer:
             dtype=next(self.net.parameters()).dtype,
             start=self.batch,
         ):
+            if item.index in at.observed and (self.epoch or item.index):
+                yield from self.review()
             while (seen := self._attempt(item, at)) is None:
                 if self._ended():
                     return

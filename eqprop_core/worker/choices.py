@@ -84,8 +84,7 @@ def _first_images(ready: Prepared) -> tuple[Tensor, Tensor]:
 def review(ready: Prepared) -> Iterator[Event]:
     """Measure anew, with the present weights, whether what --fast uses is still good; if not, be more exact.
 
-    A function of the weights and of what is in use, so that a resumed run comes to the same. To be called
-    before an epoch.
+    A function of the weights and of what is in use, so that a resumed run comes to the same.
     """
     net, x_y = ready.net, _first_images(ready)
     while not net.numerics.exact:

@@ -113,7 +113,7 @@ def _prepared(
     requests = Requests(run, session, trainer, wishes, again)
     trainer.boundary = requests.boundary
     if ready.config.fast:
-        trainer.before_epoch = lambda: _reviewed(ready, session)
+        trainer.review = lambda: _reviewed(ready, session)
     trainer.drop = requests.impatient
     trainer.progress = session.progress
     return Work(run.path, _train(ready, trainer, session, requests, opening))

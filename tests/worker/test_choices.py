@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from eqprop_core.config import RunConfig
-from eqprop_core.events import EpochStarted, Event, Settling, Warned
+from eqprop_core.events import Event, Settling, Warned
+from eqprop_core.networks.network import Network
 from eqprop_core.networks.numerics import Numerics
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.folder import RunFolder
@@ -81,18 +82,23 @@ def test_steps_to_more_exact_ways_end_with_the_exact_one() -> None:
     assert way == Numerics(joined=True)
 
 
-def test_a_training_reviews_what_fast_uses_before_each_epoch_but_the_first(
+def test_a_training_reviews_what_fast_uses_before_batches_that_are_observed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worst = iter([(0.5, "synapses.0.weight"), (1.0, ""), (1.0, "")])
-    monkeypatch.setattr(choices, "worst_cosine", lambda *_: next(worst))
+    asked: list[Numerics] = []
+
+    def worst(net: Network, *_: object) -> tuple[float, str]:
+        asked.append(net.numerics)
+        return (0.5 if len(asked) == 2 else 1.0), "synapses.0.weight"
+
+    monkeypatch.setattr(choices, "worst_cosine", worst)
     monkeypatch.setattr(choices, "_use_fast", lambda ready: ready.net.use(Numerics(tol=1e-4)) or "fast")
-    run, events = trained(tmp_path, fast=True, epochs=3)
+    run, events = trained(tmp_path, fast=True, epochs=2, mbs=10)  # four batches an epoch, all observed
     said = [n for n, event in enumerate(events) if isinstance(event, Warned) and "going on" in event.message]
-    epochs = [n for n, event in enumerate(events) if isinstance(event, EpochStarted)]
-    assert len(said) == 1 and epochs[0] < said[0] < epochs[1]
+    settled = [n for n, event in enumerate(events) if isinstance(event, Settling)]
+    assert len(said) == 1 and settled[1] < said[0] < settled[2]
+    assert [way.tol for way in asked] == [1e-4, 1e-4, *[1e-5] * 6]  # none before the first batch of all
     assert recorded(run)["tol"] == 1e-5
-    assert next(worst, None) is None
 
 
 def test_what_was_recorded_is_kept_and_what_was_not_is_as_it_used_to_be() -> None:
