@@ -66,13 +66,18 @@ class LibraryScreen(BaseScreen):
                 yield Static(id="about-text")
 
     def on_mount(self) -> None:
-        """Read the presets; what they need is found out while they are already on the screen."""
+        """The keys go to the presets."""
         self.head.say("eqprop")
-        self.reload(self.eqprop.chosen_preset or DEMO)
         self.set_focus(self.shelf)
 
     def on_screen_resume(self) -> None:
-        """Presets may have come or gone while another screen was in front."""
+        """Read the presets, also again, as they may have come or gone while another screen was in front.
+
+        What they need is found out while they are already on the screen. Where a run is to be opened at once,
+        nothing is read yet.
+        """
+        if not self.is_active:
+            return
         self.reload(self.eqprop.chosen_preset or DEMO)
         self.run_worker(self._look_around, thread=True, exclusive=True, group="devices")
 

@@ -77,7 +77,7 @@ class MonitorScreen(ChartKeys, Steering):
         self.curve = "accuracy"
         self.device: Device | None = None
         self._opened = time.time()
-        self._timer_device = 0.0
+        self._drawn = 0.0  # when, by a clock that never goes back
 
     def body(self) -> ComposeResult:
         """Progress, chart, the names of the panes, the pane."""
@@ -136,7 +136,10 @@ class MonitorScreen(ChartKeys, Steering):
             self._has_changed(before)
         if (self.summary.state, self.there) != keys_before:
             self.show_keys()
-        self._draw()
+        now = time.monotonic()
+        if not news.more or now - self._drawn >= self.eqprop.frame:
+            self._drawn = now  # of a long history the beginning at once, then as often as any other picture
+            self._draw()
 
     def _has_changed(self, before: str) -> None:
         """The run stands otherwise than before."""

@@ -16,12 +16,16 @@ from eqprop_tui.watching.feed import Feed
 
 @dataclass(frozen=True)
 class News:
-    """What is new of a run: how it stands, records, printed lines, and whether its folder is there."""
+    """What is new of a run: how it stands, records, printed lines, whether its folder is there.
+
+    `more` says that further records lie behind these, and come at once.
+    """
 
     summary: RunSummary
     records: Sequence[Record] = field(default_factory=tuple)
     printed: Sequence[str] = field(default_factory=tuple)
     there: bool = True
+    more: bool = False
 
 
 class Watcher:
@@ -45,7 +49,7 @@ class Watcher:
         before: tuple[RunSummary, bool] | None = None
         while not self._stopped.is_set():
             records, more = feed.read()
-            news = News(summarize(self.run), records, console.read(), self.run.is_dir())
+            news = News(summarize(self.run), records, console.read(), self.run.is_dir(), more)
             now = (news.summary, news.there)
             if records or news.printed or now != before:
                 self.hand_on(news)

@@ -17,6 +17,7 @@ from eqprop_core.presets import all_presets
 from eqprop_tui.commands import Commands
 from eqprop_tui.library import divided, shortened
 from eqprop_tui.preferences import Preferences, save_preferences
+from eqprop_tui.screens.library import LibraryScreen
 
 
 @pytest.fixture
@@ -192,3 +193,14 @@ def test_names_are_shortened_by_whole_words() -> None:
     assert shortened(["a-bc", "a-bd"]) == ["bc", "bd"]
     assert shortened(["a-b", "a-b-c"]) == ["b", "b-c"]
     assert shortened(["alone"]) == ["alone"]
+
+
+def test_behind_a_run_that_is_opened_no_preset_is_read_until_it_comes_to_the_front(world: World) -> None:
+    async def script() -> None:
+        async with world.open(world.run()) as app:
+            library = app.screen_stack[-2]
+            assert isinstance(library, LibraryScreen) and not library.library.presets
+            await world.press("d")
+            await world.sees("digits-mlp-ep")
+
+    asyncio.run(script())

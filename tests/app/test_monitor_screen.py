@@ -11,12 +11,14 @@ import pytest
 from app.made import GDU, STARTED, batch, epoch
 from app.world import World
 from eqprop_core.devices import Device
-from eqprop_core.events import ControlApplied, ControlReceived, Warned
+from eqprop_core.events import ControlApplied, ControlReceived, Record, Warned
 from eqprop_core.runs.control import take
 from eqprop_core.runs.names import CHECKPOINT
 from eqprop_tui.app import farewell
 from eqprop_tui.screens.base import SMALLEST
 from eqprop_tui.screens.dialogs import Answer, Choose
+from eqprop_tui.screens.monitor import Fresh, MonitorScreen
+from eqprop_tui.watching.watcher import News
 from eqprop_tui.widgets.chart import ChartView
 
 
@@ -150,6 +152,26 @@ def test_what_can_be_done_next_is_said_in_80_columns(world: World, state: str) -
             await world.sees(" next: ")
             [line] = [line for line in world.screen().splitlines() if line.startswith(" next: ")]
             assert "…" not in line
+
+    asyncio.run(script())
+
+
+def test_of_a_long_history_the_beginning_is_drawn_at_once_and_not_every_piece(world: World) -> None:
+    async def script() -> None:
+        run = world.run()
+        async with world.open(run) as app:
+            screen = app.screen
+            assert isinstance(screen, MonitorScreen)
+            screen.watcher.stop()
+            await world.sees("no data")
+            drawn: list[int] = []
+            with world.monkeypatch.context() as still:
+                still.setattr(screen, "_draw", lambda: drawn.append(screen.view.seq))
+                still.setattr("time.monotonic", lambda: 1e6)
+                for seq in range(1, 6):
+                    record = Record(seq, 0.0, batch(seq))
+                    screen.on_fresh(Fresh(News(screen.summary, [record], more=seq < 5)))
+            assert drawn == [1, 5]
 
     asyncio.run(script())
 
