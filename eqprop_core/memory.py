@@ -166,7 +166,11 @@ class _Counts:
         """The last phase: free and nudged state, the state before a step, and what the step makes."""
         kept = 3 if self.config.thirdphase else 2
         values = 3 * self.input + kept * self.state + self._step() + self._references()
-        return self._bytes(batch, values)
+        return self._bytes(batch, values) + self._scaled_weights()
+
+    def _scaled_weights(self) -> int:
+        """Bytes of the weights that time steps are taken with, scaled for either direction."""
+        return 2 * FLOAT * sum(shape.parameters + shape.backward_parameters for shape in self.inner[1:])
 
     def _references(self) -> int:
         """What products in low precision are taken relative to: what went in and came out, both ways."""
@@ -189,7 +193,8 @@ class _Counts:
         batch = min(evaluation_images(self.shapes), images or EVALUATION_IMAGES)
         first = 2 * _convolved(self.inner[0]) + self.posts[0] + self.input
         work = max(self._step(masked=False), first)
-        return FLOAT * batch * (2 * self.input + self.state + work + self._references())
+        values = 2 * self.input + self.state + work + self._references()
+        return FLOAT * batch * values + self._scaled_weights()
 
     def graph(self, batch: int) -> int:
         """The states of T2 steps with what the way back needs of each, and one step back."""
@@ -207,7 +212,7 @@ class _Counts:
         rows = steps * (self.parameters + batch * self.state)
         first = _unpooled(self.inner[0]) + 3 * self.posts[0]
         unrolled = self.graph(batch) + steps * batch * first + 2 * rows
-        distances = 8 * steps * max(self.largest, batch * max(self.posts))  # of one row, in part in float64
+        distances = 6 * FLOAT * max(self.largest, batch * max(self.posts))  # of one row: sums over its steps
         return max(unrolled, 3 * rows, self.kept_check(batch) + distances)
 
     def kept_check(self, batch: int) -> int:

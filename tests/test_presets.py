@@ -176,7 +176,10 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
         "mbs": 100,
     },
 }
-DIGITS = ("digits-mlp-ep", "digits-cnn-ep", "digits-vfcnn-ep", "digits-mlp-bptt", "digits-gducheck")
+OURS = (
+    *("digits-mlp-ep", "digits-cnn-ep", "digits-vfcnn-ep", "digits-mlp-bptt", "digits-gducheck"),
+    *("mnist-mlp-ep-best", "mnist-mlp-bptt-best", "mnist-cnn-ep-best"),
+)
 PUBLISHED = {
     "cifar10-cnn-mse-ep-one-sided": 86.0,
     "cifar10-cnn-cel-ep-symmetric": 11.7,
@@ -193,7 +196,7 @@ def _no_presets_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_all_shipped_presets_are_valid_and_described() -> None:
     presets, problems = all_presets()
     assert [str(problem) for problem in problems] == []
-    assert set(presets) == {*EXPERIMENTS, *DIGITS}
+    assert set(presets) == {*EXPERIMENTS, *OURS}
     for preset in presets.values():
         assert preset.shipped and preset.title and len(preset.description) > 80, preset.name
         assert preset.group in ("start here", "CIFAR-10", "CIFAR-10 vector field", "MNIST", "GDU check")
@@ -236,7 +239,7 @@ def test_overrides_win_over_the_file() -> None:
     assert (config.epochs, config.T1, config.T2) == (7, 40, 10)
 
 
-@pytest.mark.parametrize("name", [*EXPERIMENTS, *DIGITS])
+@pytest.mark.parametrize("name", [*EXPERIMENTS, *OURS])
 def test_the_command_line_makes_the_same_configuration(name: str) -> None:
     config = load_preset(name).run_config()
     typed: dict[str, Any] = {}
@@ -284,7 +287,7 @@ def test_presets_are_found_in_an_installed_wheel(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     folder = installed / "eqprop_core" / "shipped_presets"
-    assert answer.stdout.split("\n")[:3] == [str(folder), f"{len(EXPERIMENTS) + len(DIGITS)} 0", "False"]
+    assert answer.stdout.split("\n")[:3] == [str(folder), f"{len(EXPERIMENTS) + len(OURS)} 0", "False"]
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -329,7 +332,7 @@ def test_a_name_belongs_to_the_first_file_that_has_it() -> None:
 def test_a_folder_that_is_none_is_a_problem_and_not_a_crash() -> None:
     write(user_folders()[0], "a file where the folder should be")
     presets, problems = all_presets()
-    assert len(presets) == len(EXPERIMENTS) + len(DIGITS)
+    assert len(presets) == len(EXPERIMENTS) + len(OURS)
     assert [str(problem) for problem in problems] == ["eqprop-presets: cannot be listed: Not a directory"]
 
 
