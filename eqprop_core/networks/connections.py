@@ -214,10 +214,12 @@ class Conv(Connection):
     """F(s) = pool(conv(s; W, b)); 2×2 pooling with stride 2: `m` max, `a` average, `i` none.
 
     How it computes makes it faster or slower, and changes the last bits at most: `layout` is the memory
-    format of what is convolved and pooled, `unpooling` how values get back to the places of the maxima.
+    format of what is convolved, `pooling` that in which maxima are found, `unpooling` how values get back to
+    their places.
     """
 
     layout: torch.memory_format = torch.contiguous_format
+    pooling: torch.memory_format = torch.contiguous_format
     unpooling: Unpooling = "gradient"
 
     def __init__(self, shape: ConnectionShape, *, bias: bool = True) -> None:
@@ -246,8 +248,7 @@ class Conv(Connection):
         """Pool what was convolved: [batch, *post], with the places of the maxima."""
         if self.shape.pool == "m":
             pooled_from = convolved.detach()
-            if convolved.device.type == "cpu":  # whose max pooling is many times slower in the other format
-                convolved = convolved.contiguous(memory_format=torch.channels_last)
+            convolved = convolved.contiguous(memory_format=self.pooling)
             pooled, indices = functional.max_pool2d(convolved, 2, return_indices=True)
             # What is added to it, and what is spread over its places, is in this format.
             pooled, indices = (v.contiguous(memory_format=self.layout) for v in (pooled, indices))

@@ -122,12 +122,14 @@ class Network(nn.Module):
     def use(self, numerics: Numerics) -> None:
         """Compute in this way from now on."""
         self.numerics = numerics
-        layouts: list[Layout] = list(numerics.layouts) or ["contiguous"] * len(self.synapses)
+        layouts: Sequence[Layout] = numerics.layouts or ["contiguous"] * len(self.synapses)
+        formats = list(zip(layouts, numerics.poolings or layouts, strict=True))
         # B_syn.N mirrors synapses.N+1
-        for group, mirrored in ((self.synapses, layouts), (self.B_syn, layouts[1:])):
-            for connection, layout in zip(group, mirrored, strict=False):
+        for group, mirrored in ((self.synapses, formats), (self.B_syn, formats[1:])):
+            for connection, (layout, pooling) in zip(group, mirrored, strict=False):
                 if isinstance(connection, Conv):
                     connection.layout = MEMORY_FORMATS[layout]
+                    connection.pooling = MEMORY_FORMATS[pooling]
                     connection.unpooling = numerics.unpooling
 
     @contextmanager

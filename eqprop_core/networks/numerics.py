@@ -1,6 +1,7 @@
 """How a network computes: what is exact and only a matter of speed, and what is accelerated, by name.
 
-`layouts`, `unpooling`, `joined` and `checkpointed` leave the trajectory as it is, but for the last bits.
+`layouts`, `poolings`, `unpooling`, `joined` and `checkpointed` leave the trajectory as it is, but for the
+last bits.
 `tol`, `updates`, `precision` and `compiled` lead to the same equilibrium within a tolerance.
 """
 
@@ -29,7 +30,8 @@ MEMORY_FORMATS: dict[Layout, torch.memory_format] = {
 class Numerics:
     """Choices that a run makes once, records and keeps.
 
-    `layouts` has the memory format of each convolution (none: contiguous), `unpooling` how values get back
+    `layouts` has the memory format of each convolution (none: contiguous), `poolings` that in which each
+    finds maxima (none: the same), `unpooling` how values get back
     to the places of maxima, `joined` whether both nudged signs are settled in one batch. `tol` ends phases
     sample by sample, `updates` is `async` where odd and even layers take turns, `precision` that of the
     products of a time step, `compiled` whether the time step goes through torch.compile. `checkpointed`
@@ -37,6 +39,7 @@ class Numerics:
     """
 
     layouts: tuple[Layout, ...] = ()
+    poolings: tuple[Layout, ...] = ()
     unpooling: Unpooling = "gradient"
     joined: bool = False
     checkpointed: bool = False
@@ -56,7 +59,7 @@ class Numerics:
 
     def document(self) -> dict[str, Any]:
         """Plain values, for files."""
-        return {**asdict(self), "layouts": list(self.layouts)}
+        return {**asdict(self), "layouts": list(self.layouts), "poolings": list(self.poolings)}
 
     def words(self) -> str:
         """What is accelerated, as flags; `exact` where nothing is."""

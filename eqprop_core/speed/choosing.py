@@ -48,8 +48,10 @@ def choose_numerics(
     if recorded is not None:
         numerics = recorded
     else:
+        formats = _formats(net, config, device)
         numerics = Numerics(
-            layouts=_layouts(net, config, device),
+            layouts=tuple(layout for layout, _ in formats),
+            poolings=tuple(pooling for _, pooling in formats),
             joined=config.estimator == "symmetric" and joining_helps(net, config.mbs, device),
         )
         numerics = replace(numerics, unpooling=_unpooling(net, numerics, config.mbs, device))
@@ -82,21 +84,28 @@ def _convolutions(net: Network) -> list[tuple[int, Conv]]:
     return [(n, c) for n, c in enumerate(net.connections) if isinstance(c, Conv)]
 
 
-def _layouts(net: Network, config: RunConfig, device: torch.device) -> tuple[Layout, ...]:
-    """The faster memory format of each convolution with its pooling."""
-    chosen: list[Layout] = ["contiguous"] * len(net.synapses)
+def _formats(net: Network, config: RunConfig, device: torch.device) -> list[tuple[Layout, Layout]]:
+    """The fastest memory formats of each connection: of its convolution, and of its max pooling."""
+    chosen: list[tuple[Layout, Layout]] = [("contiguous", "contiguous")] * len(net.synapses)
+    candidates: list[tuple[Layout, Layout]] = [
+        ("contiguous", "contiguous"),
+        ("contiguous", "channels-last"),
+        ("channels-last", "channels-last"),
+    ]
+    if config.layout != "auto":
+        candidates = [formats for formats in candidates if formats[0] == config.layout]
+    if multiplications(net, config.mbs) < PRODUCTS_WORTH_MEASURING:
+        candidates = candidates[:1]
     for n, connection in _convolutions(net):
-        if config.layout != "auto":
-            chosen[n] = config.layout
-        elif multiplications(net, config.mbs) >= PRODUCTS_WORTH_MEASURING:
-            works: dict[str, Callable[[], object]] = {
-                layout: _drives(connection, layout, "gradient", config.mbs, device)
-                for layout in MEMORY_FORMATS
-            }
-            seconds = {name: min(found) for name, found in alternated(works, device, REPETITIONS).items()}
-            if seconds["channels-last"] < seconds["contiguous"]:
-                chosen[n] = "channels-last"
-    return tuple(chosen)
+        chosen[n] = candidates[0]
+        if len(candidates) == 1:
+            continue
+        works = {
+            str(k): _drives(connection, formats, config.mbs, device) for k, formats in enumerate(candidates)
+        }
+        seconds = [min(found) for found in alternated(works, device, REPETITIONS).values()]
+        chosen[n] = candidates[seconds.index(min(seconds))]
+    return chosen
 
 
 def _unpooling(net: Network, numerics: Numerics, batch: int, device: torch.device) -> Unpooling:
@@ -116,16 +125,16 @@ def _random(shape: tuple[int, ...], batch: int, like: Tensor) -> Tensor:
 
 
 def _drives(
-    connection: Conv, layout: Layout, unpooling: Unpooling, batch: int, device: torch.device
+    connection: Conv, formats: tuple[Layout, Layout], batch: int, device: torch.device
 ) -> Callable[[], object]:
     """Both drives of a connection, of the kind that a time step takes."""
-    pre = _random(connection.shape.pre, batch, connection.weight)
-    pre = pre.contiguous(memory_format=MEMORY_FORMATS[layout])
+    layout, pooling = (MEMORY_FORMATS[name] for name in formats)
+    pre = _random(connection.shape.pre, batch, connection.weight).contiguous(memory_format=layout)
     post = _random(connection.shape.post, batch, connection.weight)
 
     @torch.no_grad()
     def work() -> None:
-        connection.layout, connection.unpooling = MEMORY_FORMATS[layout], unpooling
+        connection.layout, connection.pooling, connection.unpooling = layout, pooling, "gradient"
         connection.both_drives(pre, post, pre)
 
     return work

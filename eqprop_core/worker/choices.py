@@ -31,7 +31,7 @@ def choose(ready: Prepared, recorded: object = None) -> list[str]:
     kept = None
     if isinstance(recorded, Mapping):
         kept = read_numerics(recorded.get(CHOICES)) or Numerics()
-        if len(kept.layouts) not in (0, len(net.synapses)):
+        if {len(kept.layouts), len(kept.poolings)} - {0, len(net.synapses)}:
             kept = Numerics()
     chosen = choose_numerics(net, config, device, kept)
     said = list(chosen.warnings)

@@ -136,7 +136,7 @@ def told(way: Acceleration) -> str:
 def cnn_tol(repeat: int, cache: Path) -> None:
     """The MNIST CNN in training, with --tol 1e-5."""
     work = Work(CNN, cache, warm=60)
-    way = Numerics(layouts=work.net.numerics.layouts, tol=1e-5)
+    way = replace(work.net.numerics, tol=1e-5)
     for found in measure(work.net, work.config, work.x, work.y, [way], repeat=1):
         say("cnn-tol", told(found))
     settled("cnn-tol", work, way, repeat)

@@ -305,7 +305,7 @@ def test_max_pooling_takes_the_first_of_equal_values_in_every_memory_format(layo
     net = make("max", "mse")
     conv = net.connections[1]
     assert isinstance(conv, Conv)
-    conv.layout = MEMORY_FORMATS[layout]
+    conv.pooling = MEMORY_FORMATS[layout]
     convolved = torch.randint(3, (4, 4, 5, 6), dtype=DOUBLE)
     pooled, places = conv.pool(convolved)
     expected, indices = functional.max_pool2d(convolved, 2, return_indices=True)

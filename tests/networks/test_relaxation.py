@@ -50,6 +50,7 @@ def settled(net: Network, x: Tensor, y: Tensor, numerics: Numerics, **more: obje
         Numerics(updates="async"),
         Numerics(updates="async", tol=1e-10),
         Numerics(layouts=("channels-last",) * 3, unpooling="scatter"),
+        Numerics(poolings=("channels-last",) * 3),
         Numerics(precision="bf16"),
         Numerics(precision="bf16", tol=1e-10),
         Numerics(precision="bf16", updates="async", tol=1e-10),

@@ -39,7 +39,12 @@ def test_a_tolerance_is_recorded_and_its_time_steps_are_reported(tmp_path: Path)
     assert settling.tol == 1e-3 and settling.images == 20
     assert settling.mean_steps["free"] < 40
     assert settling.unsettled["free"] == 0
-    assert recorded(run) == Numerics(layouts=("contiguous",) * 3, tol=1e-3, updates="async").document()
+    assert (
+        recorded(run)
+        == Numerics(
+            layouts=("contiguous",) * 3, poolings=("contiguous",) * 3, tol=1e-3, updates="async"
+        ).document()
+    )
     assert run.meta()["choices"] == recorded(run)
 
 
@@ -108,7 +113,8 @@ def test_what_was_recorded_is_kept_and_what_was_not_is_as_it_used_to_be() -> Non
     assert ready.net.numerics == kept
     choose(ready, {"torch": "2.0"})
     assert ready.net.numerics == Numerics()
-    choose(ready, {"choices": {"layouts": ["contiguous"] * 7}})
+    for broken in ({"layouts": ["contiguous"] * 7}, {"poolings": ["contiguous"] * 2}):
+        choose(ready, {"choices": broken})
     assert ready.net.numerics == Numerics()
 
 
