@@ -154,8 +154,10 @@ class Dense(Connection):
     """F(s) = W·s + b on the flattened s.
 
     `stored_by_lower` keeps the weight as [lower, upper] instead of [upper, lower], as the backward weights of
-    the reference's VFMLP are.
+    the reference's VFMLP are. `layout` is the memory format in which time steps find a lower layer of maps.
     """
+
+    layout: torch.memory_format = torch.contiguous_format
 
     def __init__(self, shape: ConnectionShape, *, bias: bool = True, stored_by_lower: bool = False) -> None:
         self.stored_by_lower = stored_by_lower

@@ -127,8 +127,9 @@ class Network(nn.Module):
         # B_syn.N mirrors synapses.N+1
         for group, mirrored in ((self.synapses, formats), (self.B_syn, formats[1:])):
             for connection, (layout, pooling) in zip(group, mirrored, strict=False):
+                assert isinstance(connection, (Conv, Dense))
+                connection.layout = MEMORY_FORMATS[layout]
                 if isinstance(connection, Conv):
-                    connection.layout = MEMORY_FORMATS[layout]
                     connection.pooling = MEMORY_FORMATS[pooling]
                     connection.unpooling = numerics.unpooling
 

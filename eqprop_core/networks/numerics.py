@@ -30,12 +30,12 @@ MEMORY_FORMATS: dict[Layout, torch.memory_format] = {
 class Numerics:
     """Choices that a run makes once, records and keeps.
 
-    `layouts` has the memory format of each convolution (none: contiguous), `poolings` that in which each
-    finds maxima (none: the same), `unpooling` how values get back
-    to the places of maxima, `joined` whether both nudged signs are settled in one batch. `tol` ends phases
-    sample by sample, `updates` is `async` where odd and even layers take turns, `precision` that of the
-    products of a time step, `compiled` whether the time step goes through torch.compile. `checkpointed`
-    makes BPTT compute time steps twice instead of remembering all that is in them.
+    `layouts` has the memory format of what each connection sees as maps (none: contiguous), `poolings` that
+    in which each finds maxima (none: the same), `unpooling` how values get back to the places of maxima,
+    `joined` whether both nudged signs are settled in one batch. `tol` ends phases sample by sample, `updates`
+    is `async` where odd and even layers take turns, `precision` that of the products of a time step,
+    `compiled` whether the time step goes through torch.compile. `checkpointed` makes BPTT compute time steps
+    twice instead of remembering all that is in them.
     """
 
     layouts: tuple[Layout, ...] = ()

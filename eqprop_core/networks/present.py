@@ -16,18 +16,40 @@ if TYPE_CHECKING:
 
 
 class PresentDense:
-    """A dense map; small networks spend as much time on looking things up as on its products."""
+    """A dense map; small networks spend as much time on looking things up as on its products.
+
+    Where the lower layer is a stack of maps in channels-last format, it is flattened in that order, without
+    copying, and so are the columns of the matrix.
+    """
 
     def __init__(self, dense: Dense, up: float, down: float, shift: float) -> None:
         matrix = dense.matrix.detach()
+        self._maps = dense.shape.pre if len(dense.shape.pre) == 3 else None
+        self._last = self._maps is not None and dense.layout == torch.channels_last
+        if self._last:
+            matrix = self._flat(matrix.view(-1, *dense.shape.pre))
         self._up = _times(matrix, up).t()
         self._down = self._up.t() if down == up else _times(matrix, down)
         self._bias = _bias(dense, up, shift)
-        self._pre = dense.shape.pre
+
+    def _flat(self, values: Tensor) -> Tensor:
+        """[batch, lower] of the lower layer."""
+        if values.dim() == 2:
+            return values
+        return (values.permute(0, 2, 3, 1) if self._last else values).flatten(1)
+
+    def _shaped(self, flat: Tensor) -> Tensor:
+        """The lower layer of [batch, lower]."""
+        if self._maps is None:
+            return flat
+        if not self._last:
+            return flat.view(-1, *self._maps)
+        maps, height, width = self._maps
+        return flat.view(-1, height, width, maps).permute(0, 3, 1, 2)
 
     def drive(self, pre: Tensor) -> tuple[Tensor, None]:
         """F(pre): [batch, upper]."""
-        flat = pre if pre.dim() == 2 else pre.flatten(1)
+        flat = self._flat(pre)
         return flat.mm(self._up) if self._bias is None else torch.addmm(self._bias, flat, self._up), None
 
     def places(self, pre: Tensor) -> None:
@@ -36,14 +58,11 @@ class PresentDense:
 
     def returned(self, post: Tensor, places: Places | None = None) -> Tensor:
         """Wᵀ·post: [batch, *pre]."""
-        return post.mm(self._down).view(-1, *self._pre)
+        return self._shaped(post.mm(self._down))
 
     def both_drives(self, pre: Tensor, post: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
         """W·pre + b, and `onto` with Wᵀ·post added: [batch, *pre]."""
-        forward = self.drive(pre)[0]
-        if onto.dim() == 2:
-            return forward, torch.addmm(onto, post, self._down)
-        return forward, torch.addmm(onto.flatten(1), post, self._down).view(-1, *self._pre)
+        return self.drive(pre)[0], self._shaped(torch.addmm(self._flat(onto), post, self._down))
 
 
 class PresentConv:

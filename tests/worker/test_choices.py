@@ -121,7 +121,7 @@ def test_what_was_recorded_is_kept_and_what_was_not_is_as_it_used_to_be() -> Non
 def test_a_layout_can_be_fixed() -> None:
     ready = prepare(Plan(RunConfig(**{**SMALL, "layout": "channels-last"})))
     choose(ready)
-    assert ready.net.numerics.layouts == ("channels-last", "contiguous", "contiguous")
+    assert ready.net.numerics.layouts == ("channels-last", "channels-last", "contiguous")
 
 
 def test_a_precision_that_a_device_does_not_have_is_said() -> None:
