@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_core.files import expanded
-from eqprop_core.preset_format import either
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import RunError, RunFolder, text
 from eqprop_core.runs.names import CONFIG
-from eqprop_core.runs.processes import marked
 from eqprop_core.runs.roots import default_roots, known_roots, results_root
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
@@ -77,6 +75,8 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
         return "lost" if silent else said
     if state.get("host") != socket.gethostname():
         return "unreachable" if silent else said
+    from eqprop_core.runs.processes import marked  # psutil: only for runs that a process of this host may own
+
     return said if marked(state) is not None else "lost"
 
 
@@ -240,6 +240,8 @@ def _hint(wanted: str, runs: Sequence[RunSummary]) -> str:
     """What may have been meant by something that names no run."""
     if not runs:
         return "there are none yet here; give the folder of one"
+    from eqprop_core.preset_format import either  # the schema of all settings: only where it is needed
+
     known = list(dict.fromkeys(name for run in runs for name in (run.name, run.id) if name))
     if near := get_close_matches(wanted, [*known, "last"], n=3, cutoff=0.6):
         return f"did you mean {either(near)}?"
