@@ -288,7 +288,7 @@ class RunFolder:
 
     def read_state(self) -> dict[str, Any]:
         """What `state.json` says, text and numbers alone (and the tags); empty where it cannot be read."""
-        state = read_json(self.path / STATE)
+        state = read_json(os.path.join(self.path, STATE))  # noqa: PTH118  a `Path` costs as much as reading
         plain = {name: value for name, value in state.items() if not isinstance(value, (list, dict))}
         return {**plain, "tags": tags_of(state["tags"])} if "tags" in state else plain
 
