@@ -28,8 +28,7 @@ class LateCommand(TyperCommand):
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """The context of the command itself, which is imported for it."""
         with leaving_at_once():
-            command = self.imported()
-        return command.make_context(info_name, args, parent, **extra)
+            return self.imported().make_context(info_name, args, parent, **extra)
 
     def imported(self) -> Any:
         """The command itself. Its function may say by `command_class` what kind of command it makes."""
@@ -50,3 +49,8 @@ class LateGroup(TyperGroup):
         super().__init__(**attributes)
         for name, (home, line) in self.commands_later.items():
             self.add_command(LateCommand(name, home, line))
+
+    def make_context(self, *words: Any, **extra: Any) -> Any:
+        """Read its own options, for which typer loads much when it comes to their values."""
+        with leaving_at_once():
+            return super().make_context(*words, **extra)
