@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-TEXT_LIMIT = 1_000_000  # bytes of a file of settings or facts; ours have a few thousand
+TEXT_LIMIT = 1_000_000  # bytes of a file of settings or facts
+USUAL = 8192  # bytes that ours do not reach; to make room for a million takes longer than to read them
 
 
-def _ordinary(descriptor: int, path: Path) -> int:
+def _ordinary(descriptor: int, path: Path | str) -> int:
     """The descriptor, if it is of an ordinary file; closed otherwise. Raises `OSError`."""
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
@@ -28,7 +29,7 @@ def _ordinary(descriptor: int, path: Path) -> int:
     raise OSError(errno.EINVAL, "is not an ordinary file", str(path))
 
 
-def open_to_read(path: Path) -> IO[bytes]:
+def open_to_read(path: Path | str) -> IO[bytes]:
     """Open an ordinary file. Raises `OSError`."""
     return os.fdopen(_ordinary(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path), "rb")
 
@@ -45,10 +46,12 @@ def open_to_append(path: Path) -> int:
     return _ordinary(descriptor, path)
 
 
-def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
+def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
     """The text of an ordinary file of at most `limit` bytes. Raises `OSError` or `UnicodeDecodeError`."""
     with open_to_read(path) as file:
-        content = file.read(limit + 1)
+        content = file.read(min(USUAL, limit + 1))
+        if len(content) == USUAL:
+            content += file.read(limit + 1 - USUAL)
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"is too large: {limit:,} bytes at most", str(path))
     return content.decode("utf-8")
@@ -107,7 +110,7 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path | str) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none or it cannot be read."""
     try:
         value = json.loads(read_text(path))

@@ -57,6 +57,8 @@ def fitted(columns: Sequence[Column], full: Mapping[str, int], width: int) -> di
 
 def padded(text: str, width: int, right: bool = False) -> str:
     """The text in exactly `width` cells."""
+    if text.isascii() and len(text) <= width:  # most are
+        return text.rjust(width) if right else text.ljust(width)
     text = cut(text, width)
     space = " " * (width - cell_len(text))
     return space + text if right else text + space

@@ -8,22 +8,34 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
 def main() -> None:
     """Entry point of the console script."""
-    listening = signal.getsignal(signal.SIGINT) == signal.default_int_handler  # it may be ignored
-    if listening:
-        signal.signal(signal.SIGINT, _leave)
-    from eqprop_tui.cli.main import main as command
-
     try:
-        if listening:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        with leaving_at_once():
+            from eqprop_tui.cli.main import main as command
         command()
     except KeyboardInterrupt:  # while typer made its commands
         sys.exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """End the process without a word at a Ctrl-C in here, where nothing has been begun yet."""
+    main_thread = threading.current_thread() is threading.main_thread()
+    listening = main_thread and signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    if listening:  # it may be ignored
+        signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        if listening:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from eqprop_core.events import GduRow
-from eqprop_core.runs.listing import RunSummary
+if TYPE_CHECKING:
+    from eqprop_core.events import GduRow
+    from eqprop_core.runs.listing import RunSummary
 
 
 def cut(text: str, width: int) -> str:

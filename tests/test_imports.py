@@ -46,6 +46,17 @@ def test_a_process_that_waits_for_its_device_has_loaded_little() -> None:
     ids=" ".join,
 )
 def test_commands_that_need_no_torch_do_not_load_it(arguments: list[str]) -> None:
+    refuse_to_load({"torch", "textual", "matplotlib", "numpy"}, arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["runs", "--help"], ["runs", "list"]], ids=" ".join)
+def test_commands_that_need_no_settings_do_not_load_their_schema(arguments: list[str]) -> None:
+    others = {f"eqprop_tui.cli.{name}" for name in ("flags", "work", "presets", "data", "showing", "steer")}
+    refuse_to_load({"eqprop_core.config", "eqprop_core.events", "psutil", "tomli_w", *others}, arguments)
+
+
+def refuse_to_load(heavy: set[str], arguments: list[str]) -> None:
+    """Assert that `eqprop` with these arguments does what it is to, and loads none of these modules."""
     program = (
         "import sys\n"
         "from eqprop_tui.cli.main import app\n"
@@ -53,7 +64,7 @@ def test_commands_that_need_no_torch_do_not_load_it(arguments: list[str]) -> Non
         "    app(sys.argv[1:])\n"
         "except SystemExit as end:\n"
         "    assert not end.code, end.code\n"
-        "heavy = {'torch', 'textual', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        f"heavy = {heavy} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run(

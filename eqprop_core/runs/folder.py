@@ -1,6 +1,7 @@
 """A run as a folder: where it is, what is in it, and writing its files so that none is ever half there.
 
-Knows nothing of torch. Layout: results/<alg>/<loss>/<yyyy-mm-dd>/<hh-mm-ss>, with a suffix -2, -3 … if taken.
+Knows nothing of torch. What a list of runs does not need, as the schema of all settings, is imported where it
+is used. Layout: results/<alg>/<loss>/<yyyy-mm-dd>/<hh-mm-ss>, with a suffix -2, -3 … if taken.
 """
 
 from __future__ import annotations
@@ -8,23 +9,16 @@ from __future__ import annotations
 import json
 import os
 import platform
-import secrets
-import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
-
-import tomli_w
+from typing import IO, TYPE_CHECKING, Any
 
 from eqprop_core import __version__
-from eqprop_core.config import RunConfig, facts, read_toml
-from eqprop_core.events import Amended
 from eqprop_core.files import (
     alone_in,
     expanded,
@@ -34,9 +28,7 @@ from eqprop_core.files import (
     read_json,
     write_text,
 )
-from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
-from eqprop_core.runs.log import read_events
 from eqprop_core.runs.names import (
     BEST_MODEL,
     CHECKPOINT,
@@ -52,6 +44,10 @@ from eqprop_core.runs.names import (
     STATE,
 )
 from eqprop_core.runs.roots import remember_root
+
+if TYPE_CHECKING:
+    from eqprop_core.config import RunConfig
+    from eqprop_core.presets import Preset
 
 PRUNED = "pruned"  # in meta.json: kinds of files that were removed on purpose
 TEXT_SHOWN = 1000  # characters of a name or a path
@@ -82,6 +78,8 @@ class RunFolder:
 
         `labels` may hold `tags` (a list) and a `note`; the name is that of the configuration or the preset.
         """
+        import tomli_w
+
         now = now or datetime.now()
         path: Path | None = None
         day = root / config.alg / config.loss / now.strftime("%Y-%m-%d")
@@ -91,7 +89,7 @@ class RunFolder:
             write_text(path / CONFIG, tomli_w.dumps(config.stored()))
             write_text(path / HYPERPARAMETERS, hyperparameters(config, command))
             meta = {
-                "id": secrets.token_hex(4),
+                "id": _new_id(),
                 "name": config.name or (preset.name if preset else path.name),
                 "tags": [],
                 "note": "",
@@ -108,6 +106,8 @@ class RunFolder:
             write_text(path / META, json.dumps(meta, indent=2) + "\n")
         except BaseException as error:  # an interrupt, too
             if path is not None:
+                import shutil
+
                 shutil.rmtree(path, ignore_errors=True)  # made above: nothing in it is anybody's
             if not isinstance(error, OSError):
                 raise
@@ -137,8 +137,10 @@ class RunFolder:
         path = self.path / CONFIG
         if not os.access(path, os.F_OK):
             return None
-        settings = read_toml(path)
-        unknown = [key for key in settings if key not in RunConfig.model_fields or not facts(key)["stored"]]
+        from eqprop_core.config import read_toml
+
+        settings, known = read_toml(path), _stored_names()
+        unknown = [key for key in settings if key not in known]
         if unknown:
             raise ConfigError(
                 [Problem(key, settings[key], f"is not a setting ({path})") for key in unknown[:20]]
@@ -157,7 +159,7 @@ class RunFolder:
                 created = datetime.fromtimestamp((self.path / CONFIG).stat().st_mtime).astimezone()
                 self._change_meta(
                     {
-                        "id": secrets.token_hex(4),
+                        "id": _new_id(),
                         "name": self.path.name,
                         "created": created.isoformat(timespec="seconds"),
                     }
@@ -232,6 +234,9 @@ class RunFolder:
 
     def amendments(self) -> dict[str, Any]:
         """Settings that were changed on resuming and in flight, the latest of each. Raises `RunError`."""
+        from eqprop_core.events import Amended
+        from eqprop_core.runs.log import read_events
+
         changed: dict[str, Any] = {}
         try:
             for record in read_events(self.path / EVENTS, (Amended.kind,)):
@@ -239,7 +244,7 @@ class RunFolder:
                     changed.update(record.event.settings)
         except OSError as error:
             raise RunError(f"{self.path / EVENTS}: cannot be read: {error.strerror or error}") from None
-        known = {name for name in RunConfig.model_fields if facts(name)["stored"]}
+        known = _stored_names()
         return {name: value for name, value in changed.items() if name in known}
 
     def fail(self, message: str) -> None:
@@ -283,7 +288,7 @@ class RunFolder:
 
     def read_state(self) -> dict[str, Any]:
         """What `state.json` says, text and numbers alone (and the tags); empty where it cannot be read."""
-        state = read_json(self.path / STATE)
+        state = read_json(os.path.join(self.path, STATE))  # noqa: PTH118  a `Path` costs as much as reading
         plain = {name: value for name, value in state.items() if not isinstance(value, (list, dict))}
         return {**plain, "tags": tags_of(state["tags"])} if "tags" in state else plain
 
@@ -315,11 +320,26 @@ def tags_of(value: object) -> list[str]:
     return [tag for tag in map(text, value[:100]) if tag] if isinstance(value, list) else []
 
 
+def _stored_names() -> set[str]:
+    """The settings that `config.toml` may hold."""
+    from eqprop_core.config import RunConfig, facts
+
+    return {name for name in RunConfig.model_fields if facts(name)["stored"]}
+
+
+def _new_id() -> str:
+    import secrets
+
+    return secrets.token_hex(4)
+
+
 def _commit() -> str | None:
     """The commit of the checkout that this program runs from, None where it is installed otherwise."""
     home = Path(__file__).parents[2]
     if not (home / ".git").exists():
         return None
+    import subprocess
+
     with suppress(OSError, subprocess.SubprocessError):
         words = ["git", "-C", str(home), "rev-parse", "HEAD"]
         return subprocess.run(words, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
@@ -344,7 +364,7 @@ def hyperparameters(config: RunConfig, command: Sequence[str]) -> str:
     """The command line and every setting in words, a line each."""
     lines = ["command line", "  " + " ".join(command or sys.argv), "", "settings"]
     for name, value in config.stored().items():
-        help = RunConfig.model_fields[name].description
+        help = type(config).model_fields[name].description
         lines.append(f"  {flag(name):<18} {shown(value):<28} {help}")
     layers = [
         f"  {shape.title:<18} {_sizes(shape.post):<16} {shape.parameters:,}" for shape in config.connections()

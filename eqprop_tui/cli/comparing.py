@@ -14,8 +14,8 @@ from eqprop_core.runs.comparing import Compared, looked_at, names, settings_that
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.cli.listing import as_document
+from eqprop_tui.cli.report import AsJson
 from eqprop_tui.words import accuracy, epochs, pace, stands
 
 FIGURE = "comparison"

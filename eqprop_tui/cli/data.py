@@ -11,9 +11,9 @@ import typer
 from eqprop_core import catalogue
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.report import AsJson
 
-app = typer.Typer(help="Show, fetch and check data sets.", no_args_is_help=True)
+app = typer.Typer(help="Show, fetch and check data sets.", no_args_is_help=True, add_completion=False)
 
 DataDir = Annotated[
     Path | None,

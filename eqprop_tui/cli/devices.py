@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from eqprop_core.devices import list_devices
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.report import AsJson
 from eqprop_tui.words import memory, share
 
 

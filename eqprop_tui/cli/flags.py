@@ -18,8 +18,6 @@ from typer.core import TyperCommand
 from eqprop_core.config import RunConfig, facts
 from eqprop_core.problems import flag
 
-AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
-
 PANELS = {
     "data": "Data",
     "network": "Network",
@@ -112,7 +110,7 @@ def _option(name: str) -> inspect.Parameter:
 def with_flags(*, leave_out: Iterable[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command a flag for every setting; it receives those that were typed as the dictionary `flags`.
 
-    `leave_out` names settings that the command does not take.
+    `leave_out` names settings that the command does not take. It becomes a `ListCommand`.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -132,6 +130,7 @@ def with_flags(*, leave_out: Iterable[str] = ()) -> Callable[[Callable[..., None
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__doc__ = function.__doc__
         command.__name__ = function.__name__
+        command.command_class = ListCommand  # type: ignore[attr-defined]
         return command
 
     return decorate

@@ -8,21 +8,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.cells import cell_len
-from rich.live import Live
-from rich.text import Text
 
 from eqprop_core.files import expanded
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.filtering import filter_of, stored_settings
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import AsJson
+from eqprop_tui.cli.report import AsJson
 from eqprop_tui.columns import GAP, Column, fitted, padded
 from eqprop_tui.words import accuracy, age, duration, epochs, speed, stands
+
+if TYPE_CHECKING:  # imported once it is drawn
+    from rich.text import Text
 
 Wanted = Annotated[str, typer.Argument(metavar="RUN", help="a folder, an id, a name, or last")]
 Results = Annotated[
@@ -81,12 +81,11 @@ def list_all(
     refuse_unknown_states(state or [])
     refuse_absent(results)
 
-    wanted = filter_of(words or [])
+    choose = _chosen_by(words) if words else list
 
     def runs() -> list[RunSummary]:
         found = list_runs([expanded(results)] if results is not None else None)
-        chosen = matching(found, states=state or (), tags=tag or ())
-        return wanted.choose(chosen, stored_settings)
+        return choose(matching(found, states=state or (), tags=tag or ()))
 
     if watch:
         if as_json:
@@ -108,6 +107,14 @@ def list_all(
         print("\n".join(lines(chosen, WIDTH_ELSEWHERE)))
 
 
+def _chosen_by(words: Sequence[str]) -> Callable[[list[RunSummary]], list[RunSummary]]:
+    """What chooses runs by words and expressions. Raises `ConfigError`."""
+    from eqprop_core.runs.filtering import filter_of, stored_settings  # knows all settings
+
+    wanted = filter_of(words)
+    return lambda runs: wanted.choose(runs, stored_settings)
+
+
 def refuse_absent(results: Path | None) -> None:
     """Raise `ConfigError` for a results folder that is not there."""
     if results is not None and not os.path.isdir(expanded(results)):  # noqa: PTH112  `is_dir` may raise
@@ -127,6 +134,9 @@ def refuse_unknown_states(states: Sequence[str]) -> None:
 
 def watch_runs(runs: Callable[[], list[RunSummary]]) -> None:
     """Draw the list in place, again and again, until Ctrl-C."""
+    from rich.live import Live
+    from rich.text import Text
+
     console = report.console()
 
     def drawn() -> Text:
@@ -171,6 +181,8 @@ def lines(runs: Sequence[RunSummary], width: int) -> list[str]:
 
 def coloured(runs: Sequence[RunSummary], width: int) -> Text:
     """The same as `lines`, with states in colour."""
+    from rich.text import Text
+
     text = Text()
     for index, line in enumerate(lines(runs, width)):
         if index == 0:

@@ -10,25 +10,53 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from eqprop_core import __version__
-from eqprop_core.catalogue import DataError
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.folder import RunError
-from eqprop_core.runs.listing import find_run
-from eqprop_tui.cli import bench, data, demo, devices, presets, report, runs, work
+from eqprop_tui.cli import report
 from eqprop_tui.cli.application import open_application
-from eqprop_tui.cli.flags import ListCommand
+from eqprop_tui.cli.late import LateGroup, Later
 
 NO_NUMBERS = {"a valid integer": "is not a whole number", "a valid number": "is not a number"}
 
 
-class ErrorsInWords(TyperGroup):
-    """Turns what a person did wrong into a message on standard error and an exit code."""
+class Commands(LateGroup):
+    """The commands; turns what a person did wrong into a message on standard error and an exit code."""
+
+    commands_later: ClassVar[Later] = {
+        "demo": (
+            "demo:demo",
+            "Train a network on handwritten digits with EP, then hold its gradients against BPTT.",
+        ),
+        "train": (
+            "work:train",
+            "Train a network in a process of its own that outlives this terminal, and watch it.",
+        ),
+        "evaluate": (
+            "work:evaluate",
+            "Evaluate a trained network (--load-path) on training and test images.",
+        ),
+        "gducheck": (
+            "work:gducheck",
+            "Hold EP against BPTT step by step, on a new network or on a trained one (--load-path).",
+        ),
+        "reference": (
+            "work:reference",
+            "Take a command line of the reference, word for word; --todo decides what is done.",
+        ),
+        "devices": ("devices:devices", "List CPUs and GPUs with their memory and load."),
+        "bench": (
+            "bench:bench",
+            "Measure a training of a preset or of flags on this device; weights are those of --load-path, "
+            "if given.",
+        ),
+        "presets": ("presets:app", "List, show and make presets."),
+        "runs": ("runs:app", "List, watch, steer and tend runs."),
+        "data": ("data:app", "Show, fetch and check data sets."),
+    }
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; wrong configuration exits with 2, what cannot be done with 1."""
@@ -44,13 +72,21 @@ class ErrorsInWords(TyperGroup):
                 raise
             report.say(f"error: {error.param.opts[0]}: {said}")
             raise typer.Exit(2) from None
-        except (RunError, DataError) as error:
+        except _failures() as error:
             report.say(f"error: {error}")
             raise typer.Exit(1) from None
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """What cannot be done is raised as one of these; they are imported once something was raised."""
+    from eqprop_core.catalogue import DataError
+    from eqprop_core.runs.folder import RunError
+
+    return RunError, DataError
+
+
 app = typer.Typer(
-    cls=ErrorsInWords,
+    cls=Commands,
     help="Train, check and watch equilibrium propagation networks.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
@@ -95,20 +131,12 @@ def eqprop(
             raise ConfigError([Problem("run", run, "opens the application, which needs a terminal")])
         print(context.get_help())
         return
-    folder = find_run(run, [results] if results is not None else None).path if run is not None else None
+    folder = None
+    if run is not None:
+        from eqprop_core.runs.listing import find_run
+
+        folder = find_run(run, [results] if results is not None else None).path
     open_application(folder, results=results, low_bandwidth=low_bandwidth, glyphs=glyphs)
-
-
-app.command()(demo.demo)
-app.command(cls=ListCommand)(work.train)
-app.command(cls=ListCommand)(work.evaluate)
-app.command(cls=ListCommand)(work.gducheck)
-app.command(cls=ListCommand)(work.reference)
-app.add_typer(presets.app, name="presets")
-app.add_typer(runs.app, name="runs")
-app.add_typer(data.app, name="data")
-app.command()(devices.devices)
-app.command(cls=ListCommand)(bench.bench)
 
 
 def main() -> None:

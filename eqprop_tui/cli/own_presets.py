@@ -20,7 +20,8 @@ from eqprop_core.problems import ConfigError, Problem, flag
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run, summarize
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import AsJson, with_flags
+from eqprop_tui.cli.flags import with_flags
+from eqprop_tui.cli.report import AsJson
 
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="name of the new preset")]
 OwnName = Annotated[str, typer.Argument(metavar="NAME", help="name of a preset of your own")]

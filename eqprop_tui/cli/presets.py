@@ -24,14 +24,15 @@ from eqprop_core.presets import (
 )
 from eqprop_core.problems import ConfigError
 from eqprop_tui.cli import own_presets, report
-from eqprop_tui.cli.flags import AsJson, ListCommand
+from eqprop_tui.cli.flags import ListCommand
+from eqprop_tui.cli.report import AsJson
 from eqprop_tui.library import data_state, grouped, memory_in_words, mentions
 from eqprop_tui.words import cut, memory_size
 
 UNLIMITED = 1000  # columns: nothing is cut where a program reads
 LEAST_TITLE = 36  # columns of a title beside the rest
 
-app = typer.Typer(help="List, show and make presets.", no_args_is_help=True)
+app = typer.Typer(help="List, show and make presets.", no_args_is_help=True, add_completion=False)
 app.command(cls=ListCommand)(own_presets.new)
 app.command()(own_presets.copy)
 app.command()(own_presets.edit)

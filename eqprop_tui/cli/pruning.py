@@ -15,8 +15,8 @@ from eqprop_core.runs.disk import KINDS, Found, Kind, files_of, idle_seconds, pr
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import RunSummary, list_runs, matching
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.cli.listing import Results, refuse_absent
+from eqprop_tui.cli.report import AsJson
 from eqprop_tui.words import cut, disk_size
 
 DAY = 86400.0

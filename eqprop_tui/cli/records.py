@@ -16,8 +16,8 @@ from eqprop_core.runs.labels import changed_tags, check_name, labels_of, stored_
 from eqprop_core.runs.listing import find_run
 from eqprop_core.runs.tables import batch_rows, epoch_rows, save_rows, write_rows
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.cli.listing import Wanted
+from eqprop_tui.cli.report import AsJson
 
 
 def note(

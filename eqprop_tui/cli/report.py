@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
 
-from eqprop_core.config import RunConfig
-from eqprop_core.events import GduRow
-from eqprop_core.geometry import ConnectionShape
 from eqprop_core.problems import flag, printable, shown
 from eqprop_tui.words import gdu_cells, gdu_grade
+
+if TYPE_CHECKING:  # what a list of runs needs none of
+    from rich.console import Console
+    from rich.table import Table
+
+    from eqprop_core.config import RunConfig
+    from eqprop_core.events import GduRow
+    from eqprop_core.geometry import ConnectionShape
+
+AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
 GRADES = {"good": "green", "waiting": "yellow", "bad": "red"}
 PLAIN_WIDTH = 120  # columns where the output is not a terminal
@@ -23,6 +29,8 @@ PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
 def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
     """A console for standard output or error, `plain_width` columns wide where that is no terminal."""
+    from rich.console import Console
+
     stream = sys.stderr if stderr else sys.stdout
     return Console(
         file=stream,
@@ -45,6 +53,8 @@ def put_json(value: Any) -> None:
 
 def plain_table() -> Table:
     """A table without frames, as all of them are."""
+    from rich.table import Table
+
     return Table(box=None, pad_edge=False, header_style="bold")
 
 

@@ -18,8 +18,8 @@ from eqprop_core.runs.history import current_amendments, failure, last_words
 from eqprop_core.runs.listing import ALIVE, RunSummary, called, find_run, summarize
 from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import AsJson
 from eqprop_tui.cli.listing import Wanted, as_document
+from eqprop_tui.cli.report import AsJson
 from eqprop_tui.words import accuracy, age, disk_size, duration, pace, speed, stands, started
 
 EVENTS_SHOWN = 5

@@ -23,7 +23,10 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["eqprop_tui.cli.main", "typer", "pydantic", "eqprop_core.config"])
+@pytest.mark.parametrize(
+    "module",
+    ["eqprop_tui.cli.main", "typer", "pydantic", "eqprop_tui.cli.listing", "eqprop_core.runs.listing"],
+)
 def test_an_interrupt_while_modules_are_loaded_ends_the_command_without_a_word(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(module=module), "runs", "list"],
@@ -34,14 +37,23 @@ def test_an_interrupt_while_modules_are_loaded_ends_the_command_without_a_word(m
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_an_interrupt_while_commands_are_made_ends_the_command_without_a_word() -> None:
+@pytest.mark.parametrize(
+    "making",
+    [
+        "typer.main.get_command",
+        "eqprop_tui.cli.late.LateCommand.imported",
+        "typer.core.TyperCommand.parse_args",
+    ],
+)
+def test_an_interrupt_while_commands_are_made_ends_the_command_without_a_word(making: str) -> None:
     program = (
-        "import os, signal, typer.main\n"
-        "typer.main.get_command = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import os, signal, typer.main, eqprop_tui.cli.late\n"
+        f"{making} = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
         "from eqprop_tui.start import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    words = [sys.executable, "-c", program, "runs", "list"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
