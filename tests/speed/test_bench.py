@@ -62,7 +62,7 @@ def test_weights_are_left_as_they_were() -> None:
     net = build_network(config.model_part())
     before = [value.clone() for value in net.parameters()]
     x, y = torch.rand(8, 1, 8, 8), torch.arange(8)
-    bench(net, config, x, y, train_images=8, test_images=8, repeat=1)
+    bench(net, config, x, y, train_images=8, evaluated_images=8, repeat=1)
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
