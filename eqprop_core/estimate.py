@@ -141,7 +141,7 @@ def as_measured(value: object) -> Measured | None:
     """What was measured, from a JSON value; `None` for anything else."""
     if not isinstance(value, dict):
         return None
-    seconds = [value.get(name) for name in ("batch", "image")]
-    if not all(isinstance(one, (int, float)) and 0 < one < LONGEST for one in seconds):
+    batch, image = value.get("batch"), value.get("image")
+    if not isinstance(batch, (int, float)) or not isinstance(image, (int, float)):
         return None
-    return Measured(*seconds)
+    return Measured(batch, image) if 0 < batch < LONGEST and 0 < image < LONGEST else None
