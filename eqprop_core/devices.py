@@ -95,6 +95,15 @@ def choose_device(wanted: str, gpu_count: int, mps: bool = False) -> tuple[str, 
     return f"cuda:{index}", None
 
 
+def device_among(devices: Sequence[Device], wanted: str) -> str | None:
+    """The key of that of these devices which a `--device` means; `None` for one that is refused."""
+    gpus = sum(device.key.startswith("cuda") for device in devices)
+    try:
+        return choose_device(wanted, gpus, any(device.key == "mps" for device in devices))[0]
+    except ConfigError:
+        return None
+
+
 # --- which there are ----------------------------------------------------------------------------------
 
 

@@ -16,9 +16,8 @@ from math import prod
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
-from eqprop_core.devices import Device, choose_device
+from eqprop_core.devices import Device, device_among
 from eqprop_core.geometry import ConnectionShape
-from eqprop_core.problems import ConfigError
 
 FLOAT = 4  # bytes
 INDEX = 8
@@ -67,11 +66,7 @@ class Room:
 def room_for(config: RunConfig, devices: Sequence[Device]) -> Room:
     """What a run needs, and what is free on that of these devices where it would compute."""
     need = memory_need(config).total
-    gpus = sum(device.key.startswith("cuda") for device in devices)
-    try:
-        key, _ = choose_device(config.device, gpus, any(device.key == "mps" for device in devices))
-    except ConfigError:
-        return Room(need, None, None)
+    key = device_among(devices, config.device)
     chosen = next((device for device in devices if device.key == key), None)
     if chosen is None or chosen.memory_total is None or chosen.memory_used is None:
         return Room(need, key, None)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 
 class Commands:
-    """The commands that are being carried out; they end with the application."""
+    """The commands that are being carried out; they end with what has them."""
 
     def __init__(self) -> None:
+        self.ended = False
         self._processes: list[subprocess.Popen[str]] = []
 
     def carry_out(self, words: Sequence[str]) -> tuple[int, str, str]:
@@ -25,6 +26,8 @@ class Commands:
             start_new_session=True,  # Ctrl-C of this terminal is not meant for it
         )
         self._processes.append(process)
+        if self.ended:
+            process.terminate()
         try:
             out, diagnostics = process.communicate()
         finally:
@@ -32,6 +35,7 @@ class Commands:
         return process.returncode, out, diagnostics
 
     def end(self) -> None:
-        """End those that still run."""
+        """End those that still run, and any that is begun from now on."""
+        self.ended = True
         for process in list(self._processes):
             process.terminate()

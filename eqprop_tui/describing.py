@@ -13,11 +13,12 @@ from rich.text import Text
 from eqprop_core.command_line import command_line
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import Device
+from eqprop_core.estimate import measured_as, recall
 from eqprop_core.memory import room_for
 from eqprop_core.presets import Preset
 from eqprop_core.problems import printable, shown
 from eqprop_tui.cli import report
-from eqprop_tui.library import data_in_words, data_state, memory_in_words
+from eqprop_tui.library import data_in_words, data_state, memory_in_words, time_in_words
 from eqprop_tui.looks import Looks
 
 NAMES = 10  # columns of the names of facts
@@ -86,6 +87,8 @@ def preset_text(preset: Preset, width: int, looks: Looks, devices: Sequence[Devi
         ("data", data_in_words(config, state), "" if state in ("present", "subset") else bad),
         ("memory", memory_in_words(config, place), bad if place.fits is False else ""),
     ]
+    if takes := time_in_words(config, recall(measured_as(config, devices or ()))):
+        facts.append(("time", takes, ""))
     if preset.expected is not None:
         source = f"{preset.expected.test_error:g} % test error ({printable(preset.expected.source)})"
         facts.insert(0, ("expected", source, ""))

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Sequence
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
+from eqprop_core.estimate import Measured, estimate, unmeasured
 from eqprop_core.memory import Room, fitting_mbs
 from eqprop_core.presets import Preset
-from eqprop_tui.words import memory_size
+from eqprop_core.problems import flag
+from eqprop_tui.words import duration, in_unit, memory_size, pace
 
 GROUPS = ("start here", "MNIST", "CIFAR-10", "CIFAR-10 vector field", "GDU check")  # first, in this order
 DEMO = "digits-mlp-ep"  # what `eqprop demo` trains, and a first look begins with
+SOME_SECONDS = 5.0  # of a training: to start it takes as long
 
 
 def grouped(presets: Iterable[Preset]) -> dict[str, list[Preset]]:
@@ -54,6 +57,20 @@ def memory_in_words(config: RunConfig, place: Room) -> str:
         return words if place.fits else f"{words}: too little"
     fitting = fitting_mbs(config, place.free)
     return f"{words}: too little; " + (f"--mbs {fitting} would fit" if fitting else "not even --mbs 1 fits")
+
+
+def time_in_words(config: RunConfig, measured: Measured | None, *, short: bool = False) -> str | None:
+    """How long a training takes by what was measured; `None` where that is nothing, or not of this kind."""
+    found = estimate(config, measured) if measured is not None and config.todo == "train" else None
+    if found is None:
+        return None
+    words = "some seconds here" if found.run < SOME_SECONDS else f"about {duration(found.run)} here"
+    if left_out := [flag(name) for name in unmeasured(config)]:
+        words += f" without {' '.join(left_out)}"
+    epochs = "1 epoch" if found.epochs == 1 else f"{found.epochs:,} epochs"
+    words += f", measured: {epochs} of {pace(found.epoch)}"
+    batches = "1 batch" if found.batches == 1 else f"{found.batches:,} batches"
+    return words if short else f"{words}, {batches} at {in_unit(found.batch)}"
 
 
 def divided(presets: Sequence[Preset], most: int = 6) -> dict[str, list[Preset]]:

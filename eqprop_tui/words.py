@@ -72,6 +72,13 @@ def pace(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
 
 
+def in_unit(seconds: float) -> str:
+    """A short time in the unit that fits: `41.0 µs`, `3.20 ms`, `1.25 s`."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.1f} µs"
+    return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
 def age(created: str | None) -> str:
     """Time since a run was made, in one unit: 41 s, 12 min, 3 h, 2 d."""
     try:

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner, Result
 
 from eqprop_core.config import read_toml
+from eqprop_core.estimate import measured_file, recall
 from eqprop_core.presets import PresetError, read_preset
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.control import ask, take
@@ -276,6 +277,7 @@ def test_gigabytes_in_a_small_file_are_not_read(run: Path) -> None:
         run / "preset.toml": refused(lambda: read_preset(run / "preset.toml")),
         run / "other.toml": refused(lambda: read_toml(run / "other.toml")),
         roots_file(): known_roots,
+        measured_file(): lambda: recall("name"),
     }
     (run / CONTROL).mkdir(exist_ok=True)
     reads[run / CONTROL / "1.json"] = lambda: take(folder.path)

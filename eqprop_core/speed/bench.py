@@ -13,6 +13,7 @@ from torch import Tensor
 
 from eqprop_core.config import RunConfig
 from eqprop_core.data.randomness import generator
+from eqprop_core.estimate import Measured, epoch_seconds
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm, TrainingBatch
 from eqprop_core.learning.equilibrium import gradients_of, relax
 from eqprop_core.learning.optimizer import apply_gradients, build_optimizer
@@ -36,7 +37,7 @@ class Report:
     without; `roof` is their share of it (None but for EP). `baseline` is the batch with autograd of Φ at
     every time step (None where there is none), `ratio` how many times as long that takes. `accelerations`
     has the exact way first. `memory` is the most that was in use, in bytes. `epoch` and `run` are estimates
-    in seconds.
+    in seconds, made of what was `measured`.
     """
 
     images: int
@@ -48,6 +49,7 @@ class Report:
     ratio: float | None
     accelerations: list[Acceleration]
     memory: int
+    measured: Measured
     epoch: float
     run: float
 
@@ -59,7 +61,7 @@ def bench(
     y: Tensor,
     *,
     train_images: int,
-    test_images: int,
+    evaluated_images: int,
     repeat: int = 5,
     baseline: bool = True,
     accelerate: bool = True,
@@ -93,8 +95,8 @@ def bench(
         precision = fastest_precision(net, len(x), device)
         ways = list(candidates(net.numerics, config, precision))
         tried = measure(net, config, x, y, ways, repeat=repeat)
-    epoch = ceil(train_images / config.mbs) * batch.median * min(1.0, config.mbs / len(x))
-    epoch += test_images * pieces["evaluation of an image"].median
+    measured = Measured(batch.median, pieces["evaluation of an image"].median)
+    epoch = epoch_seconds(measured, ceil(train_images / config.mbs), evaluated_images)
     return Report(
         images=len(x),
         pieces=pieces,
@@ -105,6 +107,7 @@ def bench(
         ratio=slow.median / batch.median if slow is not None else None,
         accelerations=tried,
         memory=_peak(device),
+        measured=measured,
         epoch=epoch,
         run=epoch * config.epochs,
     )

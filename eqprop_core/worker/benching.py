@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import ceil
 from typing import Any
 
-from eqprop_core.data.batches import batches
+from eqprop_core.data.batches import Batch, batches
+from eqprop_core.data.datasets import Dataset
+from eqprop_core.estimate import epoch_seconds, exactly
 from eqprop_core.learning.optimizer import connection_index
 from eqprop_core.runs import names
 from eqprop_core.runs.settings import Plan
 from eqprop_core.speed.accelerations import COSINE, fastest
 from eqprop_core.speed.bench import bench
+from eqprop_core.speed.quick import measure_quickly
 from eqprop_core.worker.choices import choose
-from eqprop_core.worker.preparing import facts_of, prepare
+from eqprop_core.worker.preparing import Prepared, facts_of, prepare
 
 
 def benchmark(plan: Plan, *, repeat: int, baseline: bool, accelerate: bool) -> dict[str, Any]:
@@ -20,8 +24,55 @@ def benchmark(plan: Plan, *, repeat: int, baseline: bool, accelerate: bool) -> d
 
     Raises `ConfigError`, `RunError` or `DataError`.
     """
-    config = plan.config.changed(fast=False, tol=None, updates="sync", precision="fp32", compile=False)
-    plan = Plan(config, stored=plan.stored)
+    ready, batch, warnings = _prepared(plan)
+    report = bench(
+        ready.net,
+        ready.config,
+        batch.x,
+        batch.y,
+        train_images=len(ready.dataset.train),
+        evaluated_images=_evaluated(ready.dataset),
+        repeat=repeat,
+        baseline=baseline,
+        accelerate=accelerate,
+    )
+    document = asdict(report)
+    for found, way in zip(document["accelerations"], report.accelerations, strict=True):
+        found["numerics"] = way.numerics.document()
+        found["flags"] = way.numerics.words()
+        found["speedup"] = report.accelerations[0].seconds.median / way.seconds.median
+        found["worst"] = way.worst
+        found["connections"] = _by_connection(way.cosines, len(ready.net.synapses))
+    best = fastest(report.accelerations) if report.accelerations else None
+    return {
+        **_facts(ready, warnings),
+        "repeat": repeat,
+        **document,
+        "fast": {"flags": best.numerics.words(), "cosine": COSINE} if best is not None else None,
+    }
+
+
+def quick_benchmark(plan: Plan) -> dict[str, Any]:
+    """Measure by `measure_quickly` how long a training takes; plain values for JSON.
+
+    Raises `ConfigError`, `RunError` or `DataError`.
+    """
+    ready, batch, warnings = _prepared(plan)
+    measured = measure_quickly(ready.net, ready.config, batch.x, batch.y)
+    batches = ceil(len(ready.dataset.train) / ready.config.mbs)
+    epoch = epoch_seconds(measured, batches, _evaluated(ready.dataset))
+    return {
+        **_facts(ready, warnings),
+        "images": len(batch.x),
+        "measured": asdict(measured),
+        "epoch": epoch,
+        "run": epoch * ready.config.epochs,
+    }
+
+
+def _prepared(plan: Plan) -> tuple[Prepared, Batch, list[str]]:
+    """What there is to measure: everything in place, its first training batch, and what there is to say."""
+    plan = Plan(exactly(plan.config), stored=plan.stored)
     ready = prepare(plan, weights=(names.BEST_MODEL, names.CHECKPOINT))
     config = ready.config
     assert config.seed is not None
@@ -37,34 +88,22 @@ def benchmark(plan: Plan, *, repeat: int, baseline: bool, accelerate: bool) -> d
             augment=config.data_aug,
         )
     )
-    report = bench(
-        ready.net,
-        config,
-        batch.x,
-        batch.y,
-        train_images=len(ready.dataset.train),
-        test_images=len(ready.dataset.test),
-        repeat=repeat,
-        baseline=baseline,
-        accelerate=accelerate,
-    )
-    document = asdict(report)
-    for found, way in zip(document["accelerations"], report.accelerations, strict=True):
-        found["numerics"] = way.numerics.document()
-        found["flags"] = way.numerics.words()
-        found["speedup"] = report.accelerations[0].seconds.median / way.seconds.median
-        found["worst"] = way.worst
-        found["connections"] = _by_connection(way.cosines, len(ready.net.synapses))
-    best = fastest(report.accelerations) if report.accelerations else None
+    return ready, batch, warnings
+
+
+def _facts(ready: Prepared, warnings: list[str]) -> dict[str, Any]:
+    """What was measured on."""
     return {
         "machine": facts_of(ready.device, ready.label),
         "weights": ready.weights or "start values",
         "warnings": warnings,
-        "repeat": repeat,
         "choices": ready.net.numerics.document(),
-        **document,
-        "fast": {"flags": best.numerics.words(), "cosine": COSINE} if best is not None else None,
     }
+
+
+def _evaluated(dataset: Dataset) -> int:
+    """Images that are evaluated after an epoch."""
+    return len(dataset.test) + (len(dataset.validation) if dataset.validation is not None else 0)
 
 
 def _by_connection(cosines: dict[str, float], count: int) -> list[float]:

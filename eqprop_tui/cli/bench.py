@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from eqprop_core.devices import list_devices
+from eqprop_core.estimate import Measured, measured_as, remember
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.starting import check_sizes
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
 from eqprop_tui.cli.presets import pick_preset
 from eqprop_tui.cli.work import AsJson, PresetName
-from eqprop_tui.words import duration, memory_size
+from eqprop_tui.words import in_unit, memory_size, pace
 
 Timed = dict[str, float]  # median, shortest, longest, in seconds
 
@@ -29,33 +31,62 @@ def bench(
     accelerations: Annotated[
         bool, typer.Option("--accelerations/--no-accelerations", help="measure every acceleration too")
     ] = True,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="measure only how long the run would take, in seconds")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a training of a preset or of flags on this device; weights are those of --load-path, if given.
 
-    Nothing is written. With a large network and large batches this takes a while: --mbs makes it shorter.
+    How long a batch takes is remembered, for the application. With a large network and large batches this
+    takes a while: --mbs makes it shorter, --quick measures only what that needs.
     """
     plan = make_plan("train", flags, pick_preset(preset) if preset else None, ("eqprop", *sys.argv[1:]))
     check_sizes(plan.config)
-    report.say(f"measuring, {repeat} times each …")
-    from eqprop_core.worker.benching import benchmark
+    report.say("measuring …" if quick else f"measuring, {repeat} times each …")
+    from eqprop_core.worker.benching import benchmark, quick_benchmark
 
-    found = benchmark(plan, repeat=repeat, baseline=baseline, accelerate=accelerations)
+    if quick:
+        found = quick_benchmark(plan)
+    else:
+        found = benchmark(plan, repeat=repeat, baseline=baseline, accelerate=accelerations)
+    here = [device for device in list_devices() if device.key == found["machine"]["device"]]
+    if name := measured_as(plan.config.changed(device=found["machine"]["device"]), here):
+        remember(name, Measured(**found["measured"]))
     for warning in found["warnings"]:
         report.say(f"warning: {warning}")
     if as_json:
         report.put_json(found)
-        return
-    show(found)
+    elif quick:
+        show_quick(found)
+    else:
+        show(found)
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print a benchmark as tables."""
+def show_quick(found: dict[str, Any]) -> None:
+    """Print how long a training takes."""
+    _show_machine(found)
+    batch, image = found["measured"]["batch"], found["measured"]["image"]
+    print(f"a training batch takes {in_unit(batch)}, the evaluation of an image {in_unit(image)}")
+    _show_estimate(found)
+
+
+def _show_machine(found: dict[str, Any]) -> None:
     machine = found["machine"]
     print(
         f"{machine['device']} ({machine['device_name']}), {machine['threads']} threads, torch "
         f"{machine['torch']}; batches of {found['images']} images, {found['weights']}"
     )
+
+
+def _show_estimate(found: dict[str, Any]) -> None:
+    epoch, run = pace(found["epoch"]), pace(found["run"])
+    print(f"an epoch with its evaluation takes about {epoch}, the run {run}")
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a benchmark as tables."""
+    _show_machine(found)
     layouts = found["choices"]["layouts"]
     if "channels-last" in layouts:
         print(f"memory formats: {', '.join(layouts)}")
@@ -80,8 +111,7 @@ def show(found: dict[str, Any]) -> None:
         print(f"autograd of Φ at every time step takes {found['ratio']:.2f} times as long")
     speed = found["images"] / found["batch"]["median"]
     print(f"{speed:,.0f} images/s; at most {memory_size(found['memory'])} of memory in use")
-    epoch, run = duration(found["epoch"]), duration(found["run"])
-    print(f"an epoch with its evaluation takes about {epoch}, the run {run}")
+    _show_estimate(found)
     if found["accelerations"]:
         print()
         _show_accelerations(found["accelerations"])
@@ -107,10 +137,3 @@ def _show_accelerations(ways: list[dict[str, Any]]) -> None:
             *(f"{value:.4f}" for value in way["connections"]),
         )
     report.console().print(table)
-
-
-def in_unit(seconds: float) -> str:
-    """Seconds in the unit that fits: `41 µs`, `3.20 ms`, `1.25 s`."""
-    if seconds < 1e-3:
-        return f"{seconds * 1e6:.1f} µs"
-    return f"{seconds * 1e3:.2f} ms" if seconds < 1 else f"{seconds:.2f} s"

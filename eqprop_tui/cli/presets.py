@@ -12,6 +12,7 @@ from rich.text import Text
 
 from eqprop_core.command_line import command_line
 from eqprop_core.devices import Device, list_devices
+from eqprop_core.estimate import measured_as, recall
 from eqprop_core.memory import Room, room_for
 from eqprop_core.presets import (
     Preset,
@@ -26,7 +27,7 @@ from eqprop_core.problems import ConfigError
 from eqprop_tui.cli import own_presets, report
 from eqprop_tui.cli.flags import ListCommand
 from eqprop_tui.cli.report import AsJson
-from eqprop_tui.library import data_state, grouped, memory_in_words, mentions
+from eqprop_tui.library import data_state, grouped, memory_in_words, mentions, time_in_words
 from eqprop_tui.words import cut, memory_size
 
 UNLIMITED = 1000  # columns: nothing is cut where a program reads
@@ -92,7 +93,10 @@ def show_preset(
             f"expected  {preset.expected.test_error:g} % test error, {preset.expected.source}", markup=False
         )
     out.print(f"needs     {config.task} ({data_state(config)})", markup=False)
-    out.print(f"memory    {memory_in_words(config, room_for(config, list_devices()))}", markup=False)
+    devices = list_devices()
+    out.print(f"memory    {memory_in_words(config, room_for(config, devices))}", markup=False)
+    if takes := time_in_words(config, recall(measured_as(config, devices))):
+        out.print(f"time      {takes}", markup=False)
     if not preset.shipped:
         out.print(f"file      {preset.path}", markup=False, soft_wrap=True)
     out.print()

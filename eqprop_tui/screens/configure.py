@@ -26,9 +26,9 @@ from eqprop_tui.describing import dry_run_text, layer_lines
 from eqprop_tui.forms import FIELDS, Form, as_text, explained, settings_of
 from eqprop_tui.keys import bindings
 from eqprop_tui.library import data_in_words, data_state, memory_in_words
-from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Answer, Ask, Choose, Read
 from eqprop_tui.screens.library import name_problem
+from eqprop_tui.screens.measuring import Measuring
 from eqprop_tui.widgets.choice import Choice, DeviceChoice
 from eqprop_tui.widgets.field import Field
 from eqprop_tui.widgets.sections import Sections
@@ -37,7 +37,7 @@ LOOK_AGAIN = 3.0  # seconds between two looks at the devices, while they are sho
 DIALOG_WIDTH = 66
 
 
-class ConfigureScreen(BaseScreen):
+class ConfigureScreen(Measuring):
     """A form over `settings`, which came from `origin`; `preset` is the one that a run is to be known by."""
 
     PLACE = "configure"
@@ -74,6 +74,7 @@ class ConfigureScreen(BaseScreen):
     def judge(self) -> None:
         """Show what is wrong, what was changed, and what the settings come to."""
         form = self.form
+        self.end_measurement_of_others()
         hidden, changed = form.hidden, form.changed
         for field in self.query(Field):
             name = field.setting
@@ -106,17 +107,19 @@ class ConfigureScreen(BaseScreen):
         if config is None:
             text.append("the layers are shown once the settings fit together", dim)
         else:
-            width = layers.content_size.width or 40
-            for line in layer_lines(config, width):
-                text.append_text(line).append("\n")
+            short = self.has_class("-short")
             state = data_state(config)
             place = room_for(config, self.devices or ())
             text.append("data    ", dim)
             text.append(data_in_words(config, state) + "\n", "" if state in ("present", "subset") else bad)
             text.append("memory  ", dim)
             text.append(memory_in_words(config, place) + "\n", bad if place.fits is False else "")
-            if not self.has_class("-short"):
-                text.append("does    ", dim).append(report.plan_in_words(config) + "\n")
+            if takes := self.time_line(config, short=short):
+                text.append("time    ", dim).append(takes + "\n")
+            if not short:
+                text.append("does    ", dim).append(report.plan_in_words(config) + "\n\n")
+            for line in layer_lines(config, layers.content_size.width or 40):
+                text.append_text(line).append("\n")
             if form.config is None:
                 text.stylize(dim)
         layers.update(text)
@@ -162,6 +165,7 @@ class ConfigureScreen(BaseScreen):
             for choice in self.query(DeviceChoice):
                 choice.know(devices, others)
             self._show_result()
+            self.show_keys()
 
     # --- typing ---------------------------------------------------------------------------------------
 
@@ -263,6 +267,8 @@ class ConfigureScreen(BaseScreen):
         """What can be done with what is typed."""
         if action in ("start", "detach", "now") and self.starting is not None:
             return not self.starting.is_running
+        if action == "time":
+            return self.is_mounted and self.can_measure
         if action == "undo":
             return self.is_mounted and self.field is not None and self.field.setting in self.form.changed
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ from app.starting import starts_of
 from app.world import World, case
 from eqprop_core.presets import load_preset
 from eqprop_tui.app import EqpropApp
+from eqprop_tui.commands import Commands
 from eqprop_tui.screens.configure import ConfigureScreen
 from eqprop_tui.widgets.field import Field
 
@@ -117,6 +119,29 @@ async def _(world: World, press: str) -> None:
         await put(world, screen, "name", "a b")
         await world.press(press)
     assert world.copied == [f"eqprop train --preset {PRESET} --name 'a b'"]
+
+
+@case("configure", "time")
+async def _(world: World, press: str) -> None:
+    asked: list[list[str]] = []
+    may_answer = threading.Event()
+
+    def carry_out(self: Commands, words: list[str]) -> tuple[int, str, str]:
+        asked.append(words)
+        may_answer.wait(60)
+        return 0, '{"measured": {"batch": 0.25, "image": 0.01}}', ""
+
+    world.monkeypatch.setattr(Commands, "carry_out", carry_out)
+    async with form(world):
+        await world.sees("not measured", f"{press} time")
+        await world.press(press)
+        await world.sees("is being measured", f"{press} time")
+        await world.press(press)
+        await world.sees("not measured", f"{press} time")
+        may_answer.set()
+        await world.press(press)
+        await world.sees("about 7 min here")
+    assert len(asked) == 2 and asked[0][0] == "bench"
 
 
 @case("configure", "next_section")

@@ -112,7 +112,7 @@ def mlp_epoch(repeat: int, cache: Path) -> None:
 
 def step(name: str, work: Work, repeat: int) -> None:
     """A training step, against autograd of Φ and against its products."""
-    found = bench(work.net, work.config, work.x, work.y, train_images=1, test_images=1, repeat=repeat, accelerate=False)  # fmt: skip
+    found = bench(work.net, work.config, work.x, work.y, train_images=1, evaluated_images=1, repeat=repeat, accelerate=False)  # fmt: skip
     assert found.baseline is not None and found.roof is not None
     say(name, f"{found.ratio:.2f} times; {found.batch.median:.3g} s and {found.baseline.median:.3g} s; {100 * found.roof:.0f} % of it products")  # fmt: skip
 

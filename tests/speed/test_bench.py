@@ -12,9 +12,12 @@ from typer.testing import Result
 
 from eqprop_core import ModelConfig, build_network
 from eqprop_core.config import RunConfig
+from eqprop_core.devices import list_devices
+from eqprop_core.estimate import Measured, estimate, measured_as, recall
 from eqprop_core.learning.bptt import bptt_gradients
 from eqprop_core.learning.gdu import gdu_check
 from eqprop_core.networks.numerics import Numerics
+from eqprop_core.speed import quick
 from eqprop_core.speed.accelerations import Acceleration, cosine, fastest
 from eqprop_core.speed.baseline import AutogradNetwork, bptt_by_autograd, gdu_by_autograd
 from eqprop_core.speed.bench import bench
@@ -52,6 +55,41 @@ def test_what_is_left_out_is_not_measured(eqprop: Run) -> None:
     assert not any(words in result.stdout for words in ("autograd", "--fast", "products"))
 
 
+def test_a_quick_benchmark_says_how_long_the_run_takes_and_that_is_remembered(eqprop: Run) -> None:
+    found = json.loads(eqprop("bench", *FLAGS, "--val-split", "0.5", "--quick", "--json").stdout)
+    measured = Measured(**found["measured"])
+    config = RunConfig(
+        task="digits", archi=(64, 8, 10), lrs=(0.1, 0.1), mbs=20, T1=12, T2=4, val_split=0.5, epochs=3
+    )
+    expected = estimate(config, measured)
+    assert expected is not None and found["run"] == pytest.approx(expected.run)
+    assert not {"pieces", "baseline", "accelerations"} & set(found)
+    assert recall(measured_as(config, list_devices())) == measured
+    assert "a training batch takes" in eqprop("bench", *FLAGS, "--quick").stdout
+
+
+def test_a_benchmark_is_remembered_and_shown_with_the_preset(eqprop: Run) -> None:
+    assert "time  " not in eqprop("presets", "show", "digits-mlp-ep").stdout
+    only = ("--repeat", "1", "--no-baseline", "--no-accelerations")
+    eqprop("bench", "--preset", "digits-mlp-ep", "--epochs", "1", *only)
+    assert "here, measured: 20 epochs of" in eqprop("presets", "show", "digits-mlp-ep").stdout
+
+
+def test_a_batch_that_takes_long_is_measured_with_fewer_time_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent: list[tuple[int, int]] = []
+
+    def work(T1: int, T2: int) -> Callable[[], object]:
+        return lambda: spent.append((T1, T2))
+
+    def seconds_of(work: Callable[[], object], _: torch.device) -> float:
+        work()
+        return float(sum(spent[-1]))  # a second a time step
+
+    monkeypatch.setattr(quick, "seconds_of", seconds_of)
+    assert quick._seconds(work, (200, 50), torch.device("cpu")) == pytest.approx(250)
+    assert sum(max(spent)) <= 1.5 * quick.LONG
+
+
 def test_a_wrong_flag_is_refused_in_words(eqprop: Run) -> None:
     assert "--repeat" in eqprop("bench", *FLAGS, "--repeat", "0", code=2).output
     assert "--lrs" in eqprop("bench", "--task", "digits", "--archi", "64", "8", "10", code=2).output
@@ -62,7 +100,8 @@ def test_weights_are_left_as_they_were() -> None:
     net = build_network(config.model_part())
     before = [value.clone() for value in net.parameters()]
     x, y = torch.rand(8, 1, 8, 8), torch.arange(8)
-    bench(net, config, x, y, train_images=8, test_images=8, repeat=1)
+    bench(net, config, x, y, train_images=8, evaluated_images=8, repeat=1)
+    quick.measure_quickly(net, config, x, y)
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
