@@ -108,6 +108,11 @@ class LibraryScreen(BaseScreen):
     def _fill(self, at: str | None) -> None:
         words = self.query_one("#filter", Input).value.split()
         shown = [preset for preset in self.library.presets.values() if mentions(preset, words)]
+        names = [preset.name for preset in shown]
+        if words and words[0] in names:
+            at = words[0]
+        elif at not in names:  # a name says more than a description does
+            at = next((name for name in names if all(word in name for word in words)), None)
         self.shelf.fill(shown, at)
         self._moved()
         if not shown:

@@ -138,6 +138,17 @@ def test_a_preset_can_be_named_and_opened_without_waiting_for_the_screen(world: 
     asyncio.run(act())
 
 
+def test_a_name_that_is_typed_comes_before_descriptions_that_mention_it(world: World) -> None:
+    async def act() -> None:
+        async with world.open() as app:
+            await world.sees("digits-mlp-ep")
+            for typed in ("mnist-mlp-ep", "mnist-mlp-ep-best", "mnist-mlp-bptt-best"):
+                app.screen.query_one("#filter", Input).value = typed
+                await world.until(lambda typed=typed: app.screen.shelf.chosen.name == typed)
+
+    asyncio.run(act())
+
+
 def test_an_editor_that_cannot_be_opened_is_said(world: World) -> None:
     path = own()
     before = path.read_text()
