@@ -111,7 +111,7 @@ def all_presets() -> PresetLibrary:
         problems.append(file_error(shipped, "is missing, with all shipped presets: install eqprop again"))
     for folder in (shipped, *user_folders()):
         try:
-            paths = sorted(folder.iterdir())
+            paths = sorted(folder.iterdir(), key=lambda path: path.stem)
         except FileNotFoundError:
             continue
         except OSError as error:
