@@ -37,14 +37,14 @@ CONNECTIONS = (2, 4, 8, 12, 20)
 
 
 def config_of(*, samples: int = 40, steps: int = 40, connections: int | None = None) -> RunConfig:
-    """The MNIST CNN 32-64, or a chain of layers of 512 neurons with that many connections; a tenth is nudged."""
+    """The MNIST CNN 32-64, or that many connections between layers of 512 neurons; a tenth of the steps is nudged."""
     common = {"task": "MNIST", "mbs": samples, "T1": steps, "T2": steps // 10, "betas": (0.0, 0.3), "seed": 0}
     if connections is None:
         return RunConfig(
             model="CNN", act="hard_sigmoid", channels=(32, 64), fc=(10,), lrs=(1e-3,) * 3, **common
         )
-    archi = (784, *[512] * (connections - 1), 10)
-    return RunConfig(model="MLP", archi=archi, lrs=(1e-3,) * connections, **common)
+    archi = (784, *[512] * (connections + 1), 10)
+    return RunConfig(model="MLP", archi=archi, lrs=(1e-3,) * (connections + 2), **common)
 
 
 def work_of(config: RunConfig) -> Callable[[], object]:
