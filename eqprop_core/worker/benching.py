@@ -6,7 +6,7 @@ from dataclasses import asdict
 from math import ceil
 from typing import Any
 
-from eqprop_core.data.batches import Batch, batches
+from eqprop_core.data.batches import Batch
 from eqprop_core.data.datasets import Dataset
 from eqprop_core.estimate import epoch_seconds, exactly
 from eqprop_core.learning.optimizer import connection_index
@@ -16,7 +16,7 @@ from eqprop_core.speed.accelerations import COSINE, fastest
 from eqprop_core.speed.bench import bench
 from eqprop_core.speed.quick import measure_quickly
 from eqprop_core.worker.choices import choose
-from eqprop_core.worker.preparing import Prepared, facts_of, prepare
+from eqprop_core.worker.preparing import Prepared, facts_of, first_batch, prepare
 
 
 def benchmark(plan: Plan, *, repeat: int, baseline: bool, accelerate: bool) -> dict[str, Any]:
@@ -74,20 +74,8 @@ def _prepared(plan: Plan) -> tuple[Prepared, Batch, list[str]]:
     """What there is to measure: everything in place, its first training batch, and what there is to say."""
     plan = Plan(exactly(plan.config), stored=plan.stored)
     ready = prepare(plan, weights=(names.BEST_MODEL, names.CHECKPOINT))
-    config = ready.config
-    assert config.seed is not None
     warnings = [*ready.warnings, *choose(ready)]
-    batch = next(
-        batches(
-            ready.dataset.train,
-            ready.dataset.info,
-            batch_size=config.mbs,
-            seed=config.seed,
-            epoch=0,
-            shuffle=True,
-            augment=config.data_aug,
-        )
-    )
+    batch = first_batch(ready)
     return ready, batch, warnings
 
 

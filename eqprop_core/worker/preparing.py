@@ -13,6 +13,7 @@ import torch
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
+from eqprop_core.data.batches import Batch, batches
 from eqprop_core.data.datasets import Dataset, load_dataset
 from eqprop_core.data.randomness import generator
 from eqprop_core.devices import choose_device
@@ -116,6 +117,24 @@ def choose_threads(net: Network, batch: int) -> None:
     products = sum(2 * batch * prod(shape.weight) * prod((shape.convolved or (1,))[1:]) for shape in inner)
     if products < PRODUCTS_WORTH_SHARING and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+
+
+def first_batch(ready: Prepared) -> Batch:
+    """The first training batch of the first epoch."""
+    config = ready.config
+    assert config.seed is not None
+    return next(
+        batches(
+            ready.dataset.train,
+            ready.dataset.info,
+            batch_size=config.mbs,
+            seed=config.seed,
+            epoch=0,
+            shuffle=True,
+            augment=config.data_aug,
+            dtype=next(ready.net.parameters()).dtype,
+        )
+    )
 
 
 def started(ready: Prepared, *, epochs: int = 0, batches: int = 0) -> RunStarted:

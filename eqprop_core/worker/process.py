@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from eqprop_core.data.batches import batches
 from eqprop_core.events import Evaluated, Record, RunFinished, Warned
 from eqprop_core.learning import observations
 from eqprop_core.learning.batch import check_batch
@@ -25,7 +24,7 @@ from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan
 from eqprop_core.worker.choices import choose
 from eqprop_core.worker.out_of_memory import memory_told
-from eqprop_core.worker.preparing import Prepared, Work, new_folder, prepare, started
+from eqprop_core.worker.preparing import Prepared, Work, first_batch, new_folder, prepare, started
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
 from eqprop_core.worker.training import begin_training
@@ -101,23 +100,11 @@ def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
 def _gducheck(ready: Prepared, session: Session) -> Iterator[Record]:
     """Run the GDU check on the first images of a batch."""
     config, net = ready.config, ready.net
-    assert config.seed is not None
     with session:
         yield session.emit(started(ready))
         for warning in ready.warnings:
             yield session.emit(Warned(message=warning))
-        batch = next(
-            batches(
-                ready.dataset.train,
-                ready.dataset.info,
-                batch_size=config.mbs,
-                seed=config.seed,
-                epoch=0,
-                shuffle=True,
-                augment=config.data_aug,
-                dtype=next(net.parameters()).dtype,
-            )
-        )
+        batch = first_batch(ready)
         x, y = batch.x[:GDU_IMAGES], batch.y[:GDU_IMAGES]
         result = check_batch(net, config, x, y)
         yield session.emit(observations.gdu_event(result, epoch=0, batch=0, images=len(x)))
