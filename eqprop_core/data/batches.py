@@ -6,8 +6,8 @@ Random draws are made on the CPU, so that they are the same for every device.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,16 +16,22 @@ from eqprop_core.data.datasets import Images
 from eqprop_core.data.randomness import generator
 from eqprop_core.published import DatasetInfo
 
+EVERY = slice(None)  # row of a batch
 PADDING = 4  # pixels by which an augmented image may be shifted, in each direction
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One batch: its zero-based index in the epoch, x [batch, C, H, W] normalised, y int64 [batch]."""
+    """One batch: its zero-based index in the epoch, x [batch, C, H, W] normalised, y int64 [batch].
+
+    It is the part `rows` of a batch of `whole` images, where `batches` was asked for a part.
+    """
 
     index: int
     x: Tensor
     y: Tensor
+    rows: slice = field(default_factory=lambda: EVERY)
+    whole: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +77,21 @@ def draw_shifts(n: int, seed: int, epoch: int, batch: int) -> Shifts:
     )
 
 
-def augment(images: Tensor, seed: int, epoch: int, batch: int) -> Tensor:
+def augment(
+    images: Tensor, seed: int, epoch: int, batch: int, *, rows: slice = EVERY, whole: int | None = None
+) -> Tensor:
     """Mirror each image with probability 1/2, then crop it to its own size out of its edge-padded self.
 
     [batch, C, H, W] of any type and device to the same. As torchvision's RandomHorizontalFlip followed by
-    RandomCrop((H, W), padding=4, padding_mode="edge"), with draws from (seed, epoch, batch).
+    RandomCrop((H, W), padding=4, padding_mode="edge"), with draws from (seed, epoch, batch): those of `rows`
+    of a batch of `whole` images, where these images are but a part of it.
     """
     count, _, height, width = images.shape
-    shifts = draw_shifts(count, seed, epoch, batch)
+    shifts = draw_shifts(count if whole is None else whole, seed, epoch, batch)
     device = images.device
-    mirrored, top, left = (part.to(device).view(-1, 1) for part in (shifts.mirrored, shifts.top, shifts.left))
+    mirrored, top, left = (
+        part[rows].to(device).view(-1, 1) for part in (shifts.mirrored, shifts.top, shifts.left)
+    )
     # Padding by repeated edges and cropping is: reading beyond the border reads the border.
     rows = (torch.arange(height, device=device) + top - PADDING).clamp_(0, height - 1)  # [batch, H]
     columns = (torch.arange(width, device=device) + left - PADDING).clamp_(0, width - 1)  # [batch, W]
@@ -103,15 +114,16 @@ def batches(
     augment: bool,
     dtype: torch.dtype = torch.float32,
     start: int = 0,
+    part: Callable[[int], slice] | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch from index `start` on; the last one may be smaller than the others.
 
-    With `shuffle` in the order of (seed, epoch), otherwise as the images lie. All work happens on the
-    device of `images`. Raises ValueError for a `batch_size` below 1 or a negative `start`.
+    With `shuffle` in the order of (seed, epoch), otherwise as the images lie. `part`, if given, is asked which
+    rows of that many are wanted, as a slice with both ends. All work happens on the device of `images`. Raises ValueError for a `batch_size` below 1 or a negative `start`.
     """
     if batch_size < 1 or start < 0:
         raise ValueError(f"batch_size {batch_size}, start {start}: accepted are at least 1 and at least 0")
-    return _batches(images, info, batch_size, seed, epoch, shuffle, augment, dtype, start)
+    return _batches(images, info, batch_size, seed, epoch, shuffle, augment, dtype, start, part)
 
 
 def _batches(
@@ -124,12 +136,18 @@ def _batches(
     augment: bool,
     dtype: torch.dtype,
     start: int,
+    part: Callable[[int], slice] | None,
 ) -> Iterator[Batch]:
     places = order(len(images), seed, epoch).to(images.labels.device) if shuffle else None
     for index in range(start, -(-len(images) // batch_size)):
-        part = slice(index * batch_size, (index + 1) * batch_size)
-        chosen = part if places is None else places[part]
+        place = slice(index * batch_size, min((index + 1) * batch_size, len(images)))
+        whole = place.stop - place.start
+        rows = EVERY
+        if part is not None:
+            rows = part(whole)
+            place = slice(place.start + rows.start, place.start + rows.stop)
+        chosen = place if places is None else places[place]
         pixels = images.images[chosen]
         if augment:
-            pixels = _augmented(pixels, seed, epoch, index)
-        yield Batch(index, normalize(pixels, info, dtype), images.labels[chosen])
+            pixels = _augmented(pixels, seed, epoch, index, rows=rows, whole=whole)
+        yield Batch(index, normalize(pixels, info, dtype), images.labels[chosen], rows, whole)

@@ -11,8 +11,9 @@ from torch import Tensor
 from eqprop_core.config import RunConfig
 from eqprop_core.learning.bptt import bptt_phases
 from eqprop_core.learning.continual import continual_ep
-from eqprop_core.learning.equilibrium import Phases, WatchPhase, gradients_of, relax
+from eqprop_core.learning.equilibrium import Gradients, Phases, WatchPhase, gradients_of, relax
 from eqprop_core.learning.optimizer import apply_gradients
+from eqprop_core.learning.sharing import Share, alone
 from eqprop_core.networks.network import Masks, Network, State
 
 
@@ -21,7 +22,8 @@ class TrainingBatch:
     """What training on one batch needs: x [batch, ...], y [batch] class indices.
 
     `generator` draws the sign of β. `on_free` gets the free state before any weight changes. `watch` watches
-    the time steps; what it raises ends the batch with weights and optimizer as they were before it.
+    the time steps; what it raises ends the batch with weights and optimizer as they were before it. `share`
+    makes gradients of these images those of all images that are trained on together; see `sharing`.
     """
 
     net: Network
@@ -33,6 +35,7 @@ class TrainingBatch:
     generator: torch.Generator
     on_free: Callable[[State], None]
     watch: WatchPhase | None
+    share: Share = alone
 
 
 Algorithm = Callable[[TrainingBatch], None]
@@ -57,22 +60,29 @@ def ep_phases(batch: TrainingBatch) -> Phases:
 
 def train_ep(batch: TrainingBatch) -> None:
     """One optimizer step down the EP gradient; see `equilibrium`."""
-    phases = ep_phases(batch)
-    batch.on_free(phases.free)
-    gradients = gradients_of(
-        batch.net, batch.x, batch.y, phases, same_update=batch.config.same_update, masks=batch.masks
-    )
-    apply_gradients(batch.net, batch.optimizer, gradients)
+
+    def compute() -> Gradients:
+        phases = ep_phases(batch)
+        batch.on_free(phases.free)
+        return gradients_of(
+            batch.net, batch.x, batch.y, phases, same_update=batch.config.same_update, masks=batch.masks
+        )
+
+    apply_gradients(batch.net, batch.optimizer, batch.share(compute))
 
 
 def train_bptt(batch: TrainingBatch) -> None:
     """One optimizer step down the BPTT gradient; see `bptt`."""
-    steps = (batch.config.T1, batch.config.T2)
-    free, gradients = bptt_phases(
-        batch.net, batch.x, batch.y, steps=steps, masks=batch.masks, watch=batch.watch
-    )
-    batch.on_free(free)
-    apply_gradients(batch.net, batch.optimizer, gradients)
+
+    def compute() -> Gradients:
+        steps = (batch.config.T1, batch.config.T2)
+        free, gradients = bptt_phases(
+            batch.net, batch.x, batch.y, steps=steps, masks=batch.masks, watch=batch.watch
+        )
+        batch.on_free(free)
+        return gradients
+
+    apply_gradients(batch.net, batch.optimizer, batch.share(compute))
 
 
 def train_cep(batch: TrainingBatch) -> None:
@@ -92,6 +102,7 @@ def train_cep(batch: TrainingBatch) -> None:
         generator=batch.generator,
         on_free=batch.on_free,
         watch=batch.watch,
+        share=batch.share,
     )
 
 

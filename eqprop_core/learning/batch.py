@@ -19,6 +19,8 @@ from eqprop_core.learning.algorithms import Algorithm, TrainingBatch
 from eqprop_core.learning.finite import check_loss
 from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.observations import Observed
+from eqprop_core.learning.running import Counts, counted
+from eqprop_core.learning.sharing import Group, alone
 from eqprop_core.learning.steps import Steps
 from eqprop_core.networks.network import Network, State, Watch
 
@@ -83,22 +85,29 @@ def train_batch(
     steps: Steps,
     picture: Observed | None,
     judged: bool,
-) -> tuple[Tensor, Tensor]:
-    """Train on a batch of an epoch (from 0); returns logits [batch, classes] and losses [batch] as they were.
+    group: Group | None = None,
+) -> Counts:
+    """Train on a batch of an epoch (from 0); returns what was counted on it before the weights changed.
 
-    Both are of the free state, before the weights changed. `steps` and `picture` watch; what `steps` raises
-    leaves network and optimizer as they were. Raises `TrainingError` if `judged` and a loss is not finite.
+    That is of the free state. `steps` and `picture` watch; what `steps` raises leaves network and optimizer
+    as they were. Raises `TrainingError` if `judged` and a loss is not finite. Where a `group` trains together,
+    the item has this process's rows, and what is counted and raised is of all processes.
     """
     assert config.seed is not None
-    masks = net.draw_masks(len(item.x), generator(config.seed, "dropout", epoch, item.index))
-    found: list[tuple[Tensor, Tensor]] = []
+    whole = item.whole or len(item.x)
+    masks = net.draw_masks(whole, generator(config.seed, "dropout", epoch, item.index), item.rows)
+    shared = group.batch(net, len(item.x), whole) if group is not None else None
+    found: list[Counts] = []
 
     @torch.no_grad()
     def on_free(s: State) -> None:
-        found.append((net.logits(s, masks), net.loss(s, item.y, masks)))
+        losses = net.loss(s, item.y, masks)
+        found.append(counted(net.logits(s, masks), losses, item.y))
+        if shared is not None:
+            shared.counts = found[0]
         if judged:  # before the weights change: those that are not finite by now are the cause
             where = f"epoch {epoch + 1}, batch {item.index + 1}"
-            check_loss(found[0][1], s, net, config, where=where)
+            check_loss(losses, s, net, config, where=where)
         if picture is not None:
             picture.free(s, masks)
 
@@ -119,6 +128,10 @@ def train_batch(
             generator=generator(config.seed, "sign", epoch, item.index),
             on_free=on_free,
             watch=watch,
+            share=shared or alone,
         )
     )
-    return found[0]
+    if shared is None:
+        return found[0]
+    assert shared.counts is not None
+    return shared.counts

@@ -6,14 +6,15 @@ learning rate their sum is the one-sided EP gradient in symmetric networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from eqprop_core.config import Estimator
-from eqprop_core.learning.equilibrium import WatchPhase, check_betas, contrast
+from eqprop_core.learning.equilibrium import Gradients, WatchPhase, check_betas, contrast
 from eqprop_core.learning.optimizer import apply_gradients, connection_index, undoing
+from eqprop_core.learning.sharing import Share, alone
 from eqprop_core.networks.network import Masks, Network, State, last_seen
 
 
@@ -33,12 +34,14 @@ def continual_ep(
     generator: torch.Generator | None = None,
     on_free: Callable[[State], None] | None = None,
     watch: WatchPhase | None = None,
+    share: Share = alone,
 ) -> State:
     """Train on one batch x [batch, ...], y [batch]; returns the free state, changes the weights of `net`.
 
     `symmetric` nudges by +β, goes T2 free steps back, and nudges by −β, each counting half. A softmax readout
     takes its gradient once, at the end of each nudged phase. `on_free` is called before any weight changes.
     What is raised while they change, by `watch` above all, leaves weights and optimizer as they were before.
+    With several processes, the gradients of each update go through `share`: one sum a nudged time step.
     """
     check_betas(beta, beta_free, estimator)
 
@@ -46,17 +49,18 @@ def continual_ep(
         watcher = watch(name, count) if watch is not None else None
         return net.settle(x, start, steps=count, beta=beta_free, y=y, masks=masks, watch=watcher)
 
-    free = watched("free", net.initial_state(len(x)), steps[0])
-    if on_free is not None:
-        on_free(free)
     if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
         beta = -beta
     sides = [beta, -beta] if estimator == "symmetric" else [beta]
-    undo = undoing(net, optimizer)
-    decay = SpreadDecay(net, optimizer, steps[1], len(sides))
-    target = net.target(y)
-    s = free
-    try:
+    free: State = []
+
+    def updates() -> Iterator[Gradients]:
+        """The gradients of each update, computed with the weights that the one before left."""
+        free[:] = watched("free", net.initial_state(len(x)), steps[0])
+        if on_free is not None:
+            on_free(free)
+        target = net.target(y)
+        s = free
         for side, strength in enumerate(sides):
             if side:
                 s = watched("back", s, steps[1])
@@ -88,9 +92,17 @@ def continual_ep(
                         gradients[f"synapses.{decay.readout}.{part}"] = value / (len(x) * len(sides))
                 for name in gradients:
                     gradients[name] /= decay.divisor(name, side * steps[1] + t, side)
-                apply_gradients(net, optimizer, gradients)
+                yield gradients
                 if watcher is not None:
                     watcher(t + 1, before, s)
+
+    undo = undoing(net, optimizer)
+    decay = SpreadDecay(net, optimizer, steps[1], len(sides))
+    found = updates()
+    try:
+        for _ in range(steps[1] * len(sides)):
+            apply_gradients(net, optimizer, share(lambda: next(found)))
+        share(lambda: next(found, {}))  # what watches may end the batch after its last step, too
     except BaseException:
         undo()
         raise

@@ -11,6 +11,7 @@ from eqprop_core.data.batches import normalize
 from eqprop_core.data.datasets import Dataset, Images
 from eqprop_core.events import PhaseProgress
 from eqprop_core.learning.running import Running
+from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.steps import SECONDS_BETWEEN_PROGRESS, BatchDropped, Drop, Progress, Steps
 from eqprop_core.memory import evaluation_images
 from eqprop_core.networks.network import Network
@@ -64,3 +65,56 @@ def evaluation(
             yield place(start + len(y))
             if ended():
                 return
+
+
+def shared_evaluation(
+    group: Group,
+    net: Network,
+    images: Images,
+    dataset: Dataset,
+    *,
+    part: str,
+    steps: int,
+    into: Running,
+    epoch: int = 0,
+    clock: Callable[[], float] = time.monotonic,
+    progress: Progress = lambda _: None,
+    drop: Drop = lambda: False,
+    ended: Callable[[], bool] = lambda: False,
+) -> Iterator[PhaseProgress]:
+    """`evaluation` by all processes of a group, each image by one of them; all add the same to `into`.
+
+    Each round has a batch of every process, after which they agree; where one of them drops it, all do.
+    """
+    size = group.size * evaluation_images(net.config.connections())
+    while (start := into.images) < len(images):
+        together = slice(start, min(start + size, len(images)))
+        rows = group.rows(together.stop - start)
+        own = slice(start + rows.start, start + rows.stop)
+        found = Running(next(net.parameters()).device)
+        told: list[PhaseProgress] = []
+
+        def place(event: PhaseProgress, start: int = start) -> PhaseProgress:
+            done = start + min(event.step * group.size, len(images) - start)
+            return event.model_copy(update={"step": done, "steps": len(images)})
+
+        told += evaluation(
+            net,
+            Images(images.images[own], images.labels[own]),
+            dataset,
+            part=part,
+            steps=steps,
+            into=found,
+            epoch=epoch,
+            clock=clock,
+            progress=lambda event, place=place: progress(place(event)),
+            drop=drop,
+            ended=lambda: True,
+        )
+        whole = found.images == rows.stop - rows.start
+        counts = group.total(found.counts() if whole else None, together.stop - start, found.counts().loss)
+        if counts is not None:
+            into.take(counts)
+        yield from map(place, told)
+        if (counts is None or told or group.attention) and ended():
+            return

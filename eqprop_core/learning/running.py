@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """What was counted on some images: how many there were, right predictions and the sum of losses."""
+
+    images: int
+    correct: Tensor
+    loss: Tensor
+
+
+def counted(logits: Tensor, losses: Tensor, y: Tensor) -> Counts:
+    """Count a batch: logits [batch, classes], losses [batch], y [batch]."""
+    return Counts(len(y), (logits.argmax(1) == y).sum(), losses.sum())
 
 
 class Running:
@@ -20,9 +35,17 @@ class Running:
 
     def add(self, logits: Tensor, losses: Tensor, y: Tensor) -> None:
         """Count a batch: logits [batch, classes], losses [batch], y [batch]."""
-        self.images += len(y)
-        self._correct += (logits.argmax(1) == y).sum()
-        self._loss += losses.sum()
+        self.take(counted(logits, losses, y))
+
+    def take(self, counts: Counts) -> None:
+        """Add what was counted."""
+        self.images += counts.images
+        self._correct += counts.correct
+        self._loss += counts.loss
+
+    def counts(self) -> Counts:
+        """All that was counted."""
+        return Counts(self.images, self._correct, self._loss)
 
     def accuracy(self) -> float:
         """Per cent of images whose prediction is right."""

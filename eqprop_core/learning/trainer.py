@@ -22,12 +22,13 @@ from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event
 from eqprop_core.learning import observations
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
 from eqprop_core.learning.batch import Looks, check_batch, looks, spaced, train_batch
-from eqprop_core.learning.evaluation import evaluation
+from eqprop_core.learning.evaluation import evaluation, shared_evaluation
 from eqprop_core.learning.finite import check_training
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.observations import Observed
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
 from eqprop_core.learning.running import Running
+from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.steps import BatchDropped, Drop, Progress, Steps
 from eqprop_core.learning.troubles import Troubles
 from eqprop_core.memory import CHECKED_IMAGES
@@ -52,6 +53,10 @@ class Trainer:
     once, and unless training ends there the batch begins again. `progress` is told where a batch is that
     takes longer than a second. An evaluation's batches are dropped and told in the same way. `review` is
     called before each batch that is observed, but the first of a run; its events are among the training's.
+
+    In a `group` this process has its rows of every batch and of every evaluation, `mbs` being the whole
+    batch; all processes of the group have the same position, histories and events but those of `progress` and
+    of what is observed, which are rank 0's.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Trainer:
         dataset: Dataset,
         *,
         algorithm: Algorithm | None = None,
+        group: Group | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert config.lrs is not None and config.seed is not None
@@ -73,6 +79,7 @@ class Trainer:
         self.review: Callable[[], Iterable[Event]] = lambda: ()
         self.stopped = False
         self.algorithm = algorithm or ALGORITHMS[config.alg]
+        self.group = group
         self.clock = clock
         self.begun = clock()
         self.seed = config.seed
@@ -215,17 +222,7 @@ class Trainer:
         at = looks(count, self.config, self.device)
         sparse = spaced(count, BATCH_EVENTS_AN_EPOCH)
         said, images_said = self.clock(), self.running.images
-        for item in batches(
-            self.dataset.train,
-            self.dataset.info,
-            batch_size=self.config.mbs,
-            seed=self.seed,
-            epoch=self.epoch,
-            shuffle=True,
-            augment=self.config.data_aug,
-            dtype=next(self.net.parameters()).dtype,
-            start=self.batch,
-        ):
+        for item in self._batches(self.batch, self.group.rows if self.group is not None else None):
             if item.index in at.observed and (self.epoch or item.index):
                 yield from self.review()
             while (seen := self._attempt(item, at)) is None:
@@ -250,6 +247,21 @@ class Trainer:
             if self._ended():
                 return
 
+    def _batches(self, start: int, part: Callable[[int], slice] | None = None) -> Iterator[Batch]:
+        """The batches of the present epoch from index `start` on, or the part of each that is asked for."""
+        return batches(
+            self.dataset.train,
+            self.dataset.info,
+            batch_size=self.config.mbs,
+            seed=self.seed,
+            epoch=self.epoch,
+            shuffle=True,
+            augment=self.config.data_aug,
+            dtype=next(self.net.parameters()).dtype,
+            start=start,
+            part=part,
+        )
+
     def _ended(self) -> bool:
         """Let others act between two batches; whether training ends here."""
         self.stopped = self.boundary()
@@ -259,11 +271,13 @@ class Trainer:
         """Train on a batch; returns what was seen of the network, None where the batch was dropped."""
         place = {"epoch": self.epoch + 1, "batch": item.index + 1}
         seen: list[Event] = []
-        if item.index in at.checked:
-            seen.append(self._check(item.x[:CHECKED_IMAGES], item.y[:CHECKED_IMAGES], item.index))
-        picture = Observed(self.net) if item.index in at.observed else None
+        looks_here = self.group is None or self.group.rank == 0
+        if item.index in at.checked and looks_here:
+            whole = item if self.group is None else next(self._batches(item.index))
+            seen.append(self._check(whole.x[:CHECKED_IMAGES], whole.y[:CHECKED_IMAGES], item.index))
+        picture = Observed(self.net) if item.index in at.observed and looks_here else None
         try:
-            logits, losses = train_batch(
+            counts = train_batch(
                 self.algorithm,
                 self.net,
                 self.optimizer,
@@ -273,10 +287,11 @@ class Trainer:
                 steps=Steps(self.clock, self.progress, self.drop),
                 picture=picture,
                 judged=item.index in at.judged,
+                group=self.group,
             )
         except BatchDropped:
             return None
-        self.running.add(logits, losses, item.y)
+        self.running.take(counts)
         if picture is None:
             return seen
         self.troubles.observe(picture, **place)
@@ -304,17 +319,17 @@ class Trainer:
     def _evaluate(self, part: str, images: Images) -> Generator[PhaseProgress, None, tuple[float, float]]:
         """Accuracy in per cent and loss of a part of the data, of what was seen where it was `stopped`."""
         result = Running(self.device)
-        yield from evaluation(
-            self.net,
-            images,
-            self.dataset,
-            part=part,
-            steps=self.config.T1,
-            into=result,
-            epoch=self.epoch + 1,
-            clock=self.clock,
-            progress=self.progress,
-            drop=self.drop,
-            ended=self._ended,
-        )
+        how = {
+            "part": part,
+            "steps": self.config.T1,
+            "epoch": self.epoch + 1,
+            "clock": self.clock,
+            "progress": self.progress,
+            "drop": self.drop,
+            "ended": self._ended,
+        }
+        if self.group is None:
+            yield from evaluation(self.net, images, self.dataset, into=result, **how)
+        else:
+            yield from shared_evaluation(self.group, self.net, images, self.dataset, into=result, **how)
         return result.accuracy(), result.loss()

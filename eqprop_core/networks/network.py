@@ -145,14 +145,19 @@ class Network(nn.Module):
 
     # --- dropout --------------------------------------------------------------------------------------
 
-    def draw_masks(self, batch: int, generator: torch.Generator | None = None) -> Masks | None:
-        """Dropout masks Bernoulli(p)/p for s[0..L], drawn on the CPU; `None` where all neurons are kept."""
+    def draw_masks(
+        self, batch: int, generator: torch.Generator | None = None, rows: slice = slice(None)
+    ) -> Masks | None:
+        """Dropout masks Bernoulli(p)/p for s[0..L], drawn on the CPU; `None` where all neurons are kept.
+
+        Drawn for a whole batch; those of `rows` are returned.
+        """
         if all(p == 1 for p in self.keep):
             return None
         weight = self._forward[0].weight
         shapes = [self._forward[0].shape.pre, *self.layer_shapes]
         return [
-            (torch.rand(batch, *shape, generator=generator) < p).to(weight.device, weight.dtype) / p
+            (torch.rand(batch, *shape, generator=generator)[rows] < p).to(weight.device, weight.dtype) / p
             for p, shape in zip(self.keep, shapes, strict=True)
         ]
 

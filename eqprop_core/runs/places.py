@@ -13,10 +13,14 @@ DRIVERS = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))  # of GPUs that torch 
 
 @dataclass(frozen=True)
 class Place:
-    """A device by its usual name (`cpu`, `mps`, `cuda:1`) and, for a GPU, its UUID where that is known."""
+    """A device by its usual name (`cpu`, `mps`, `cuda:1`) and, for a GPU, its UUID where that is known.
+
+    `seen_as` is what torch calls it in a process that is one of several, each of which sees the GPUs of all.
+    """
 
     key: str
     uuid: str | None = None
+    seen_as: str | None = None
 
     @property
     def line(self) -> str:
@@ -26,7 +30,7 @@ class Place:
     @property
     def torch_name(self) -> str:
         """What torch calls it in a process that has this `environment`."""
-        return "cuda:0" if self.uuid else self.key
+        return self.seen_as or ("cuda:0" if self.uuid else self.key)
 
     @property
     def environment(self) -> dict[str, str]:

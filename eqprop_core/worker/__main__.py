@@ -17,6 +17,7 @@ from typing import IO
 from eqprop_core.files import inherited
 from eqprop_core.runs.names import LOCK, STATE
 from eqprop_core.runs.queue import Ticket, given_ticket
+from eqprop_core.worker.ranks import rank_here
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_core.worker.waiting import mark_stopped, sign, wait_for_turn
 
@@ -27,9 +28,12 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("run", type=Path)
     words.add_argument("--more-epochs", type=int, help="epochs to add to those that the run has done")
     words.add_argument("--on-finish", metavar="COMMAND", help="shell command to run when the run has ended")
+    words.add_argument("--nproc", type=int, help="processes of this machine that train the run together")
     words.add_argument("--changes", type=json.loads, default={}, help=argparse.SUPPRESS)  # settings
     words.add_argument("--device", help=argparse.SUPPRESS)  # by the name that `eqprop devices` gives it
     words.add_argument("--uuid", help=argparse.SUPPRESS)
+    words.add_argument("--devices", help=argparse.SUPPRESS)  # one for each process, or cpu
+    words.add_argument("--owned", action="store_true", help=argparse.SUPPRESS)  # by the standard input
     words.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptors that the launcher left open
     words.add_argument("--ticket", type=Path, help=argparse.SUPPRESS)
     words.add_argument("--ticket-lock", type=int, help=argparse.SUPPRESS)
@@ -40,8 +44,19 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     """Train the run that the arguments name; returns the exit status."""
     words = parser().parse_args(arguments)
-    wishes = Wishes()
-    if words.lock is not None:  # started by a launcher, to outlive its terminal
+    here = rank_here()
+    wishes = Wishes(together=here is not None)
+    if words.nproc is not None and (words.nproc < 1 or here is not None):
+        print("error: --nproc: must be at least 1, and not given to what torchrun starts", file=sys.stderr)
+        return 2
+    if words.owned:
+        words.lock = os.dup(0)
+    if here is not None and here.rank > 0:
+        from eqprop_core.worker.following import follow
+
+        with heard(wishes):
+            return follow(words, here, wishes)
+    if words.lock is not None and not words.owned:  # started by a launcher, to outlive its terminal
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     descriptor = inherited(words.lock, words.run / LOCK)
     lock = None if descriptor is None else os.fdopen(descriptor, "r+b", buffering=0)
@@ -67,11 +82,15 @@ def _wait_and_own(
     words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, ticket: Ticket | None
 ) -> int:
     state = words.run / STATE
-    if lock is not None:
+    if lock is not None and not words.owned:
         sign(state)
     try:
         if ticket is not None and not words.now and not wait_for_turn(words.run, state, ticket, wishes):
             return 128 + wishes.stop if wishes.stop is not None else 0
+        if words.nproc is not None and words.nproc > 1:
+            from eqprop_core.worker.engine import own_together
+
+            return own_together(words, wishes, lock)
         from eqprop_core.worker.owner import own  # what takes memory: only once it is this run's turn
 
         return own(words, wishes, lock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from eqprop_core.catalogue import DataError
 from eqprop_core.events import RunFailed, RunFinished, Warned
@@ -14,13 +14,21 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import is_run
 from eqprop_core.runs.names import CONFIG
 from eqprop_core.runs.places import Place, choose_place
-from eqprop_core.runs.settings import make_plan
+from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.words import NOT_SAVED, in_words
+from eqprop_core.worker.ranks import Rank, joined, rank_here, refuse_idle, told
 from eqprop_core.worker.signals import Wishes
+
+if TYPE_CHECKING:
+    from eqprop_core.learning.sharing import Group
 
 
 def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> int:
-    """Train the run that the worker's words name; returns the exit status."""
+    """Train the run that the worker's words name; returns the exit status.
+
+    With other processes where the environment says so; this one is rank 0 of them.
+    """
+    here = rank_here()
     run = RunFolder(words.run)
     if lock is None and not is_run(run.path):  # a lock and a state would be left in somebody else's folder
         print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
@@ -31,7 +39,7 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> in
         print(f"error: {error}", file=sys.stderr)
         return 1  # its state is the owner's to write
     try:
-        return _train(run, words, wishes, lock)
+        return _train(run, words, wishes, lock, here)
     except Exception as error:
         if run.read_state().get("state") != "failed":
             run.fail(f"{type(error).__name__}: {error}")
@@ -40,25 +48,21 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> in
         lock.close()
 
 
-def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[bytes]) -> int:
+def _train(
+    run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[bytes], here: Rank | None
+) -> int:
     try:
         more = {} if words.more_epochs is None else {"epochs": words.more_epochs}
         plan = make_plan("train", {"load_path": str(run.path), **words.changes, **more})
-        place = Place(words.device, words.uuid) if words.device else None
-        if place is None:
-            place, warning = choose_place(plan.config.device, lambda _: 0)
-            if warning:
-                print(f"warning: {warning}", file=sys.stderr)
-            os.environ.update(place.environment)
-        from eqprop_core.worker import process  # torch: it sees what the environment says now
-
-        work = process.begin(plan, run=run, wishes=wishes, place=place, lock=lock)
-        unsaved = finished = False
-        for record in work.records:
-            finished |= isinstance(record.event, RunFinished)
-            if isinstance(record.event, RunFailed):
-                print(in_words(record.event), file=sys.stderr)
-            unsaved |= isinstance(record.event, Warned) and record.event.message.startswith(NOT_SAVED)
+        if here is None:
+            place = _chosen_place(plan, words)
+            finished, unsaved = _work(run, plan, wishes, lock, place, None)
+        else:
+            refuse_idle(plan.config, here.size)
+            with joined(here) as group:
+                plan = told(plan, group)
+                place = here.place(plan.config.device, words.devices)
+                finished, unsaved = _work(run, plan, wishes, lock, place, group)
     except (ConfigError, RunError, DataError) as error:
         if run.read_state().get("state") != "failed":
             run.fail(str(error))
@@ -66,4 +70,38 @@ def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[b
         return 2 if isinstance(error, ConfigError) else 1
     if unsaved:
         return 1
+    if here is not None:  # who started the processes would take another status for a failure of one of them
+        return 0
     return 0 if finished or wishes.stop is None else 128 + wishes.stop
+
+
+def _chosen_place(plan: Plan, words: argparse.Namespace) -> Place:
+    """The device of a process that trains alone, which is then the only one that torch sees."""
+    if words.device:
+        return Place(words.device, words.uuid)
+    place, warning = choose_place(plan.config.device, lambda _: 0)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+    os.environ.update(place.environment)
+    return place
+
+
+def _work(
+    run: RunFolder,
+    plan: Plan,
+    wishes: Wishes,
+    lock: IO[bytes],
+    place: Place,
+    group: Group | None,
+) -> tuple[bool, bool]:
+    """Train; returns whether the run finished, and whether something of worth could not be saved."""
+    from eqprop_core.worker import process  # torch: it sees what the environment says now
+
+    work = process.begin(plan, run=run, wishes=wishes, place=place, lock=lock, group=group)
+    unsaved = finished = False
+    for record in work.records:
+        finished |= isinstance(record.event, RunFinished)
+        if isinstance(record.event, RunFailed):
+            print(in_words(record.event), file=sys.stderr)
+        unsaved |= isinstance(record.event, Warned) and record.event.message.startswith(NOT_SAVED)
+    return finished, unsaved

@@ -17,6 +17,7 @@ from eqprop_core.learning import observations
 from eqprop_core.learning.batch import check_batch
 from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.running import Running
+from eqprop_core.learning.sharing import Group
 from eqprop_core.memory import GDU_IMAGES
 from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunFolder
@@ -38,14 +39,15 @@ def begin(
     wishes: Wishes | None = None,
     place: Place | None = None,
     lock: IO[bytes] | None = None,
+    group: Group | None = None,
 ) -> Work:
     """Prepare what a plan says. New runs go into `run` if given, below `root` if given, or --results.
 
     A training grants the `wishes` of signals after each batch. `place` is the device and `lock` the lock of
-    the run, where this process has been given them. Raises `ConfigError`, `RunError` or `DataError`.
+    the run, where this process has been given them; it is rank 0 of a `group` that trains together. Raises `ConfigError`, `RunError` or `DataError`.
     """
     if plan.config.todo == "train":
-        return begin_training(plan, root, run, wishes or Wishes(), place, lock)
+        return begin_training(plan, root, run, wishes or Wishes(), place, lock, group)
     ready = prepare(plan, weights=(names.BEST_MODEL, names.CHECKPOINT))
     notes = choose(ready)
     ready = replace(ready, warnings=(*ready.warnings, *notes))

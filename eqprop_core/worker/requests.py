@@ -11,8 +11,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 from eqprop_core.events import Amended, ControlApplied, ControlReceived, Event, Warned
+from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs.control import Asked, take
 from eqprop_core.runs.folder import RunFolder
@@ -27,7 +29,8 @@ class Requests:
     """Serves requests to a run while it is entered; the trainer calls `boundary` between batches.
 
     `again` are changes that were made in flight after the checkpoint that the run was resumed from: they are
-    made again where they were made.
+    made again where they were made. In a `group` this is rank 0, which decides for all: what was asked takes
+    effect where all processes have heard that there is something.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class Requests:
         trainer: Trainer,
         wishes: Wishes,
         again: Iterable[Amended] = (),
+        group: Group | None = None,
     ) -> None:
         self._run = run
         self._session = session
         self._trainer = trainer
         self._wishes = wishes
+        self._group = group
         self._again = deque(again)
         self._waiting: deque[Asked] = deque()
         self._paused = False
@@ -63,36 +68,82 @@ class Requests:
         """Whether a stop or a pause was asked for again before it took effect: the batch is dropped."""
         return self._impatient.is_set()
 
+    def wish(self) -> bool:
+        """Whether there is something to do after this batch that all processes of a group must hear of."""
+        place = (self._trainer.epoch + 1, self._trainer.batch + 1)
+        return bool(
+            self._waiting
+            or self._wishes.stop is not None
+            or self._wishes.checkpoint
+            or self._impatient.is_set()
+            or self._session.given_up
+            or (self._again and _place_of(self._again[0]) <= place)
+        )
+
     def boundary(self) -> bool:
         """Do what was asked; True to end the training here. Stays inside while the run is paused."""
+        group = self._group
+        if group is not None:
+            if not group.attention:
+                self._save_if_due()
+                return False
+            group.attention = False
         self._impatient.clear()
         self.change_again()
-        if self._session.checkpoint_due():
-            self._session.later(self._session.save_checkpoint(self._trainer))
+        self._save_if_due()
         while True:
-            ended = [self._grant(self._waiting.popleft()) for _ in range(len(self._waiting))]
-            if any(ended):  # what was asked for beside the stop has been done too
-                return True
-            if self._wishes.checkpoint:
-                self._wishes.checkpoint = False
-                self._session.later(self._session.save_checkpoint(self._trainer))
-                if requeued := requeue():
-                    self._tell(Warned(message=requeued.message))
-                    if requeued.done:
-                        return True
-            if self._wishes.stop is not None or self._session.given_up:
-                return True
-            if not self._paused:
-                return False
+            if group is not None:
+                self._hear(group)
+            ends = self._serve()
+            if group is not None:
+                group.tell(self.verdict(ends))
+            if ends or not self._paused:
+                return ends
             waited = time.monotonic()
             self._arrived.wait(SECONDS_BETWEEN_LOOKS)
             self._arrived.clear()
             self._trainer.idle += time.monotonic() - waited
 
+    def verdict(self, ends: bool = False) -> dict[str, Any]:
+        """What the other processes of a group go by."""
+        trainer = self._trainer
+        return {
+            "stop": ends,
+            "paused": self._paused and not ends,
+            "epochs": trainer.epochs,
+            "lr_factor": trainer.lr_factor,
+        }
+
+    def _hear(self, group: Group) -> None:
+        """Take over what signals asked of other processes."""
+        for said in group.gather(None):
+            if said is not None:
+                stop, save = said
+                self._wishes.stop = self._wishes.stop or stop
+                self._wishes.checkpoint |= save
+
+    def _save_if_due(self) -> None:
+        if self._session.checkpoint_due():
+            self._session.later(self._session.save_checkpoint(self._trainer))
+
+    def _serve(self) -> bool:
+        """Do what is waiting to be done; True to end the training."""
+        ended = [self._grant(self._waiting.popleft()) for _ in range(len(self._waiting))]
+        if any(ended):  # what was asked for beside the stop has been done too
+            return True
+        if self._wishes.checkpoint:
+            self._wishes.checkpoint = False
+            self._session.later(self._session.save_checkpoint(self._trainer))
+            if requeued := requeue():
+                self._tell(Warned(message=requeued.message))
+                if requeued.done:
+                    return True
+        return self._wishes.stop is not None or self._session.given_up
+
     def change_again(self) -> None:
         """Make the changes that belong before the batch that comes next."""
         here = (self._trainer.epoch + 1, self._trainer.batch)
-        while self._again and (self._again[0].epoch or 0, self._again[0].batch or 0) <= here:
+        while self._again and _place_of(self._again[0]) <= here:
             self._change(dict(self._again.popleft().settings))
 
     def _grant(self, asked: Asked) -> bool:
@@ -150,3 +201,7 @@ class Requests:
                 else:
                     self._waiting.append(asked)
                 self._arrived.set()
+
+
+def _place_of(change: Amended) -> tuple[int, int]:
+    return change.epoch or 0, change.batch or 0

@@ -8,20 +8,27 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+SAME_WISH = 3.0  # seconds
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
 class Wishes:
-    """What signals asked for: the number of the one that asked to stop, and whether to save a checkpoint."""
+    """What signals asked for: the number of the one that asked to stop, and whether to save a checkpoint.
+
+    `together` where this is one of several processes: a scheduler and the process that started this one may
+    both hand one wish on to it, and what comes within some seconds is the same wish.
+    """
 
     stop: int | None = None
     checkpoint: bool = False
+    together: bool = False
 
 
 def _leave_terminal() -> None:
@@ -40,8 +47,15 @@ def heard(wishes: Wishes) -> Iterator[None]:
         yield
         return
 
+    heard_at = 0.0
+
     def on_stop(number: int, frame: FrameType | None) -> None:
-        if wishes.stop is not None:
+        nonlocal heard_at
+        again = wishes.stop is not None
+        if again and wishes.together and time.monotonic() - heard_at < SAME_WISH:
+            return
+        heard_at = time.monotonic()
+        if again:
             raise KeyboardInterrupt
         wishes.stop = number
         if number == signal.SIGHUP:

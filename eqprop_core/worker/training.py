@@ -11,6 +11,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from eqprop_core.events import Amended, EpochFinished, Event, Record, RunFinished, RunResumed, Warned
 from eqprop_core.learning.finite import TrainingError
+from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.problems import shown
 from eqprop_core.runs import names
@@ -27,6 +28,7 @@ from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, p
 from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
+from eqprop_core.worker.together import Together
 
 
 def begin_training(
@@ -36,12 +38,14 @@ def begin_training(
     wishes: Wishes,
     place: Place | None,
     lock: IO[bytes] | None,
+    group: Group | None = None,
 ) -> Work:
     """Prepare a training and put it where the run's latest checkpoint is, if it has one.
 
     It goes into `made`, or else the stored run of the plan, or else a new folder below `root` or --results.
     `lock` is the run's where this process holds it already; otherwise it is taken. Raises `ConfigError`,
-    `RunError` or `DataError`; the lock is then given back.
+    `RunError` or `DataError`; the lock is then given back. In a `group`, of which this process is rank 0, the
+    others are told where the training stands.
     """
     run = made or plan.stored
     if run is not None and lock is None:
@@ -50,7 +54,7 @@ def begin_training(
     try:
         if run is not None:
             run.identify()
-        return _prepared(plan, root, run, wishes, place, lock)
+        return _prepared(plan, root, run, wishes, place, lock, group)
     except BaseException:
         if lock is not None:
             lock.close()
@@ -64,16 +68,18 @@ def _prepared(
     wishes: Wishes,
     place: Place | None,
     lock: IO[bytes] | None,
+    group: Group | None,
 ) -> Work:
     ready = prepare(plan, place=place)
-    trainer = Trainer(ready.config, ready.net, ready.dataset)
+    together = Together.of(ready, group)
+    trainer = Trainer(ready.config, ready.net, ready.dataset, group=group)
     opening: list[Event] = []
     again: list[Amended] = []
     begun = run is not None and any(
         (run.path / name).exists() for name in (names.CHECKPOINT, names.CHECKPOINT_BEFORE)
     )
     if run is None or not begun:
-        notes = choose(ready)
+        notes = choose(together.share(ready))
         if run is None:
             if source := plan.labels.get("started_from"):
                 _begin_with(trainer, source)  # what does not fit is said before a folder is made
@@ -89,18 +95,19 @@ def _prepared(
         if source := run.meta().get("started_from"):
             opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
     else:
-        opening += resume(trainer, plan, run, ready)
+        opening += resume(trainer, plan, run, together.share(ready), together.processes)
         assert isinstance(opening[0], RunResumed)
         again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
         notes = []
     opening += [Warned(message=warning) for warning in (*ready.warnings, *notes)]
-    run.describe({**facts_of(ready.device, ready.label), **recorded_choices(ready)})
+    run.describe({**facts_of(ready.device, ready.label), **together.facts(), **recorded_choices(ready)})
+    together.tell(ready, trainer)
     session = Session(
         run.path,
         folder=run,
         config=ready.config,
         epochs=trainer.epochs,
-        numerics={**facts_of(ready.device), **recorded_choices(ready)},
+        numerics={**facts_of(ready.device), "processes": together.processes, **recorded_choices(ready)},
         expected_accuracy=run.expected_accuracy(),
         lock=lock,
         summary={
@@ -110,19 +117,23 @@ def _prepared(
             "seconds_an_epoch": number(run.read_state().get("seconds_an_epoch")),
         },
     )
-    requests = Requests(run, session, trainer, wishes, again)
+    requests = Requests(run, session, trainer, wishes, again, group)
+    if group is not None:
+        group.wish = requests.wish
     trainer.boundary = requests.boundary
     if ready.config.fast:
-        trainer.review = lambda: _reviewed(ready, session)
+        trainer.review = lambda: _reviewed(ready, session, group)
     trainer.drop = requests.impatient
     trainer.progress = session.progress
-    return Work(run.path, _train(ready, trainer, session, requests, opening))
+    return Work(run.path, _train(ready, trainer, session, requests, opening, group))
 
 
-def _reviewed(ready: Prepared, session: Session) -> Iterator[Event]:
+def _reviewed(ready: Prepared, session: Session, group: Group | None) -> Iterator[Event]:
     """Review what --fast uses, and save with the next checkpoint what comes of it."""
     yield from review(ready)
     session.numerics.update(recorded_choices(ready))
+    if group is not None:
+        group.tell(ready.net.numerics.document())
 
 
 def _begin_with(trainer: Trainer, source: str) -> Path:
@@ -155,18 +166,27 @@ def changes_after(run: RunFolder, seq: int, place: tuple[int, int] = (1, 0)) -> 
 
 
 def _train(
-    ready: Prepared, trainer: Trainer, session: Session, requests: Requests, opening: list[Event]
+    ready: Prepared,
+    trainer: Trainer,
+    session: Session,
+    requests: Requests,
+    opening: list[Event],
+    group: Group | None,
 ) -> Iterator[Record]:
     with session, requests:
         for event in opening:
             yield session.emit(event)
         requests.change_again()
+        if group is not None:
+            group.tell(requests.verdict())
         try:
             for event in memory_told(ready, trainer.run()):
                 yield session.emit(event)
                 yield from session.after(event, trainer)
                 if isinstance(event, EpochFinished):
                     requests.change_again()  # what belongs before the first batch of the next
+                    if group is not None:
+                        group.tell(requests.verdict())
                 yield from session.untold()
             yield from session.untold()
             yield from session.stop(trainer) if trainer.stopped else session.finish(trainer)
@@ -174,11 +194,13 @@ def _train(
             raise RunError(str(error)) from None
 
 
-def resume(trainer: Trainer, plan: Plan, run: RunFolder, ready: Prepared | None = None) -> list[Event]:
+def resume(
+    trainer: Trainer, plan: Plan, run: RunFolder, ready: Prepared | None = None, processes: int = 1
+) -> list[Event]:
     """Put a trainer where the run's latest checkpoint is; returns what there is to say, `RunResumed` first.
 
-    The network of `ready`, if given, computes as the checkpoint recorded. Raises `RunError`
-    where there is no checkpoint that it can go on from.
+    The network of `ready`, if given, computes as the checkpoint recorded; `processes` is how many train
+    together. Raises `RunError` where there is no checkpoint that it can go on from.
     """
     said: list[Event] = []
     path = run.path / names.CHECKPOINT
@@ -203,7 +225,7 @@ def resume(trainer: Trainer, plan: Plan, run: RunFolder, ready: Prepared | None 
         said.append(
             Warned(message=f"--optim {plan.config.optim} starts afresh: the run had another optimizer")
         )
-    said += _repeat_choices(content.get("numerics", {}), trainer.device)
+    said += _repeat_choices(content.get("numerics", {}), trainer.device, processes)
     if ready is not None:
         said += [Warned(message=note) for note in choose(ready, content.get("numerics", {}))]
     state = checkpoint.training_state(content, trainer, path, with_optimizer=same_optimizer)
@@ -258,19 +280,20 @@ def _is_finished(run: RunFolder, seq: int) -> bool:
     return max(ends, default=0) > seq
 
 
-def _repeat_choices(recorded: object, device: torch.device) -> list[Event]:
+def _repeat_choices(recorded: object, device: torch.device, processes: int) -> list[Event]:
     """Compute as the checkpoint's process did; says where that cannot be, so that last bits may differ."""
     if not isinstance(recorded, dict):
         return []
+    recorded = {"processes": 1, **recorded}
     threads = recorded.get("threads")
-    if type(threads) is int and 1 <= threads <= 1024:
+    if type(threads) is int and 1 <= threads <= 1024 and recorded["processes"] == processes:
         torch.set_num_threads(threads)
-    now = facts_of(device)
+    now = {**facts_of(device), "processes": processes}
     return [
         Warned(
             message=f"the run had {name} {shown(recorded[name])}, here it is {now[name]}: "
             "last bits may differ"
         )
-        for name in ("torch", "device_name", "threads")
+        for name in ("torch", "device_name", "processes", "threads")
         if name in recorded and shown(recorded[name]) != shown(now[name])
     ]

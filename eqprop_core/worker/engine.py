@@ -1,0 +1,106 @@
+"""Starts the processes that train a run together on this machine, by torchrun's own engine, and sees them end.
+
+This process holds the run's lock until all of them have ended, and says how the run ended where they could not:
+one that is killed says nothing. What signals ask of it is asked of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from collections.abc import Iterator
+from types import FrameType
+from typing import IO
+
+import psutil
+
+from eqprop_core.problems import printable
+from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.listing import ALIVE, is_run
+from eqprop_core.runs.names import CONFIG
+from eqprop_core.worker.signals import STOPPING, Wishes
+
+
+def own_together(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> int:
+    """Train the run that the worker's words name with `--nproc` processes; returns the exit status."""
+    run = RunFolder(words.run)
+    if lock is None and not is_run(run.path):
+        print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
+        return 1
+    try:
+        lock = lock or run.lock()
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    with lock:
+        os.dup2(lock.fileno(), 0)  # the one descriptor that every process inherits: the run is theirs, too
+        status = _started(words, wishes, run)
+    if run.read_state().get("state") == "stopped" and wishes.stop is not None:
+        return 128 + wishes.stop
+    return status
+
+
+def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does, which says so at length
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGQUIT"  # the others are handed on, and given their time
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args
+    from torch.distributed.run import run as start
+
+    engine = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(words.nproc), "--no-python"]
+    try:
+        with _handed_on(wishes):
+            start(parse_args([*engine, *_words(words)]))
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            name = signal.Signals(-failure.exitcode).name
+            return _failed(run, f"process {rank} of {words.nproc} (from 0) was ended by {name}")
+        _failed(run, f"process {rank} of {words.nproc} (from 0) ended with status {failure.exitcode}")
+        return failure.exitcode
+    except Exception as error:  # whatever the engine could not do
+        return _failed(run, f"the processes of the run could not be started: {error}")
+    return 0
+
+
+def _words(words: argparse.Namespace) -> list[str]:
+    """The command line of each process."""
+    found = [sys.executable, "-P", "-u", "-m", "eqprop_core.worker", str(words.run.resolve()), "--owned"]
+    if words.more_epochs is not None:
+        found += ["--more-epochs", str(words.more_epochs)]
+    if words.changes:
+        found += ["--changes", json.dumps(words.changes)]
+    if words.devices:
+        found += ["--devices", words.devices]
+    return found
+
+
+def _failed(run: RunFolder, reason: str) -> int:
+    """Say how the run ended, unless one of its processes has."""
+    if run.read_state().get("state") in ALIVE:
+        run.fail(reason)
+        print(f"error: {printable(reason)}", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _handed_on(wishes: Wishes) -> Iterator[None]:
+    """Hand on what signals ask, and keep a wish to stop for the exit status."""
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        if number in STOPPING:
+            wishes.stop = wishes.stop or number
+        for process in psutil.Process().children():
+            process.send_signal(number)
+
+    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, hand_on) for number in (*heard, signal.SIGUSR2)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,242 @@
+"""The processes that train one run together: who this one is, and how they talk, by torch.distributed.
+
+Each is told by its environment, as torchrun sets it, which of how many it is (its *rank*, from 0). Rank 0 owns
+the run and alone writes into its folder; the others follow. Where one of them dies, the others end: a sum that
+it should have been part of cannot be had any more.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.places import Place
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eqprop_core.config import RunConfig
+    from eqprop_core.learning.sharing import Group
+    from eqprop_core.runs.settings import Plan
+
+TOLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+TO_MEET = timedelta(minutes=5)
+TO_ANSWER = timedelta(minutes=30)  # rank 0 may be busy alone: with a check, pictures, a slow disk
+SECONDS_TO_REPORT = 3.0  # in which those that are left say that they are
+
+
+class ProcessLostError(RunError):
+    """Another process of the run is gone."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """This process: `rank`, from 0, of `size`; on its machine it is `local`, from 0, of `beside`."""
+
+    rank: int
+    size: int
+    local: int
+    beside: int
+
+    def place(self, wanted: str, devices: str | None) -> Place:
+        """Where this process computes; its key is what that is called outside.
+
+        `devices` are those of this machine that were chosen for the run, `cpu` or a GPU for each process, with
+        commas between them. Without them `--device` is `wanted`, whose `auto` and `cuda` are a GPU for each process
+        here, or the CPU where there are none. Raises `ConfigError`.
+        """
+        import torch
+
+        names = devices.split(",") if devices else []
+        if names:
+            wanted = "cpu" if names[0] == "cpu" else "auto"
+        found = self._device(wanted, torch.cuda.device_count())
+        return Place(names[self.local] if len(names) > self.local else found, seen_as=found)
+
+    def _device(self, wanted: str, gpus: int) -> str:
+        if wanted == "cpu" or (wanted in ("auto", "cuda") and not gpus):
+            return "cpu"
+        if wanted not in ("auto", "cuda"):
+            raise ConfigError(
+                [
+                    Problem(
+                        "device",
+                        wanted,
+                        f"is one device, for {self.size} processes; accepted are auto, cuda and cpu, with "
+                        "CUDA_VISIBLE_DEVICES (or --devices of eqprop train) naming the GPUs",
+                    )
+                ]
+            )
+        if self.beside > gpus:
+            there = ", ".join(f"cuda:{n}" for n in range(gpus))
+            raise ConfigError(
+                [
+                    Problem(
+                        "device",
+                        wanted,
+                        f"{self.beside} processes of this machine need a GPU each; there are {there}",
+                    )
+                ]
+            )
+        return f"cuda:{self.local}"
+
+
+def rank_here(environment: Mapping[str, str] = os.environ) -> Rank | None:
+    """Which process of a run this one is, None where it is the only one."""
+    if any(name not in environment for name in TOLD):
+        return None
+    rank = Rank(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+    return rank if rank.size > 1 else None
+
+
+@contextmanager
+def joined(here: Rank) -> Iterator[Group]:
+    """Meet the other processes; the group is there until all of them are done, or one of them fails.
+
+    What ends this process is told to the others. Raises `ProcessLostError` where another is gone.
+    """
+    import torch
+    from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    from eqprop_core.learning.sharing import Group
+
+    if gpus := torch.cuda.device_count():
+        torch.cuda.set_device(here.local % gpus)
+    store, _, _ = next(rendezvous("env://", timeout=TO_MEET))
+    store = distributed.PrefixStore("eqprop", store)
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if gpus and distributed.is_nccl_available() else "gloo",
+        store=store,
+        rank=here.rank,
+        world_size=here.size,
+        timeout=TO_ANSWER,
+    )
+    talk = _Talk(here, store)
+    try:
+        yield Group(here.rank, here.size, talk.add, talk.gather)
+        talk.gather(None)  # rank 0 has written everything
+    except BaseException as error:
+        talk.report(error)
+        raise
+    finally:
+        talk.leave()
+
+
+class _Talk:
+    """What processes say to each other; where one is gone, what is raised names it."""
+
+    def __init__(self, here: Rank, store: Any) -> None:
+        self._here = here
+        self._store = store
+        self._open = True
+
+    def add(self, values: Tensor) -> None:
+        """Put the sum over all processes into `values`."""
+        from torch import distributed
+
+        self._together(lambda: distributed.all_reduce(values))
+
+    def gather(self, said: Any) -> list[Any]:
+        """What each process says, by rank."""
+        from torch import distributed
+
+        found: list[Any] = [None] * self._here.size
+        self._together(lambda: distributed.all_gather_object(found, said))
+        return found
+
+    def _together(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except RuntimeError as error:  # torch's errors of connections and of time that ran out
+            raise self._lost(error) from None
+
+    def _lost(self, error: RuntimeError) -> ProcessLostError:
+        """Name the processes that are gone: those that do not say that they are left."""
+        self.leave()  # who waits for this process hears of it now
+        with suppress(Exception):
+            self._store.set(f"left/{self._here.rank}", "")
+        others = [rank for rank in range(self._here.size) if rank != self._here.rank]
+        deadline = time.monotonic() + SECONDS_TO_REPORT
+        silent = others
+        while silent and time.monotonic() < deadline:
+            try:
+                if failed := [rank for rank in others if self._store.check([f"failed/{rank}"])]:
+                    why = self._store.get(f"failed/{failed[0]}").decode()
+                    return ProcessLostError(f"process {failed[0]} of {self._here.size} (from 0) ended: {why}")
+                silent = [rank for rank in others if not self._store.check([f"left/{rank}"])]
+            except Exception:
+                return ProcessLostError(
+                    f"the processes of the run, {self._here.size}, have lost each other: {_first_line(error)}"
+                )
+            time.sleep(0.05)
+        if not silent:
+            return ProcessLostError(
+                f"the processes of the run, {self._here.size}, have lost each other: {_first_line(error)}"
+            )
+        names = " and ".join(map(str, silent))
+        gone = f"process {names} of" if len(silent) == 1 else f"processes {names} of"
+        return ProcessLostError(f"{gone} {self._here.size} (from 0) is gone: killed, or its machine is")
+
+    def report(self, error: BaseException) -> None:
+        """Tell the others why this process ends."""
+        if not isinstance(error, ProcessLostError):
+            with suppress(Exception):
+                self._store.set(f"failed/{self._here.rank}", str(error) or type(error).__name__)
+
+    def leave(self) -> None:
+        """Close what joins this process with the others."""
+        from torch import distributed
+
+        if self._open and distributed.get_backend() == "gloo":
+            self._open = False
+            with suppress(Exception):
+                distributed.destroy_process_group()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200]
+
+
+def refuse_idle(config: RunConfig, processes: int) -> None:
+    """Raise `ConfigError` for processes that would never have an image to train on."""
+    if processes > config.mbs:
+        raise ConfigError(
+            [Problem("mbs", config.mbs, f"is less than an image for each of {processes} processes")]
+        )
+
+
+def told(plan: Plan, group: Group) -> Plan:
+    """The plan of rank 0 with a seed, which the other processes have been told."""
+    if plan.config.seed is None:
+        plan = replace(plan, config=plan.config.changed(seed=secrets.randbelow(2**31)))
+    group.tell(plan.config.model_dump(mode="json"))
+    return plan
+
+
+def places_in_words(places: Sequence[tuple[str, str]]) -> str:
+    """Devices of all processes, each (host, device), in words: `2 × cpu`, `cuda:0, cuda:1`."""
+    hosts = list(dict.fromkeys(host for host, _ in places))
+    said = []
+    for host in hosts:
+        counts = Counter(device for where, device in places if where == host)
+        words = ", ".join(
+            device if count == 1 else f"{count} × {device}" for device, count in counts.items()
+        )
+        said.append(words if len(hosts) == 1 else f"{words} of {host}")
+    return "; ".join(said)
+
+
+def place_of(label: str) -> tuple[str, str]:
+    """What a process says of where it is."""
+    return socket.gethostname(), label

@@ -1,0 +1,54 @@
+"""What rank 0 knows of the processes that train with it, and tells them before the first batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eqprop_core.learning.sharing import Group
+from eqprop_core.learning.trainer import Trainer
+from eqprop_core.worker import checkpoint
+from eqprop_core.worker.preparing import Prepared
+from eqprop_core.worker.ranks import place_of, places_in_words
+
+
+@dataclass(frozen=True)
+class Together:
+    """The processes of a run, `places` having the host and the device of each, by rank."""
+
+    group: Group | None
+    places: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, ready: Prepared, group: Group | None) -> Together:
+        """All processes of the group, which have prepared the same; this one alone without a group."""
+        here = place_of(ready.label)
+        return cls(group, tuple(group.gather(here)) if group is not None else (here,))
+
+    @property
+    def processes(self) -> int:
+        """How many there are."""
+        return len(self.places)
+
+    def facts(self) -> dict[str, Any]:
+        """What `meta.json` records."""
+        if self.group is None:
+            return {"processes": 1}
+        return {"processes": self.processes, "device": places_in_words(self.places)}
+
+    def share(self, ready: Prepared) -> Prepared:
+        """The same with the batch of one process, to choose by what suits it how to compute."""
+        if self.group is None:
+            return ready
+        return replace(ready, config=ready.config.changed(mbs=-(-ready.config.mbs // self.processes)))
+
+    def tell(self, ready: Prepared, trainer: Trainer) -> None:
+        """Put the other processes where this one stands."""
+        if self.group is not None:
+            self.group.tell(
+                {
+                    "processes": self.processes,
+                    "choices": ready.net.numerics.document(),
+                    "state": bytes(checkpoint.packed(trainer.state())),
+                }
+            )
