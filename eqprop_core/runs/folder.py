@@ -221,6 +221,7 @@ class RunFolder:
         return {
             **{name: text(meta.get(name)) for name in ("id", "name", "preset", "created", "device")},
             "tags": tags_of(meta.get("tags")),
+            "processes": meta["processes"] if type(meta.get("processes")) is int else 1,
             **{name: config.get(name) for name in ("model", "task", "alg", "loss", "epochs")},
         }
 

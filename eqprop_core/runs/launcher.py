@@ -6,9 +6,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import AT_REST, summarize
 from eqprop_core.runs.logout import outliving, user
 from eqprop_core.runs.names import CONSOLE
-from eqprop_core.runs.places import Place, choose_place
+from eqprop_core.runs.places import Place, choose_places, environment_of, in_words
 from eqprop_core.runs.processes import uninterrupted
-from eqprop_core.runs.queue import Ticket, in_line, line_of, take_ticket
+from eqprop_core.runs.queue import Ticket, before_all, in_line, line_of, take_tickets
 
 SECONDS_TO_GIVE_BACK = 5.0
+STARTED_WITH = "started_with"  # in meta.json: the processes that were asked for
 STARTING = ("starting", "queued")
 SUMMARY = ("epoch", "best", "last", "seconds_an_epoch")  # of a run that goes on, until it says so itself
 
@@ -35,17 +36,22 @@ class Start:
 
     `more_epochs` are added to those that a run has done; `changes` are settings that a resumed run goes on
     with. `now` does not wait for its device; `on_finish` is a shell command for when the run has ended.
+    `nproc` and `devices` (`0,1`) are processes that train it together, on the CPU or on a GPU each: by default
+    those of its last start, one for a new run. `apart` outlives the log-out.
     """
 
     more_epochs: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     now: bool = False
     on_finish: str | None = None
+    nproc: int | None = None
+    devices: str | None = None
+    apart: bool = True
 
 
 @dataclass(frozen=True)
 class Launched:
-    """A process that was started: its device, the runs that come before it there, what to know."""
+    """What was started: the device (the first of several), the runs that come before, what to know."""
 
     place: Place
     ahead: tuple[Path, ...]
@@ -59,20 +65,26 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
     neither is anybody else's. What it prints goes to the run's `console.log`; hang-up and Ctrl-C of this
     terminal do not reach it.
     """
-    place, warnings = find_place(config)
+    wanted = as_before(run, wanted)
+    places, warnings = find_places(config, wanted)
     _wait_until_given_back(run)
     lock = run.lock()
-    ticket: Ticket | None = None
+    tickets: list[Ticket] = []
     before = run.read_state()
     try:
         take(run.path)  # asked of a process that is gone; from here on, what is asked is asked of the new one
         run.identify()
         try:
-            ticket = take_ticket(line_of(place.line), run.path.resolve())
+            tickets = take_tickets([line_of(place.line) for place in places], run.path.resolve())
         except OSError as error:
-            warnings.append(f"runs cannot wait for {place.key} here ({error}); this one starts at once")
-        ahead = tuple(ticket.ahead()) if ticket is not None else ()
-        words, said = outliving(_words(run, place, wanted, lock.fileno(), ticket))
+            named = " and ".join(dict.fromkeys(place.key for place in places))
+            warnings.append(f"runs cannot wait for {named} here ({error}); this one starts at once")
+        ahead = tuple(before_all(tickets))
+        words, said = _words(run, places, wanted, lock.fileno(), tickets), list[str]()
+        if wanted.apart:
+            words, said = outliving(words)
+        if wanted.nproc is not None or wanted.devices is not None:
+            run.describe({STARTED_WITH: {"nproc": wanted.nproc, "devices": wanted.devices}})
         with uninterrupted():  # a state that says it starts, and a process that does
             run.write_state(
                 {
@@ -80,22 +92,39 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
                     **{name: before[name] for name in SUMMARY if name in before},
                     "before": before.get("before" if before.get("state") in STARTING else "state"),
                     "state": "starting",
-                    "device": place.key,
+                    "device": in_words(places),
+                    "processes": len(places),
                     "heartbeat": time.time(),
                 }
             )
-            _spawn(words, run.path / CONSOLE, place, [lock.fileno(), *_held(ticket)])
+            held = [ticket.descriptor for ticket in tickets]
+            _spawn(words, run.path / CONSOLE, environment_of(places), [lock.fileno(), *held])
     except OSError as error:
-        if ticket is not None:
+        for ticket in tickets:
             ticket.path.unlink(missing_ok=True)
         with suppress(OSError):
             run.write_state({**before, "state": before.get("state", "failed")})
         raise RunError(f"{run.path}: its process cannot be started: {error.strerror or error}") from None
     finally:  # the worker has its own copies
         lock.close()
-        for descriptor in _held(ticket):
-            os.close(descriptor)
-    return Launched(place, () if wanted.now else ahead, (*warnings, *said))
+        for ticket in tickets:
+            os.close(ticket.descriptor)
+    return Launched(places[0], () if wanted.now else ahead, (*warnings, *said))
+
+
+def as_before(run: RunFolder, wanted: Start) -> Start:
+    """The same with the processes that the run was started with last, unless others are wished for."""
+    if wanted.nproc is not None or wanted.devices is not None:
+        return wanted
+    before = run.meta().get(STARTED_WITH)
+    nproc, devices = (
+        (before.get("nproc"), before.get("devices")) if isinstance(before, dict) else (None, None)
+    )
+    return replace(
+        wanted,
+        nproc=nproc if type(nproc) is int else None,
+        devices=devices if isinstance(devices, str) else None,
+    )
 
 
 def _wait_until_given_back(run: RunFolder) -> None:
@@ -105,10 +134,13 @@ def _wait_until_given_back(run: RunFolder) -> None:
         time.sleep(0.05)
 
 
-def find_place(config: RunConfig) -> tuple[Place, list[str]]:
-    """The device for a run, and what to know of it. Raises `ConfigError`."""
-    place, warning = choose_place(config.device, _runs_in_line)
-    return place, [*([warning] if warning else []), *_others_on(place)]
+def find_places(config: RunConfig, wanted: Start) -> tuple[tuple[Place, ...], list[str]]:
+    """The device of each process of a run, and what to know of them. Raises `ConfigError`."""
+    places, warning = choose_places(config.device, wanted.nproc, wanted.devices, config.mbs, _runs_in_line)
+    return places, [
+        *([warning] if warning else []),
+        *(said for place in dict.fromkeys(places) for said in _others_on(place)),
+    ]
 
 
 def _runs_in_line(place: Place) -> int:
@@ -131,17 +163,19 @@ def _others_on(place: Place) -> list[str]:
     ]
 
 
-def _held(ticket: Ticket | None) -> list[int]:
-    return [] if ticket is None else [ticket.descriptor]
-
-
-def _words(run: RunFolder, place: Place, wanted: Start, lock: int, ticket: Ticket | None) -> list[str]:
+def _words(
+    run: RunFolder, places: Sequence[Place], wanted: Start, lock: int, tickets: Sequence[Ticket]
+) -> list[str]:
     """The command line of the worker."""
-    words = [sys.executable, "-P", "-m", "eqprop_core.worker", str(run.path.resolve())]
-    words += ["--device", place.key, "--lock", str(lock)]
-    if place.uuid:
-        words += ["--uuid", place.uuid]
-    if ticket is not None:
+    words = [sys.executable, "-P", "-m", "eqprop_core.worker", str(run.path.resolve()), "--lock", str(lock)]
+    if len(places) == 1:
+        words += ["--device", places[0].key]
+        if places[0].uuid:
+            words += ["--uuid", places[0].uuid]
+    else:
+        names = "cpu" if places[0].key == "cpu" else ",".join(place.key for place in places)
+        words += ["--nproc", str(len(places)), "--devices", names]
+    for ticket in tickets:
         words += ["--ticket", str(ticket.path), "--ticket-lock", str(ticket.descriptor)]
     if wanted.now:
         words.append("--now")
@@ -154,7 +188,7 @@ def _words(run: RunFolder, place: Place, wanted: Start, lock: int, ticket: Ticke
     return words
 
 
-def _spawn(words: list[str], console: Path, place: Place, kept: list[int]) -> None:
+def _spawn(words: list[str], console: Path, environment: Mapping[str, str], kept: list[int]) -> None:
     """Start a process with nothing of this terminal; it keeps the descriptors `kept`. Raises `OSError`."""
     for descriptor in kept:
         os.set_inheritable(descriptor, True)
@@ -163,7 +197,7 @@ def _spawn(words: list[str], console: Path, place: Place, kept: list[int]) -> No
         os.posix_spawn(
             words[0],
             words,
-            {**os.environ, **place.environment},
+            {**os.environ, **environment},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, printed, 1),

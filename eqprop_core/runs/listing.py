@@ -54,6 +54,7 @@ class RunSummary:
     samples_per_s: float | None = None
     reason: str | None = None
     seconds: float | None = None
+    processes: int = 1
 
     @property
     def seconds_left(self) -> float | None:
@@ -131,6 +132,7 @@ def summarize(path: Path) -> RunSummary:
         samples_per_s=figure("samples_per_s"),
         reason=why_lost(state) if stands == "lost" else None,
         seconds=_seconds(words("created"), number(state.get("heartbeat"))),
+        processes=int(figure("processes") or 1),
     )
 
 

@@ -13,8 +13,8 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,17 +70,45 @@ def line_of(device: str) -> Path:
 
 def take_ticket(line: Path, run: Path) -> Ticket:
     """Go to the end of a line. Raises `OSError`."""
-    with _door(line) as door:
-        last = [_number(path) for path in line.glob("*" + SUFFIX)]
-        counted = os.pread(door, 20, 0).decode("ascii", "ignore").strip()
-        number = 1 + max([int(counted) if counted.isdecimal() else 0, *last])
-        os.pwrite(door, f"{number:020d}".encode(), 0)
-        path = line / f"{number:020d}{SUFFIX}"
-        descriptor = locked(path)
-        if descriptor is None:
-            raise BlockingIOError(11, "is locked already", str(path))
-        os.write(descriptor, json.dumps({"run": str(run)}).encode())
+    return take_tickets([line], run)[0]
+
+
+def take_tickets(lines: Iterable[Path], run: Path) -> list[Ticket]:
+    """Go to the end of several lines at once. Raises `OSError`.
+
+    Nobody goes to one of them meanwhile: of two runs that share lines, one is first in all of them.
+    """
+    taken: list[Ticket] = []
+    with ExitStack() as stack:
+        doors = {
+            line: stack.enter_context(_door(line)) for line in sorted(set(lines))
+        }  # in everybody's order
+        try:
+            taken += (_number_drawn(line, door, run) for line, door in doors.items())
+        except OSError:
+            for ticket in taken:
+                ticket.give_back()
+            raise
+    return taken
+
+
+def _number_drawn(line: Path, door: int, run: Path) -> Ticket:
+    """Take the next number of a line behind its closed door."""
+    last = [_number(path) for path in line.glob("*" + SUFFIX)]
+    counted = os.pread(door, 20, 0).decode("ascii", "ignore").strip()
+    number = 1 + max([int(counted) if counted.isdecimal() else 0, *last])
+    os.pwrite(door, f"{number:020d}".encode(), 0)
+    path = line / f"{number:020d}{SUFFIX}"
+    descriptor = locked(path)
+    if descriptor is None:
+        raise BlockingIOError(11, "is locked already", str(path))
+    os.write(descriptor, json.dumps({"run": str(run)}).encode())
     return Ticket(path, descriptor)
+
+
+def before_all(tickets: Sequence[Ticket]) -> list[Path]:
+    """Folders of the runs that come before in any of these lines, each once. Raises `OSError`."""
+    return list(dict.fromkeys(run for ticket in tickets for run in ticket.ahead()))
 
 
 def given_ticket(path: Path, descriptor: int | None, run: Path) -> Ticket:

@@ -11,7 +11,7 @@ from eqprop_core.config import RunConfig
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
-from eqprop_core.runs.launcher import Launched, Start, find_place, launch
+from eqprop_core.runs.launcher import Launched, Start, find_places, launch
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan, make_plan
@@ -26,7 +26,7 @@ def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launc
     """
     config = plan.config
     check_sizes(config)
-    find_place(config)
+    find_places(config, wanted or Start())
     if config.seed is None:
         config = config.changed(seed=secrets.randbelow(2**31))
     run = RunFolder.create(

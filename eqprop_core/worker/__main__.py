@@ -11,6 +11,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
@@ -35,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--devices", help=argparse.SUPPRESS)  # one for each process, or cpu
     words.add_argument("--owned", action="store_true", help=argparse.SUPPRESS)  # by the standard input
     words.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptors that the launcher left open
-    words.add_argument("--ticket", type=Path, help=argparse.SUPPRESS)
-    words.add_argument("--ticket-lock", type=int, help=argparse.SUPPRESS)
+    words.add_argument("--ticket", type=Path, action="append", default=[], help=argparse.SUPPRESS)
+    words.add_argument("--ticket-lock", type=int, action="append", default=[], help=argparse.SUPPRESS)
     words.add_argument("--now", action="store_true", help=argparse.SUPPRESS)
     return words
 
@@ -60,16 +62,16 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     descriptor = inherited(words.lock, words.run / LOCK)
     lock = None if descriptor is None else os.fdopen(descriptor, "r+b", buffering=0)
-    ticket: Ticket | None = None
+    tickets: list[Ticket] = []
     with heard(wishes):
-        if words.ticket is not None:
-            ticket = given_ticket(words.ticket, words.ticket_lock, words.run)
+        for path, held in zip_longest(words.ticket, words.ticket_lock):
+            tickets.append(given_ticket(path, held, words.run))
         try:
-            status = _wait_and_own(words, wishes, lock, ticket)
+            status = _wait_and_own(words, wishes, lock, tickets)
         finally:
             if lock is not None:
                 lock.close()
-            if ticket is not None:
+            for ticket in tickets:
                 ticket.give_back()
         if words.on_finish:  # it may start another run on the same device
             from eqprop_core.runs.finishing import call
@@ -79,13 +81,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _wait_and_own(
-    words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, ticket: Ticket | None
+    words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, tickets: Sequence[Ticket]
 ) -> int:
     state = words.run / STATE
     if lock is not None and not words.owned:
         sign(state)
     try:
-        if ticket is not None and not words.now and not wait_for_turn(words.run, state, ticket, wishes):
+        if tickets and not words.now and not wait_for_turn(words.run, state, tickets, wishes):
             return 128 + wishes.stop if wishes.stop is not None else 0
         if words.nproc is not None and words.nproc > 1:
             from eqprop_core.worker.engine import own_together
@@ -100,4 +102,9 @@ def _wait_and_own(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    if rank_here() is not None:  # threads of torch.distributed that outlive the interpreter abort the process
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -51,7 +51,14 @@ def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
     from torch.distributed.run import parse_args
     from torch.distributed.run import run as start
 
-    engine = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(words.nproc), "--no-python"]
+    engine = [
+        "--standalone",
+        "--local-addr",
+        "127.0.0.1",
+        "--nproc-per-node",
+        str(words.nproc),
+        "--no-python",
+    ]
     try:
         with _handed_on(wishes):
             start(parse_args([*engine, *_words(words)]))

@@ -37,11 +37,8 @@ def follow(words: argparse.Namespace, here: Rank, wishes: Wishes) -> int:
     try:
         with joined(here) as group:
             _train(here, group, wishes, words.devices)
-    except ProcessLostError as error:
-        print(f"process {here.rank} ends: {printable(str(error))}", file=sys.stderr)
-        return 1
-    except TrainingError:
-        return 1  # every process comes to it; rank 0 says so
+    except (ProcessLostError, TrainingError):
+        return 1  # rank 0 says so
     except (ConfigError, RunError, DataError) as error:
         print(f"error in process {here.rank}: {printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -11,7 +11,6 @@ import os
 import secrets
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunError
-from eqprop_core.runs.places import Place
+from eqprop_core.runs.places import Place, in_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +94,9 @@ def rank_here(environment: Mapping[str, str] = os.environ) -> Rank | None:
     """Which process of a run this one is, None where it is the only one."""
     if any(name not in environment for name in TOLD):
         return None
-    rank = Rank(*(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+    rank = Rank(
+        *(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    )
     return rank if rank.size > 1 else None
 
 
@@ -166,27 +167,29 @@ class _Talk:
         self.leave()  # who waits for this process hears of it now
         with suppress(Exception):
             self._store.set(f"left/{self._here.rank}", "")
+        lost = f"the {self._here.size} processes of the run have lost each other ({_first_line(error)})"
         others = [rank for rank in range(self._here.size) if rank != self._here.rank]
-        deadline = time.monotonic() + SECONDS_TO_REPORT
-        silent = others
-        while silent and time.monotonic() < deadline:
-            try:
+        # Rank 0 says it all; the others end at once, so that those who wait for them hear of it.
+        deadline = time.monotonic() + (0.0 if self._here.rank else SECONDS_TO_REPORT)
+        try:
+            while True:
                 if failed := [rank for rank in others if self._store.check([f"failed/{rank}"])]:
                     why = self._store.get(f"failed/{failed[0]}").decode()
                     return ProcessLostError(f"process {failed[0]} of {self._here.size} (from 0) ended: {why}")
                 silent = [rank for rank in others if not self._store.check([f"left/{rank}"])]
-            except Exception:
-                return ProcessLostError(
-                    f"the processes of the run, {self._here.size}, have lost each other: {_first_line(error)}"
-                )
-            time.sleep(0.05)
-        if not silent:
-            return ProcessLostError(
-                f"the processes of the run, {self._here.size}, have lost each other: {_first_line(error)}"
-            )
-        names = " and ".join(map(str, silent))
-        gone = f"process {names} of" if len(silent) == 1 else f"processes {names} of"
-        return ProcessLostError(f"{gone} {self._here.size} (from 0) is gone: killed, or its machine is")
+                if not silent or time.monotonic() >= deadline:
+                    break
+                time.sleep(0.05)
+        except Exception:  # the store is gone, too
+            return ProcessLostError(lost)
+        if not silent or self._here.rank:
+            return ProcessLostError(lost)
+        which = f"process {silent[0]}" if len(silent) == 1 else f"processes {' and '.join(map(str, silent))}"
+        verb = "is" if len(silent) == 1 else "are"
+        return ProcessLostError(
+            f"{which} of {self._here.size} (from 0) {verb} gone: killed, or without a connection; "
+            "resuming goes on from the last checkpoint"
+        )
 
     def report(self, error: BaseException) -> None:
         """Tell the others why this process ends."""
@@ -227,14 +230,8 @@ def told(plan: Plan, group: Group) -> Plan:
 def places_in_words(places: Sequence[tuple[str, str]]) -> str:
     """Devices of all processes, each (host, device), in words: `2 × cpu`, `cuda:0, cuda:1`."""
     hosts = list(dict.fromkeys(host for host, _ in places))
-    said = []
-    for host in hosts:
-        counts = Counter(device for where, device in places if where == host)
-        words = ", ".join(
-            device if count == 1 else f"{count} × {device}" for device, count in counts.items()
-        )
-        said.append(words if len(hosts) == 1 else f"{words} of {host}")
-    return "; ".join(said)
+    said = [(host, in_words([Place(device) for where, device in places if where == host])) for host in hosts]
+    return said[0][1] if len(hosts) == 1 else "; ".join(f"{words} of {host}" for host, words in said)
 
 
 def place_of(label: str) -> tuple[str, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
-
 from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.worker import checkpoint
@@ -30,11 +28,10 @@ class Together:
         """How many there are."""
         return len(self.places)
 
-    def facts(self) -> dict[str, Any]:
-        """What `meta.json` records."""
-        if self.group is None:
-            return {"processes": 1}
-        return {"processes": self.processes, "device": places_in_words(self.places)}
+    @property
+    def label(self) -> str:
+        """Their devices in words."""
+        return self.places[0][1] if self.group is None else places_in_words(self.places)
 
     def share(self, ready: Prepared) -> Prepared:
         """The same with the batch of one process, to choose by what suits it how to compute."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,6 +73,7 @@ def _prepared(
 ) -> Work:
     ready = prepare(plan, place=place)
     together = Together.of(ready, group)
+    ready = replace(ready, label=together.label)
     trainer = Trainer(ready.config, ready.net, ready.dataset, group=group)
     opening: list[Event] = []
     again: list[Amended] = []
@@ -100,7 +102,9 @@ def _prepared(
         again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
         notes = []
     opening += [Warned(message=warning) for warning in (*ready.warnings, *notes)]
-    run.describe({**facts_of(ready.device, ready.label), **together.facts(), **recorded_choices(ready)})
+    run.describe(
+        {**facts_of(ready.device, ready.label), "processes": together.processes, **recorded_choices(ready)}
+    )
     together.tell(ready, trainer)
     session = Session(
         run.path,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,21 @@ from eqprop_core.files import read_json, write_text
 from eqprop_core.runs.control import take
 from eqprop_core.runs.names import META
 from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS, own_mark
-from eqprop_core.runs.queue import Ticket
+from eqprop_core.runs.queue import Ticket, before_all
 from eqprop_core.worker.signals import Wishes
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def wait_for_turn(run: Path, state: Path, ticket: Ticket, wishes: Wishes) -> bool:
-    """Wait until no run is ahead, or until it is told to begin, keeping the run's `state` file.
+def wait_for_turn(run: Path, state: Path, tickets: Sequence[Ticket], wishes: Wishes) -> bool:
+    """Wait until no run is ahead in any line, or until it is told to begin, keeping the run's `state` file.
 
     False if it was asked to stop before.
     """
     own = psutil.Process()
     facts = {**read_json(state), "state": "queued", **own_mark()}
     said: tuple[int, float] | None = None
-    while ahead := _ahead(ticket):
+    while ahead := _ahead(tickets):
         now = time.monotonic()
         if said is None or said[0] != ahead or now - said[1] >= SECONDS_BETWEEN_BEATS:
             said = (ahead, now)
@@ -66,10 +67,10 @@ def mark_stopped(state: Path) -> None:
         _write(state, {**facts, "state": how, "heartbeat": time.time()})
 
 
-def _ahead(ticket: Ticket) -> int:
+def _ahead(tickets: Sequence[Ticket]) -> int:
     """How many runs come before; none where the line cannot be read any more."""
     try:
-        return len(ticket.ahead())
+        return len(before_all(tickets))
     except OSError:
         return 0
 

@@ -95,6 +95,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
         "folder": document["path"],
         "preset": summary.preset,
         "created": f"{started(summary.created)}, {age(summary.created)} ago, {device}",
+        "processes": f"{summary.processes} train it together" if summary.processes > 1 else None,
         "epochs": f"{summary.epoch} of {planned}{each}{left}{rate}",
         "accuracy": f"best {accuracy(summary.best)} %, last {accuracy(summary.last)} %"
         if summary.last is not None

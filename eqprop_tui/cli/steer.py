@@ -140,6 +140,16 @@ def resume(
         str | None,
         typer.Option("--on-finish", metavar="COMMAND", help="shell command for its end"),
     ] = None,
+    nproc: Annotated[
+        int | None,
+        typer.Option(
+            "--nproc", metavar="N", help="on N processes of the CPU together; by default as it was started"
+        ),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="0,1", help="on several GPUs together, a process each"),
+    ] = None,
 ) -> None:
     """Go on with a run: one that is paused, stopped, failed or lost."""
     folder = find_run(run)
@@ -152,7 +162,8 @@ def resume(
             raise RunError(f"{run}: is queued already; --now begins at once")
         begin_at_once(folder, run)
         return
-    launched = go_on(folder, Start(more_epochs=epochs, now=now, on_finish=on_finish), named=run)
+    wanted = Start(more_epochs=epochs, now=now, on_finish=on_finish, nproc=nproc, devices=devices)
+    launched = go_on(folder, wanted, named=run)
     tell_launch(launched)
     report.say(f"watch it: eqprop runs attach {run}")
     print(folder.path)

@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import tempfile
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -21,10 +23,11 @@ from eqprop_core.problems import ConfigError, Problem, flag
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
-from eqprop_core.runs.launcher import Start, launch
+from eqprop_core.runs.launcher import Start, as_before, find_places, launch
 from eqprop_core.runs.listing import called, find_run, summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
+from eqprop_core.runs.processes import process_of
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
 from eqprop_core.runs.starting import check_sizes, start_new
 from eqprop_core.runs.words import NOT_SAVED, in_words
@@ -40,6 +43,24 @@ PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
 ]
 PROCESS = "Process"
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--nproc",
+        metavar="N",
+        help="train on N processes of this machine's CPU together; --mbs is the batch of all",
+        rich_help_panel=PROCESS,
+    ),
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="0,1",
+        help="train on several GPUs together, a process each; --mbs is the batch of all",
+        rich_help_panel=PROCESS,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 
 
@@ -84,6 +105,8 @@ def train(
         bool,
         typer.Option("--now", help="do not wait for other runs on the same device", rich_help_panel=PROCESS),
     ] = False,
+    nproc: Processes = None,
+    devices: Devices = None,
     tag: Annotated[
         list[str] | None,
         typer.Option("--tag", help="a tag for the run; may be repeated", rich_help_panel=PROCESS),
@@ -108,12 +131,22 @@ def train(
     here = foreground or plan.config.save is False
     if detach and here:
         raise ConfigError([Problem("detach", None, "cannot go with --foreground or --no-save")])
-    if here or plan.config.dry_run or (os.environ.get("EQPROP_FOREGROUND") and not detach):
+    here = here or bool(os.environ.get("EQPROP_FOREGROUND") and not detach)
+    wanted = Start(now=now, on_finish=on_finish, nproc=nproc, devices=devices, apart=not here)
+    if plan.stored is not None:
+        wanted = as_before(plan.stored, wanted)
+    find_places(plan.config, wanted)
+    alone = wanted.devices is None and (wanted.nproc or 1) == 1
+    if plan.config.dry_run or (here and alone):
         carry_out(plan, keep=plan.config.save is not False, as_json=as_json, on_finish=on_finish)
         return
-    run, outcome = start(plan, Start(now=now, on_finish=on_finish), watched=not detach)
+    kept = plan.config.save is not False
+    with nullcontext() if kept else tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
+        if temporary:
+            plan = replace(plan, config=plan.config.changed(results=temporary))
+        run, outcome = start(plan, wanted, watched=not detach)
     if outcome is not None:
-        outcome.path = run.path
+        outcome.path = run.path if kept else None
         show("train", outcome, as_json=as_json)
         fail_if_unsaved(outcome)
     elif as_json:
@@ -176,10 +209,26 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         if not watched:
             return run, None
         report.say(f"{run.path}")
-        return run, watch(run, after=before)
+        with nullcontext() if wanted.apart else checkpoints_handed_on(run):
+            return run, watch(run, after=before)
     except KeyboardInterrupt:  # before there was anything to ask about
         leave(run)
         raise typer.Exit(128 + signal.SIGINT) from None
+
+
+@contextmanager
+def checkpoints_handed_on(run: RunFolder) -> Iterator[None]:
+    """Hand USR2 on to the process that owns the run, as this one stands for it."""
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        if (process := process_of(run.path, run.read_state())) is not None:
+            process.send_signal(number)
+
+    before = signal.signal(signal.SIGUSR2, hand_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def fetch_if_absent(config: RunConfig) -> None:
