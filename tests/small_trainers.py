@@ -59,6 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
 def dataset(config: RunConfig) -> Dataset:
     return load_dataset(
         config.task,
+        root=config.data_root,
         train_samples=config.train_samples,
         test_samples=config.test_samples,
         val_split=config.val_split,

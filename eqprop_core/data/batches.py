@@ -93,10 +93,10 @@ def augment(
         part[rows].to(device).view(-1, 1) for part in (shifts.mirrored, shifts.top, shifts.left)
     )
     # Padding by repeated edges and cropping is: reading beyond the border reads the border.
-    rows = (torch.arange(height, device=device) + top - PADDING).clamp_(0, height - 1)  # [batch, H]
+    lines = (torch.arange(height, device=device) + top - PADDING).clamp_(0, height - 1)  # [batch, H]
     columns = (torch.arange(width, device=device) + left - PADDING).clamp_(0, width - 1)  # [batch, W]
     columns = torch.where(mirrored, width - 1 - columns, columns)
-    places = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).view(count, 1, height * width)
+    places = (lines.unsqueeze(2) * width + columns.unsqueeze(1)).view(count, 1, height * width)
     return images.flatten(2).gather(2, places.expand(-1, images.shape[1], -1)).view_as(images)
 
 
@@ -118,8 +118,9 @@ def batches(
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch from index `start` on; the last one may be smaller than the others.
 
-    With `shuffle` in the order of (seed, epoch), otherwise as the images lie. `part`, if given, is asked which
-    rows of that many are wanted, as a slice with both ends. All work happens on the device of `images`. Raises ValueError for a `batch_size` below 1 or a negative `start`.
+    With `shuffle` in the order of (seed, epoch), otherwise as the images lie. `part`, if given, is asked
+    which rows of a batch of that many are wanted, a slice with both ends. All work happens on the device of
+    `images`. Raises ValueError for a `batch_size` below 1 or a negative `start`.
     """
     if batch_size < 1 or start < 0:
         raise ValueError(f"batch_size {batch_size}, start {start}: accepted are at least 1 and at least 0")

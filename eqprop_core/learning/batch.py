@@ -90,8 +90,8 @@ def train_batch(
     """Train on a batch of an epoch (from 0); returns what was counted on it before the weights changed.
 
     That is of the free state. `steps` and `picture` watch; what `steps` raises leaves network and optimizer
-    as they were. Raises `TrainingError` if `judged` and a loss is not finite. Where a `group` trains together,
-    the item has this process's rows, and what is counted and raised is of all processes.
+    as they were. Raises `TrainingError` if `judged` and a loss is not finite. In a `group` the item has this
+    process's rows, and what is counted and raised is of all processes.
     """
     assert config.seed is not None
     whole = item.whole or len(item.x)

@@ -98,6 +98,9 @@ def shared_evaluation(
             done = start + min(event.step * group.size, len(images) - start)
             return event.model_copy(update={"step": done, "steps": len(images)})
 
+        def tell(event: PhaseProgress, place: Callable[[PhaseProgress], PhaseProgress] = place) -> None:
+            progress(place(event))
+
         told += evaluation(
             net,
             Images(images.images[own], images.labels[own]),
@@ -107,7 +110,7 @@ def shared_evaluation(
             into=found,
             epoch=epoch,
             clock=clock,
-            progress=lambda event, place=place: progress(place(event)),
+            progress=tell,
             drop=drop,
             ended=lambda: True,
         )

@@ -3,8 +3,8 @@
 EP's gradients come from settled states, not from a backward pass through a module that could be hooked into.
 So nothing is said inside a phase; then one sum over all processes has the flattened gradients of every
 parameter, what was counted, and whether a process could not do its rows. Each then takes the same optimizer
-step. The rows are those of the batch that a single process would have had, in its order, so that the result is
-the same but for the order of sums.
+step. The rows are those of the batch that a single process would have had, in its order, so that the result
+is the same but for the order of sums.
 
 Knows nothing of how processes talk to each other: `worker.ranks` hands that in.
 """
@@ -38,8 +38,8 @@ def alone(compute: Compute) -> Gradients:
 class Group:
     """The processes that train together: this one is `rank`, from 0, of `size`.
 
-    `add` puts the sum over all processes into a tensor of each; `gather` returns what each said, by rank. Both
-    wait for all and raise what ends the training where one of them is gone. `wish` is asked in each sum
+    `add` puts the sum over all processes into a tensor of each; `gather` returns what each said, by rank.
+    Both wait for all and raise what ends the training where one of them is gone. `wish` is asked in each sum
     whether this process has something to say between two batches; `attention` is then whether any has.
     """
 
@@ -146,7 +146,7 @@ class SharedBatch:
     def _unflattened(self, buffer: Tensor, there: Sequence[float]) -> Gradients:
         sizes = [parameter.numel() for parameter in self._parameters.values()]
         buffer[: sum(sizes)].div_(self._whole)
-        parts = buffer[: sum(sizes)].split(sizes)
+        parts = torch.split(buffer[: sum(sizes)], sizes)
         return {
             name: part.view(parameter.shape)
             for (name, parameter), part, is_there in zip(self._parameters.items(), parts, there, strict=True)

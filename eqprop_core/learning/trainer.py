@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -319,17 +320,18 @@ class Trainer:
     def _evaluate(self, part: str, images: Images) -> Generator[PhaseProgress, None, tuple[float, float]]:
         """Accuracy in per cent and loss of a part of the data, of what was seen where it was `stopped`."""
         result = Running(self.device)
-        how = {
-            "part": part,
-            "steps": self.config.T1,
-            "epoch": self.epoch + 1,
-            "clock": self.clock,
-            "progress": self.progress,
-            "drop": self.drop,
-            "ended": self._ended,
-        }
-        if self.group is None:
-            yield from evaluation(self.net, images, self.dataset, into=result, **how)
-        else:
-            yield from shared_evaluation(self.group, self.net, images, self.dataset, into=result, **how)
+        evaluate = evaluation if self.group is None else partial(shared_evaluation, self.group)
+        yield from evaluate(
+            self.net,
+            images,
+            self.dataset,
+            part=part,
+            steps=self.config.T1,
+            into=result,
+            epoch=self.epoch + 1,
+            clock=self.clock,
+            progress=self.progress,
+            drop=self.drop,
+            ended=self._ended,
+        )
         return result.accuracy(), result.loss()

@@ -36,8 +36,8 @@ class Start:
 
     `more_epochs` are added to those that a run has done; `changes` are settings that a resumed run goes on
     with. `now` does not wait for its device; `on_finish` is a shell command for when the run has ended.
-    `nproc` and `devices` (`0,1`) are processes that train it together, on the CPU or on a GPU each: by default
-    those of its last start, one for a new run. `apart` outlives the log-out.
+    `nproc` and `devices` (`0,1`) are processes that train it together, on the CPU or on a GPU each: by
+    default those of its last start, one for a new run. `apart` outlives the log-out.
     """
 
     more_epochs: int | None = None

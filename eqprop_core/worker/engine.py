@@ -1,7 +1,7 @@
-"""Starts the processes that train a run together on this machine, by torchrun's own engine, and sees them end.
+"""Starts the processes that train a run together on this machine, by torchrun's engine, and sees them end.
 
-This process holds the run's lock until all of them have ended, and says how the run ended where they could not:
-one that is killed says nothing. What signals ask of it is asked of them.
+This process holds the run's lock until all of them have ended, and says how the run ended where they could
+not: one that is killed says nothing. What signals ask of it is asked of them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 import os
 import signal
 import sys
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import IO
 
@@ -61,7 +61,7 @@ def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
     ]
     try:
         with _handed_on(wishes):
-            start(parse_args([*engine, *_words(words)]))
+            start(parse_args([*engine, *_words(words)]))  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:

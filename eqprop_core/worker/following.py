@@ -1,7 +1,7 @@
 """What the processes of a run do that do not own it: train as rank 0 says, and write nothing.
 
-Rank 0 makes the plan, takes up the checkpoint, chooses how to compute and serves requests; the others take all
-of that over from it, so that every process has the same weights, position and plan at every batch.
+Rank 0 makes the plan, takes up the checkpoint, chooses how to compute and serves requests; the others take
+all of that over from it, so that every process has the same weights, position and plan at every batch.
 """
 
 from __future__ import annotations

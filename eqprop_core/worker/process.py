@@ -44,7 +44,8 @@ def begin(
     """Prepare what a plan says. New runs go into `run` if given, below `root` if given, or --results.
 
     A training grants the `wishes` of signals after each batch. `place` is the device and `lock` the lock of
-    the run, where this process has been given them; it is rank 0 of a `group` that trains together. Raises `ConfigError`, `RunError` or `DataError`.
+    the run, where this process has been given them; in a `group` that trains together it is rank 0. Raises
+    `ConfigError`, `RunError` or `DataError`.
     """
     if plan.config.todo == "train":
         return begin_training(plan, root, run, wishes or Wishes(), place, lock, group)

@@ -1,8 +1,8 @@
 """The processes that train one run together: who this one is, and how they talk, by torch.distributed.
 
-Each is told by its environment, as torchrun sets it, which of how many it is (its *rank*, from 0). Rank 0 owns
-the run and alone writes into its folder; the others follow. Where one of them dies, the others end: a sum that
-it should have been part of cannot be had any more.
+Each is told by its environment, as torchrun sets it, which of how many it is (its *rank*, from 0). Rank 0
+owns the run and alone writes into its folder; the others follow. Where one of them dies, the others end: a
+sum that it should have been part of cannot be had any more.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Rank:
     def place(self, wanted: str, devices: str | None) -> Place:
         """Where this process computes; its key is what that is called outside.
 
-        `devices` are those of this machine that were chosen for the run, `cpu` or a GPU for each process, with
-        commas between them. Without them `--device` is `wanted`, whose `auto` and `cuda` are a GPU for each process
-        here, or the CPU where there are none. Raises `ConfigError`.
+        `devices` are those of this machine that were chosen for the run, `cpu` or a GPU for each process,
+        with commas between them. Without them `--device` is `wanted`, whose `auto` and `cuda` are a GPU for
+        each process here, or the CPU where there are none. Raises `ConfigError`.
         """
         import torch
 
@@ -108,6 +108,7 @@ def joined(here: Rank) -> Iterator[Group]:
     """
     import torch
     from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     from eqprop_core.learning.sharing import Group
@@ -115,7 +116,7 @@ def joined(here: Rank) -> Iterator[Group]:
     if gpus := torch.cuda.device_count():
         torch.cuda.set_device(here.local % gpus)
     store, _, _ = next(rendezvous("env://", timeout=TO_MEET))
-    store = distributed.PrefixStore("eqprop", store)
+    store = PrefixStore("eqprop", store)
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpus and distributed.is_nccl_available() else "gloo",
         store=store,

@@ -1,0 +1,217 @@
+"""A run whose processes train it together: one of them owns it, all stop, fail and go on together.
+
+Real worker processes with the environment that torchrun sets. Runs are compared as in `test_bit_exact`: with
+as many processes they end in the same bits wherever they were interrupted, with another number but for the
+order of sums.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import interruptions
+import pytest
+import ranks
+import torch
+from interruptions import Strike, Wish, end_of, same, values_of
+from multiprocessing.process import BaseProcess
+
+from eqprop_core.config import RunConfig
+from eqprop_core.events import ControlApplied, Gdu, RunFailed, RunResumed, Warned
+from eqprop_core.runs.control import ask
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.history import failure
+from eqprop_core.runs.listing import summarize
+from eqprop_core.runs.log import read_events
+
+DIGITS: dict[str, Any] = {
+    "task": "digits", "archi": [64, 10, 10], "lrs": [0.05, 0.05], "T1": 6, "T2": 3, "betas": [0.0, 0.3],
+    "mbs": 8, "epochs": 2, "seed": 5, "train_samples": 60, "test_samples": 120, "mmt": 0.9,
+}  # fmt: skip
+SECONDS_TO_END = 20.0  # for processes that have lost one: they know at once, and rank 0 asks who is left
+
+
+def work(path: Path, strike: Strike | None, at: int, wishes: tuple[Wish, ...]) -> int:
+    """What each process does; that of rank `at` is struck."""
+    printed = os.open(path / "printed.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    from eqprop_core.worker.__main__ import main
+
+    interruptions._make_steady()
+    rank = int(os.environ["RANK"])
+    if strike is not None and rank == at:
+        interruptions._arm(path, strike)
+    if rank == 0:
+        interruptions._make_wishes(path, wishes)
+    return main([str(path)])
+
+
+def begin(
+    run: RunFolder, size: int, strike: Strike | None = None, at: int = 0, wishes: tuple[Wish, ...] = ()
+) -> list[BaseProcess]:
+    return ranks.start(size, work, run.path, strike, at, wishes)
+
+
+def train(run: RunFolder, size: int, *words: Any, ends: list[int] | None = None) -> None:
+    """Train a run by so many processes until they end, as they are expected to."""
+    found = ranks.statuses(begin(run, size, *words))
+    assert found == (ends or [0] * size), interruptions.said(run)
+
+
+def new(tmp_path: Path, **settings: Any) -> RunFolder:
+    return RunFolder.create(tmp_path, RunConfig(**{**DIGITS, **settings}), command=["eqprop"])
+
+
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[int, RunFolder]:
+    """The run as 1, 2 and 3 processes train it, by their number."""
+    folder = tmp_path_factory.mktemp("left-alone")
+    runs = {size: new(folder) for size in (1, 2, 3)}
+    for size, run in runs.items():
+        train(run, size)
+    return runs
+
+
+def close(a: Any, b: Any) -> bool:
+    """Equal but for the order of sums."""
+    if isinstance(a, torch.Tensor):
+        return torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(close(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(close, a, b))
+    return bool(a == pytest.approx(b, rel=1e-5) if isinstance(a, float) else a == b)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_run_comes_to_what_one_process_comes_to(size: int, left_alone: dict[int, RunFolder]) -> None:
+    assert close(end_of(left_alone[size]), end_of(left_alone[1]))
+    kinds = [[event["kind"] for event in values_of(left_alone[count])] for count in (size, 1)]
+    assert kinds[0] == kinds[1]
+    records = list(read_events(left_alone[size].path / "events.jsonl"))
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    summary, meta = summarize(left_alone[size].path), left_alone[size].meta()
+    assert (summary.state, summary.processes, summary.device) == ("finished", size, f"{size} × cpu")
+    assert (meta["processes"], meta["device"], meta["threads"]) == (size, f"{size} × cpu", 1)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("where", ["free phase", "update"])
+def test_where_one_is_killed_the_others_end_and_the_run_goes_on_exactly(
+    where: str, at: int, left_alone: dict[int, RunFolder], tmp_path: Path
+) -> None:
+    run = new(tmp_path)
+    started = begin(run, 3, Strike(where, 13), at)
+    started[at].join(60)
+    killed = time.monotonic()
+    assert started[at].exitcode == -9, interruptions.said(run)
+    assert ranks.statuses(started) == [-9 if rank == at else 1 for rank in range(3)]
+    assert time.monotonic() - killed < SECONDS_TO_END
+    if at == 0:  # nobody is left who could write how it ended
+        assert summarize(run.path).state == "lost"
+    else:
+        assert summarize(run.path).state == "failed"
+        assert "process 1 of 3 (from 0) is gone" in str(failure(run))
+    train(run, 3)
+    assert same(end_of(run), end_of(left_alone[3]))
+    assert values_of(run) == values_of(left_alone[3])
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_another_number_of_processes_goes_on_with_a_run(
+    size: int, left_alone: dict[int, RunFolder], tmp_path: Path
+) -> None:
+    run = new(tmp_path)
+    train(run, 3, Strike("update", 9), 1, ends=[1, -9, 1])
+    train(run, size)
+    assert close(end_of(run), end_of(left_alone[1]))
+    said = [r.event.message for r in read_events(run.path / "events.jsonl") if isinstance(r.event, Warned)]
+    assert f"the run had processes 3, here it is {size}: last bits may differ" in said
+    assert summarize(run.path).processes == size
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_signal_to_any_of_them_stops_all_after_the_batch(
+    at: int, left_alone: dict[int, RunFolder], tmp_path: Path
+) -> None:
+    run = new(tmp_path)
+    train(run, 2, Strike("update", 5, "term"), at)
+    assert summarize(run.path).state == "stopped"
+    (where,) = (r.event for r in read_events(run.path / "events.jsonl") if isinstance(r.event, ControlApplied))
+    assert (where.epoch, where.batch) in [(1, 5), (1, 6)]  # the signal came before or after their last sum
+    train(run, 2)
+    assert same(end_of(run), end_of(left_alone[2]))
+    (resumed,) = (r.event for r in read_events(run.path / "events.jsonl") if isinstance(r.event, RunResumed))
+    assert (resumed.epoch, resumed.batch) == (where.epoch, where.batch)
+
+
+def test_changes_pauses_and_checks_are_for_all_of_them(tmp_path: Path) -> None:
+    wishes = (
+        Wish((1, 1), "pause"), Wish((1, 1), "resume"), Wish((1, 2), "set", {"lr_factor": 0.5}),
+        Wish((1, 4), "set", {"epochs": 3}), Wish((2, 1), "check"), Wish((2, 2), "checkpoint"),
+    )  # fmt: skip
+    runs = [new(tmp_path), new(tmp_path)]
+    train(runs[0], 2, None, 0, wishes)
+    train(runs[1], 3, Strike("update", 20), 2, wishes, ends=[1, 1, -9])
+    train(runs[1], 3, None, 0, wishes)
+    assert close(end_of(runs[0]), end_of(runs[1]))
+    for run in runs:
+        assert end_of(run)["epochs"] == 3
+        assert end_of(run)["lr_factor"] == 0.5
+        assert sum(isinstance(r.event, Gdu) for r in read_events(run.path / "events.jsonl")) >= 1
+
+
+def test_a_paused_run_waits_and_hears(tmp_path: Path) -> None:
+    run = new(tmp_path, epochs=500)
+    started = begin(run, 2)
+    wait_for(run, "running")
+    ask(run.path, "pause")
+    wait_for(run, "paused")
+    ask(run.path, "set", {"epochs": 400})
+    ask(run.path, "stop")
+    assert ranks.statuses(started) == [0, 0], interruptions.said(run)
+    assert summarize(run.path).state == "stopped"
+    assert summarize(run.path).epochs == 400
+
+
+def wait_for(run: RunFolder, state: str) -> None:
+    deadline = time.monotonic() + 60
+    while summarize(run.path).state != state:
+        assert time.monotonic() < deadline, interruptions.said(run)
+        os.sched_yield()
+
+
+def test_weights_that_are_not_finite_end_all_with_one_message(tmp_path: Path) -> None:
+    settings = {"loss": "cel", "lrs": [1e6, 1e6], "wds": [1e6, 1e6], "epochs": 9}
+    said = []
+    for size in (1, 3):
+        run = new(tmp_path, **settings)
+        train(run, size, ends=[1] * size)
+        said += [r.event.message for r in read_events(run.path / "events.jsonl") if isinstance(r.event, RunFailed)]
+        assert summarize(run.path).state == "failed"
+    assert len(said) == 2
+    assert said[0].split(":")[0] == said[1].split(":")[0]  # the place
+
+
+def test_more_processes_than_images_of_a_batch_are_refused(tmp_path: Path) -> None:
+    run = new(tmp_path, mbs=2)
+    started = begin(run, 3)
+    started[0].join(60)
+    assert started[0].exitcode == 2
+    for process in started:
+        process.kill()
+    assert "--mbs 2: is less than an image for each of 3 processes" in interruptions.said(run)
+
+
+def test_fast_and_gdu_checks_are_chosen_and_made_by_one(tmp_path: Path) -> None:
+    runs = [new(tmp_path, fast=True, check_thm=True, thirdphase=True) for _ in range(2)]
+    train(runs[0], 2)
+    train(runs[1], 2, Strike("update", 6), 0, ends=[-9, 1])
+    train(runs[1], 2)
+    assert same(end_of(runs[0])["position"], end_of(runs[1])["position"])
+    for run in runs:
+        assert any(isinstance(r.event, Gdu) for r in read_events(run.path / "events.jsonl"))
