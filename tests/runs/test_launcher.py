@@ -259,7 +259,7 @@ def test_a_device_that_is_refused_leaves_no_folder(eqprop: Run, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "where", ["folder._commit", "launcher.take_ticket", "launcher.outliving", "launcher.line_of"]
+    "where", ["folder._commit", "launcher.take_tickets", "launcher.outliving", "launcher.line_of"]
 )
 def test_an_interrupt_before_the_process_begins_leaves_no_folder(
     where: str, eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
