@@ -11,7 +11,7 @@ Knows nothing of how processes talk to each other: `worker.ranks` hands that in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,13 @@ class Group:
     gather: Callable[[Any], list[Any]]
     wish: Callable[[], bool] = lambda: False
     attention: bool = False
+    _room: Tensor | None = None
+
+    def room(self, like: Tensor, size: int) -> Tensor:
+        """A flat tensor to sum in, the same one again and again."""
+        if self._room is None or self._room.shape != (size,) or self._room.dtype != like.dtype:
+            self._room = like.new_empty(size)
+        return self._room
 
     def rows(self, count: int) -> slice:
         """This process's part of `count` rows: contiguous, the first ranks having one more; may be empty."""
@@ -88,6 +95,9 @@ class SharedBatch:
         self.counts: Counts | None = None
         self._group = group
         self._parameters = dict(net.named_parameters())
+        self._like = next(iter(self._parameters.values()))
+        self._sizes = [parameter.numel() for parameter in self._parameters.values()]
+        self._size = sum(self._sizes)
         self._own = own
         self._whole = whole
         self._counted = False
@@ -95,8 +105,9 @@ class SharedBatch:
     def __call__(self, compute: Compute) -> Gradients:
         """Mean gradients over the whole batch, from what computes those over this process's rows.
 
-        A parameter has one where any process has. Raises `BatchDropped` or `TrainingError` at all processes
-        where it was raised at one, and whatever else `compute` raised; weights are as they were.
+        They hold until the next are asked for; a parameter has one where any process has. Raises
+        `BatchDropped` or `TrainingError` at all processes where it was raised at one, and whatever else
+        `compute` raised; weights are as they were.
         """
         found: Gradients = {}
         problem: Exception | None = None
@@ -105,15 +116,22 @@ class SharedBatch:
                 found = compute()
         except Exception as error:  # the others wait for this process
             problem, found = error, {}
-        buffer = self._flattened(found)
+        buffer = self._group.room(self._like, self._size + len(self._parameters) + FLAGS)
+        flags = [float(name in found) for name in self._parameters] + [0.0] * FLAGS
+        flags[-3] = float(isinstance(problem, BatchDropped))
+        flags[-2] = float(problem is not None and not isinstance(problem, BatchDropped))
+        flags[-1] = float(self._group.wish())
+        buffer[self._size :] = torch.tensor(flags, dtype=buffer.dtype)
         if self.counts is not None and not self._counted:
             buffer[-5], buffer[-4] = self.counts.correct, self.counts.loss
-        buffer[-3] = isinstance(problem, BatchDropped)
-        buffer[-2] = problem is not None and not isinstance(problem, BatchDropped)
-        buffer[-1] = self._group.wish()
+        parts = dict(zip(self._parameters, buffer[: self._size].split(self._sizes), strict=True))  # type: ignore[no-untyped-call]
+        for name, part in parts.items():
+            if name in found:  # a mean over these rows, as its part of the sum over all
+                torch.mul(found[name].reshape(-1), self._own / self._whole, out=part)
+            else:
+                part.zero_()
         self._group.add(buffer)
-        numbers = buffer[-FLAGS - len(self._parameters) :].tolist()  # waits for the device, once
-        _, _, dropped, failed, attention = numbers[-FLAGS:]
+        *there, _, _, dropped, failed, attention = buffer[self._size :].tolist()  # waits for the device, once
         self._group.attention = attention > 0
         if failed:
             self._fail(problem)
@@ -121,48 +139,24 @@ class SharedBatch:
             raise BatchDropped
         if not self._counted:
             self._counted = True
-            self.counts = Counts(self._whole, buffer[-5].round().long(), buffer[-4])
-        return self._unflattened(buffer, numbers[:-FLAGS])
-
-    def _flattened(self, gradients: Gradients) -> Tensor:
-        """Sums over this process's rows, which parameters have one, and room for the flags: one tensor."""
-        parts = [
-            (
-                gradients[name].reshape(-1)
-                if name in gradients
-                else parameter.new_zeros(1).expand(parameter.numel())
-            )
-            for name, parameter in self._parameters.items()
-        ]
-        there = [float(name in gradients) for name in self._parameters]
-        like = next(iter(self._parameters.values()))
-        buffer = torch.cat([*parts, like.new_zeros(len(there) + FLAGS)])
-        size = len(buffer) - len(there) - FLAGS
-        if self._own:
-            buffer[:size].mul_(self._own)
-            buffer[size : size + len(there)] = torch.tensor(there, dtype=like.dtype, device=like.device)
-        return buffer
-
-    def _unflattened(self, buffer: Tensor, there: Sequence[float]) -> Gradients:
-        sizes = [parameter.numel() for parameter in self._parameters.values()]
-        buffer[: sum(sizes)].div_(self._whole)
-        parts = torch.split(buffer[: sum(sizes)], sizes)
+            self.counts = Counts(self._whole, buffer[-5].round().long(), buffer[-4].clone())
         return {
-            name: part.view(parameter.shape)
-            for (name, parameter), part, is_there in zip(self._parameters.items(), parts, there, strict=True)
+            name: parts[name].view(parameter.shape)
+            for (name, parameter), is_there in zip(self._parameters.items(), there, strict=True)
             if is_there
         }
 
     def _fail(self, problem: Exception | None) -> None:
         """Raise what ended this process's computation, or else what ended that of the first other."""
-        said = self._group.gather(
-            None if problem is None else (isinstance(problem, TrainingError), describe(problem))
-        )
-        if problem is not None and not isinstance(problem, BatchDropped):
+        if isinstance(problem, BatchDropped):
+            problem = None
+        words = None if problem is None else (isinstance(problem, TrainingError), describe(problem))
+        said = self._group.gather(words)
+        if problem is not None:
             raise problem
-        for rank, words in enumerate(said):
-            if words is not None:
-                about_network, message = words
+        for rank, told in enumerate(said):
+            if told is not None:
+                about_network, message = told
                 raise TrainingError(message if about_network else f"process {rank} of the run: {message}")
 
 

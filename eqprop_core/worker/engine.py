@@ -46,19 +46,13 @@ def own_together(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | No
 
 def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does, which says so at length
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGQUIT"  # the others are handed on, and given their time
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args
     from torch.distributed.run import run as start
 
-    engine = [
-        "--standalone",
-        "--local-addr",
-        "127.0.0.1",
-        "--nproc-per-node",
-        str(words.nproc),
-        "--no-python",
-    ]
+    engine = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(words.nproc)]
+    engine += ["--signals-to-handle", "SIGQUIT"]  # the others are handed on here, and given their time
+    engine += ["--no-python"]
     try:
         with _handed_on(wishes):
             start(parse_args([*engine, *_words(words)]))  # type: ignore[no-untyped-call]

@@ -38,7 +38,9 @@ LINKS = {  # assumed: bytes a second in each direction, and seconds from one pro
 }
 
 
-def timed(work: Callable[[], object], repeat: int, before: Callable[[], object] = lambda: None) -> list[float]:
+def timed(
+    work: Callable[[], object], repeat: int, before: Callable[[], object] = lambda: None
+) -> list[float]:
     """Seconds that some work takes, each time after `before`, once for warming up."""
     found = []
     for _ in range(repeat + 1):
@@ -53,6 +55,7 @@ def measure(name: str, repeat: int, group: Any) -> dict[str, Any]:
     """One preset, in every process; the figures are those of the slower one."""
     import torch
 
+    from eqprop_core.config import combine
     from eqprop_core.data.batches import Batch
     from eqprop_core.events import PhaseProgress
     from eqprop_core.learning.algorithms import ALGORITHMS
@@ -60,11 +63,12 @@ def measure(name: str, repeat: int, group: Any) -> dict[str, Any]:
     from eqprop_core.learning.steps import Steps
     from eqprop_core.networks.network import build_network
     from eqprop_core.presets import load_preset
-    from eqprop_core.config import combine
     from eqprop_core.speed.bench import optimizer_of
     from eqprop_core.speed.choosing import choose_numerics
 
-    whole = combine(load_preset(name).config, {"seed": 0, "todo": "train", "data_aug": False, "check_thm": False})
+    whole = combine(
+        load_preset(name).config, {"seed": 0, "todo": "train", "data_aug": False, "check_thm": False}
+    )
     net = build_network(whole.model_part(), generator=torch.Generator().manual_seed(0))
     net.use(choose_numerics(net, whole, torch.device("cpu")).numerics)
     optimizer = optimizer_of(net, whole)
@@ -154,16 +158,22 @@ def tell(found: dict[str, Any]) -> None:
         print(f"  {key:<12} {words(found[key])}")
     print(f"  sum / work of a share       {summed / (together - summed):.2%}")
     print(f"  efficiency of 2, measured   {alone / (2 * together):.2f}")
-    print(f"  fixed batch on {DEVICES}: each share alone has an efficiency of {alone / (DEVICES * eighth):.2f}")
+    print(
+        f"  fixed batch on {DEVICES}: each share alone has an efficiency of {alone / (DEVICES * eighth):.2f}"
+    )
     for link, (bandwidth, latency) in LINKS.items():
         seconds = ring(found["bytes"], DEVICES, bandwidth, latency)
         fixed, grown = alone / (DEVICES * (eighth + seconds)), alone / (alone + seconds)
-        print(f"    {link:<20} {1e3 * seconds:8.3f} ms a sum: {fixed:.3f}; batch {DEVICES} times as large {grown:.4f}")
+        print(
+            f"    {link:<20} {1e3 * seconds:8.3f} ms a sum: {fixed:.3f}; batch {DEVICES} times as large {grown:.4f}"
+        )
 
 
 def main() -> None:
     """Start two processes of this file, or be one of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--preset", nargs="+", default=list(PRESETS))
     parser.add_argument("--repeat", type=int, default=20)
     parser.add_argument("--json", type=Path)
@@ -172,7 +182,12 @@ def main() -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        told = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        told = {
+            "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
         started = [
             subprocess.Popen(
                 [sys.executable, *sys.argv],

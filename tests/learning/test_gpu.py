@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import ranks
 import torch
 from golden_files import NAMES, golden
+from small_trainers import CNN, dataset
 
-from eqprop_core import bptt_gradients, ep_gradients, gdu_check
+from eqprop_core import RunConfig, bptt_gradients, build_network, ep_gradients, gdu_check
+from eqprop_core.data.randomness import generator
 from eqprop_core.events import PhaseProgress
 from eqprop_core.learning.steps import Steps
+from eqprop_core.learning.trainer import Trainer
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,3 +54,35 @@ def test_settling_never_waits_for_the_host(name: str) -> None:
         net.settle(x, s, steps=5, beta=0.1, y=y, watch=watch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def train_on_gpus(folder: Path) -> None:
+    """What each process does: a few batches on the GPU of its rank, in float64."""
+    with ranks.joined() as group:
+        torch.save(trained(torch.device(f"cuda:{group.rank}"), group), folder / f"{group.rank}.pt")
+
+
+def trained(device: torch.device, group: Any = None) -> dict[str, torch.Tensor]:
+    """Weights after an epoch of the small CNN."""
+    config = RunConfig(**{**CNN, "epochs": 1, "thirdphase": True, "mbs": 7})
+    net = build_network(
+        config.model_part(), generator=generator(3, "weights"), device=device, dtype=torch.float64
+    )
+    parts = {
+        name: images.to(device) if images is not None else None
+        for name in ("train", "validation", "test")
+        for images in [getattr(dataset(config), name)]
+    }
+    for _ in Trainer(config, net, replace(dataset(config), **parts), group=group).run():
+        pass
+    return {name: value.cpu() for name, value in net.state_dict().items()}
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_a_process_on_every_gpu_trains_as_one_does(tmp_path: Path) -> None:
+    count = min(torch.cuda.device_count(), 7)
+    assert ranks.statuses(ranks.start(count, train_on_gpus, tmp_path)) == [0] * count
+    alone = trained(torch.device("cuda:0"))
+    for rank in range(count):
+        for name, value in torch.load(tmp_path / f"{rank}.pt").items():
+            torch.testing.assert_close(value, alone[name], rtol=1e-10, atol=1e-12)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import pytest
 import ranks
 import torch
 from interruptions import Strike, Wish, end_of, same, values_of
-from multiprocessing.process import BaseProcess
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import ControlApplied, Gdu, RunFailed, RunResumed, Warned
@@ -141,7 +141,9 @@ def test_a_signal_to_any_of_them_stops_all_after_the_batch(
     run = new(tmp_path)
     train(run, 2, Strike("update", 5, "term"), at)
     assert summarize(run.path).state == "stopped"
-    (where,) = (r.event for r in read_events(run.path / "events.jsonl") if isinstance(r.event, ControlApplied))
+    (where,) = (
+        r.event for r in read_events(run.path / "events.jsonl") if isinstance(r.event, ControlApplied)
+    )
     assert (where.epoch, where.batch) in [(1, 5), (1, 6)]  # the signal came before or after their last sum
     train(run, 2)
     assert same(end_of(run), end_of(left_alone[2]))
@@ -191,7 +193,9 @@ def test_weights_that_are_not_finite_end_all_with_one_message(tmp_path: Path) ->
     for size in (1, 3):
         run = new(tmp_path, **settings)
         train(run, size, ends=[1] * size)
-        said += [r.event.message for r in read_events(run.path / "events.jsonl") if isinstance(r.event, RunFailed)]
+        said += [
+            r.event.message for r in read_events(run.path / "events.jsonl") if isinstance(r.event, RunFailed)
+        ]
         assert summarize(run.path).state == "failed"
     assert len(said) == 2
     assert said[0].split(":")[0] == said[1].split(":")[0]  # the place
