@@ -15,9 +15,10 @@ import pytest
 from small_runs import make_run
 from typer.testing import Result
 
+from eqprop_core.devices import list_devices
 from eqprop_core.presets import all_presets, load_preset
 from eqprop_core.runs.folder import RunFolder
-from eqprop_core.runs.listing import ALIVE, summarize
+from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import read_events
 
 ANY = {"running", "paused", "stopped", "finished", "lost"}
@@ -109,6 +110,20 @@ def test_the_commands_that_tend_runs_are_accepted(eqprop: Callable[..., Result],
         eqprop(*words, *(["--yes"] if words[1] in ("prune", "delete") else []))
     assert (tmp_path / "comparison.png").exists() and (tmp_path / "curves.csv").exists()
     assert not any(run.path.exists() for run in runs)
+
+
+def test_the_commands_for_several_devices_do_what_they_say(eqprop: Callable[..., Result]) -> None:
+    (several,) = (text for _, text in BLOCKS if "--nproc 2" in text)
+    first, second, gpus = (shlex.split(line, comments=True)[1:] for line in several.strip().splitlines())
+    few = ["--epochs", "1", "--train-samples", "40", "--test-samples", "8", "--seed", "0"]
+    eqprop(*first, *few)
+    run = find_run("both")
+    assert (summarize(run.path).state, summarize(run.path).processes) == ("finished", 2)
+    eqprop(*second)
+    wait_for(lambda: summarize(run.path).epoch == 2 and summarize(run.path).state == "finished")
+    assert summarize(run.path).processes == 1
+    if not any(device.key == "cuda:3" for device in list_devices()):
+        assert "--devices 0,1,2,3: there is no GPU" in eqprop(*gpus, "--dry-run", code=2).stderr
 
 
 def wait_for_state(run: RunFolder, wanted: Collection[str]) -> None:

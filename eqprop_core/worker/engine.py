@@ -24,6 +24,8 @@ from eqprop_core.runs.listing import ALIVE, is_run
 from eqprop_core.runs.names import CONFIG
 from eqprop_core.worker.signals import STOPPING, Wishes
 
+SECONDS_TO_END = 10
+
 
 def own_together(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> int:
     """Train the run that the worker's words name with `--nproc` processes; returns the exit status."""
@@ -52,7 +54,8 @@ def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
 
     engine = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(words.nproc)]
     engine += ["--signals-to-handle", "SIGQUIT"]  # the others are handed on here, and given their time
-    engine += ["--no-python"]
+    # Where one has died; what waits for it inside a GPU's library hears nothing and is killed after that.
+    engine += ["--shutdown-timeout", str(SECONDS_TO_END), "--no-python"]
     try:
         with _handed_on(wishes):
             start(parse_args([*engine, *_words(words)]))  # type: ignore[no-untyped-call]

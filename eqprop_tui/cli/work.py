@@ -209,7 +209,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         if not watched:
             return run, None
         report.say(f"{run.path}")
-        with nullcontext() if wanted.apart else checkpoints_handed_on(run):
+        with nullcontext() if wanted.apart else standing_for(run):
             return run, watch(run, after=before)
     except KeyboardInterrupt:  # before there was anything to ask about
         leave(run)
@@ -217,18 +217,20 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
 
 
 @contextmanager
-def checkpoints_handed_on(run: RunFolder) -> Iterator[None]:
-    """Hand USR2 on to the process that owns the run, as this one stands for it."""
+def standing_for(run: RunFolder) -> Iterator[None]:
+    """Hand USR2 and a hang-up on to the process that owns the run, as this one stands for it."""
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         if (process := process_of(run.path, run.read_state())) is not None:
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
-    before = signal.signal(signal.SIGUSR2, hand_on)
+    numbers = [n for n in (signal.SIGUSR2, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, hand_on) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGUSR2, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def fetch_if_absent(config: RunConfig) -> None:

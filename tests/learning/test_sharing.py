@@ -29,6 +29,8 @@ AUGMENTED: dict[str, Any] = {
     "test_samples": None,
 }  # fmt: skip
 CASES: dict[str, dict[str, Any]] = {
+    "one-sided": MLP,
+    "one-sided, adam": {**MLP, "optim": "adam", "lrs": [1e-3, 1e-3]},
     "one-sided, momentum": {**MLP, "mmt": 0.9},
     "random sign": {**MLP, "random_sign": True},
     "symmetric, weight decay": {**MLP, "thirdphase": True, "wds": [1e-3, 1e-3]},
@@ -132,6 +134,32 @@ def test_several_processes_train_as_one_does(case: int, shared: Path, data_root:
         assert found[0]["histories"]["train"] == alone["histories"]["train"]
         assert found[0]["histories"]["loss"] == pytest.approx(alone["histories"]["loss"], rel=1e-6)
         assert found[0]["best"] == alone["best"]
+
+
+def drop_one(data: Path, folder: Path) -> None:
+    """Rank 1 drops the third batch once, at its fifth time step; then all begin it again."""
+    config = RunConfig(**{**MLP, "mbs": 6, "train_samples": 19, "data_dir": str(data)})
+    with ranks.joined() as group:
+        net = build_network(config.model_part(), generator=generator(3, "weights"))
+        trainer = Trainer(config, net, dataset(config), group=group)
+        boundaries: list[int] = []
+        trainer.boundary = lambda: bool(boundaries.append(trainer.batch))
+        asked = iter(range(10**6))
+        trainer.drop = lambda: group.rank == 1 and next(asked) == 2 * (config.T1 + config.T2) + 4
+        list(trainer.run())
+        torch.save({"weights": net.state_dict(), "boundaries": boundaries}, folder / f"{group.rank}.pt")
+
+
+def test_a_batch_that_one_process_drops_is_dropped_by_all_and_begins_again(
+    data_root: Path, tmp_path: Path
+) -> None:
+    assert ranks.statuses(ranks.start(2, drop_one, data_root, tmp_path)) == [0, 0]
+    alone = trained("one-sided", "divides", torch.float32, data_root)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        assert found["boundaries"] == [1, 2, 2, 3, 4]
+        for mine, theirs in pairs(found["weights"], alone["weights"]):
+            assert distance(mine, theirs) <= 1e-6
 
 
 def pairs(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:

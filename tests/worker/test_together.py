@@ -201,6 +201,25 @@ def test_weights_that_are_not_finite_end_all_with_one_message(tmp_path: Path) ->
     assert said[0].split(":")[0] == said[1].split(":")[0]  # the place
 
 
+def without_data(path: Path) -> int:
+    """What each process does where rank 1 does not have the data set."""
+    from eqprop_core.catalogue import DataError
+    from eqprop_core.worker import following
+
+    def prepare(*_: Any, **__: Any) -> Any:
+        raise DataError("MNIST is not on this machine")
+
+    following.prepare = prepare  # type: ignore[assignment]
+    return work(path, None, 0, ())
+
+
+def test_what_one_of_them_cannot_do_ends_all_with_its_reason(tmp_path: Path) -> None:
+    run = new(tmp_path)
+    assert ranks.statuses(ranks.start(2, without_data, run.path)) == [1, 1]
+    assert summarize(run.path).state == "failed"
+    assert failure(run) == "process 1 of 2 (from 0) ended: MNIST is not on this machine"
+
+
 def test_more_processes_than_images_of_a_batch_are_refused(tmp_path: Path) -> None:
     run = new(tmp_path, mbs=2)
     started = begin(run, 3)
