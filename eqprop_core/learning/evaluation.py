@@ -36,7 +36,7 @@ def evaluation(
     A batch is dropped if `drop` says so between two time steps. `ended` is asked after each progress and each
     dropped batch: the evaluation ends there if it says True, otherwise the dropped batch begins again.
     """
-    size = evaluation_images(net.config.connections())
+    size = evaluation_images(net.config.connections(), on_cpu=images.images.device.type == "cpu")
     dtype = next(net.parameters()).dtype
     said = clock()
 
