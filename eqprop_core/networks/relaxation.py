@@ -66,7 +66,7 @@ class Dynamics(NamedTuple):
 
 
 class Present:
-    """A network with its present weights, driven by x [batch, ...]: what the phases of a batch have in common.
+    """A network with its present weights, driven by x [batch, ...]: what a batch's phases have in common.
 
     The weights are looked up, laid out and scaled once for all phases, when they are first asked for; see
     `Scaled`. `masks` are those of dropout.
