@@ -63,8 +63,10 @@ def normalize(images: Tensor, info: DatasetInfo, dtype: torch.dtype = torch.floa
         return torch.tensor(values, dtype=compute, device=images.device).view(1, -1, 1, 1)
 
     # By a tensor, not a number: a GPU multiplies by the reciprocal of a number, which rounds differently.
-    x = images.to(compute) / per_channel((info.scale,))
-    return x.sub_(per_channel(info.mean)).div_(per_channel(info.std)).to(dtype)
+    x = images.to(compute, copy=True).div_(per_channel((info.scale,)))
+    if any(info.mean) or any(deviation != 1 for deviation in info.std):
+        x.sub_(per_channel(info.mean)).div_(per_channel(info.std))
+    return x.to(dtype)
 
 
 def draw_shifts(n: int, seed: int, epoch: int, batch: int) -> Shifts:
@@ -147,8 +149,10 @@ def _batches(
         if part is not None:
             rows = part(whole)
             place = slice(place.start + rows.start, place.start + rows.stop)
-        chosen = place if places is None else places[place]
-        pixels = images.images[chosen]
+        if places is None:
+            pixels, labels = images.images[place], images.labels[place]
+        else:
+            pixels, labels = (v.index_select(0, places[place]) for v in (images.images, images.labels))
         if augment:
             pixels = _augmented(pixels, seed, epoch, index, rows=rows, whole=whole)
-        yield Batch(index, normalize(pixels, info, dtype), images.labels[chosen], rows, whole)
+        yield Batch(index, normalize(pixels, info, dtype), labels, rows, whole)

@@ -123,7 +123,7 @@ def relax(
     Raises `ValueError` for betas that the estimator cannot use.
     """
     check_betas(beta, beta_free, estimator)
-    drive = net.input_drive(x, masks)
+    present = net.present(x, masks)
 
     def phase(name: str, start: State, count: int, strength: float) -> State:
         return net.settle(
@@ -133,7 +133,7 @@ def relax(
             beta=strength,
             y=y,
             masks=masks,
-            input_drive=drive,
+            present=present,
             watch=watch(name, count) if watch is not None else None,
         )
 
@@ -141,14 +141,9 @@ def relax(
     if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
         beta = -beta
     if estimator == "symmetric" and net.numerics.joined:
-        both = Relaxation(
-            net,
-            _twice(drive),
-            betas=(beta, -beta),
-            target=_twice(net.target(y)),
-            masks=[_twice(mask) for mask in masks] if masks is not None else None,
-        ).settle(
-            [_twice(layer) for layer in free],
+        target = net.target(y)
+        both = Relaxation(present.twice(), betas=(beta, -beta), target=torch.cat([target, target])).settle(
+            [torch.cat([layer, layer]) for layer in free],
             steps[1],
             watch("nudged ±β", steps[1]) if watch is not None else None,
         )
@@ -159,10 +154,6 @@ def relax(
         return Phases(free, free, beta_free, nudged, beta)
     opposite = phase("nudged −β" if beta > 0 else "nudged +β", free, steps[1], -beta)
     return Phases(free, opposite, -beta, nudged, beta)
-
-
-def _twice(values: Tensor) -> Tensor:
-    return torch.cat([values, values])
 
 
 def check_betas(beta: float, beta_free: float, estimator: Estimator) -> None:

@@ -37,7 +37,7 @@ def evaluation(
     A batch is dropped if `drop` says so between two time steps. `ended` is asked after each progress and each
     dropped batch: the evaluation ends there if it says True, otherwise the dropped batch begins again.
     """
-    size = evaluation_images(net.config.connections())
+    size = evaluation_images(net.config.connections(), on_cpu=images.images.device.type == "cpu")
     dtype = next(net.parameters()).dtype
     said = clock()
 
@@ -86,7 +86,8 @@ def shared_evaluation(
 
     Each round has a batch of every process, after which they agree; where one of them drops it, all do.
     """
-    size = group.size * evaluation_images(net.config.connections())
+    on_cpu = images.images.device.type == "cpu"
+    size = group.size * evaluation_images(net.config.connections(), on_cpu=on_cpu)
     while (start := into.images) < len(images):
         together = slice(start, min(start + size, len(images)))
         rows = group.rows(together.stop - start)

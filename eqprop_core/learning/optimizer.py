@@ -59,7 +59,8 @@ def apply_gradients(net: nn.Module, optimizer: torch.optim.Optimizer, gradients:
         # Fused optimizers read it in the order of the parameter's values, whatever its strides.
         parameter.grad = None if gradient is None else gradient.contiguous()
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for parameter in net.parameters():
+        parameter.grad = None
 
 
 def undoing(net: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:

@@ -29,7 +29,7 @@ from eqprop_core.networks.connections import (
 )
 from eqprop_core.networks.numerics import MEMORY_FORMATS, Layout, Numerics
 from eqprop_core.networks.readout import CrossEntropy, Readout, SoftmaxReadout, SquaredError, onehot
-from eqprop_core.networks.relaxation import Dynamics, Relaxation
+from eqprop_core.networks.relaxation import Dynamics, Present, Relaxation
 
 State = list[Tensor]
 Masks = list[Tensor]
@@ -180,6 +180,10 @@ class Network(nn.Module):
         """F(x) of the first connection, constant while x and the parameters are: [batch, *s[1]]."""
         return self._forward[0].forward_drive(x if masks is None else x * masks[0])
 
+    def present(self, x: Tensor, masks: Masks | None = None) -> Present:
+        """The network with its present weights, driven by x: what phases on one batch have in common."""
+        return Present(self, x, masks)
+
     def step(
         self,
         s: State,
@@ -188,31 +192,17 @@ class Network(nn.Module):
         beta: float | Tensor = 0.0,
         target: Tensor | None = None,
         masks: Masks | None = None,
-        dynamics: Dynamics | None = None,
     ) -> State:
         """One time step s ← σ(∂Φ/∂s), every right-hand side at the old state; differentiable.
 
         `target` is onehot(y), [batch, classes], and needed where β ≠ 0; β is a number or [batch]. With
-        dropout masks the drives are those of s∘m, and reach the kept neurons only. `dynamics` stand in for
-        the network's own.
+        dropout masks the drives are those of s∘m, and reach the kept neurons only.
         """
-        dynamics = dynamics or self.dynamics
-        forward, backward = dynamics.forward, dynamics.backward
+        dynamics = self.dynamics
         seen = s if masks is None else masked(s, masks[1:])
-        drives = [input_drive]
-        for n, connection in enumerate(forward[1:]):
-            if self.vector_field:
-                driven = connection.drive(seen[n])[0]
-                drives[n] = drives[n] + backward[n].returned(seen[n + 1], backward[n].places(seen[n]))
-            else:
-                driven, drives[n] = connection.both_drives(seen[n], seen[n + 1], drives[n])
-            drives.append(driven)
+        drives = dynamics.drives(seen, input_drive)
         drives[-1] = self.nudged(drives[-1], seen[-1], beta, target)
-        over = not torch.is_grad_enabled()  # all drives but the input's are of this step alone
-        return [
-            dynamics.activate(drive, n, masks, over=over and drive is not input_drive)
-            for n, drive in enumerate(drives)
-        ]
+        return [dynamics.activate(drive, n, masks) for n, drive in enumerate(drives)]
 
     def nudged(self, drive: Tensor, last: Tensor, beta: float | Tensor, target: Tensor | None) -> Tensor:
         """The last layer's drive with −β·∂ℓ/∂s_L at `last` = s_L."""
@@ -226,7 +216,9 @@ class Network(nn.Module):
     @property
     def dynamics(self) -> Dynamics:
         """What a time step is made of: the connections and activations themselves."""
-        return Dynamics(self._forward, self._backward, self.activation, self.output_activation)
+        return Dynamics(
+            self._forward, self._backward, self.activation, self.output_activation, self.vector_field
+        )
 
     def forward(self, x: Tensor, s: State, masks: Masks | None = None) -> State:
         """One free time step from x itself; what `torch.func.functional_call` reaches."""
@@ -242,23 +234,20 @@ class Network(nn.Module):
         beta: float = 0.0,
         y: Tensor | None = None,
         masks: Masks | None = None,
-        input_drive: Tensor | None = None,
+        present: Present | None = None,
         watch: Watch | None = None,
     ) -> State:
         """Relax from the state s for a number of time steps; returns the new state and leaves s as it was.
 
-        x is [batch, ...], y [batch] class indices (needed where β ≠ 0). `input_drive` spares computing it
-        where it is known. `watch(step, before, after)` is called after each step, counted from 1; where the
-        numerics have a tolerance `steps` is an upper bound, and settled samples are no longer watched.
+        x is [batch, ...], y [batch] class indices (needed where β ≠ 0). `present` is that of x and `masks`,
+        where it has been made. `watch(step, before, after)` is called after each step, counted from 1; where
+        the numerics have a tolerance `steps` is an upper bound, and settled samples are no longer watched.
         Raises `ValueError` if shapes do not fit.
         """
         self._check(x, s, y)
         target = None if beta == 0 else self.target(_required(y))
-        if input_drive is None:
-            input_drive = self.input_drive(x, masks)
-        return Relaxation(self, input_drive, betas=(beta,), target=target, masks=masks).settle(
-            s, steps, watch
-        )
+        present = present or self.present(x, masks)
+        return Relaxation(present, betas=(beta,), target=target).settle(s, steps, watch)
 
     def target(self, y: Tensor) -> Tensor:
         """onehot(y): [batch, classes] in the dtype of the parameters."""

@@ -28,8 +28,9 @@ class PresentDense:
         self._last = self._maps is not None and dense.layout == torch.channels_last
         if self._last:
             matrix = self._flat(matrix.view(-1, *dense.shape.pre))
-        self._up = _times(matrix, up).t()
-        self._down = self._up.t() if down == up else _times(matrix, down)
+        self._down = _times(matrix, down).contiguous()
+        # Both lie as they are multiplied: products with few rows are slower the other way round.
+        self._up = (self._down if up == down else _times(matrix, up)).t().contiguous()
         self._bias = _bias(dense, up, shift)
 
     def _flat(self, values: Tensor) -> Tensor:
@@ -62,6 +63,8 @@ class PresentDense:
 
     def both_drives(self, pre: Tensor, post: Tensor, onto: Tensor) -> tuple[Tensor, Tensor]:
         """W·pre + b, and `onto` with Wᵀ·post added: [batch, *pre]."""
+        if self._maps is None and self._bias is not None:  # the usual case, without a call
+            return torch.addmm(self._bias, pre, self._up), torch.addmm(onto, post, self._down)
         return self.drive(pre)[0], self._shaped(torch.addmm(self._flat(onto), post, self._down))
 
 

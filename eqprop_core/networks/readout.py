@@ -40,7 +40,7 @@ class Readout(ABC):
 
 def onehot(y: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     """[batch] class indices -> [batch, classes]; without the check of range that would wait for a GPU."""
-    return (y[:, None] == torch.arange(classes, device=y.device)).to(dtype)
+    return torch.zeros(len(y), classes, dtype=dtype, device=y.device).scatter_(1, y[:, None], 1.0)
 
 
 class SquaredError(Readout):

@@ -12,6 +12,8 @@ accelerations of `Numerics` change how the equilibrium is reached, not where it 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +39,23 @@ class Dynamics(NamedTuple):
     backward: Sequence[Drives]
     activation: Activation
     output_activation: Activation
+    vector_field: bool
+
+    def drives(self, seen: State, input_drive: Tensor) -> list[Tensor]:
+        """∂Φ/∂s of each layer at β = 0, with s∘m in `seen`.
+
+        The first one may be `input_drive` itself; the others are new tensors.
+        """
+        drives = [input_drive]
+        if self.vector_field:
+            for n, backward in enumerate(self.backward):
+                drives[n] = drives[n] + backward.returned(seen[n + 1], backward.places(seen[n]))
+                drives.append(self.forward[n + 1].drive(seen[n])[0])
+        else:
+            for n, connection in enumerate(self.backward):
+                driven, drives[n] = connection.both_drives(seen[n], seen[n + 1], drives[n])
+                drives.append(driven)
+        return drives
 
     def activate(self, drive: Tensor, n: int, masks: Masks | None, *, over: bool = False) -> Tensor:
         """Layer n (from 0) at its drive; written over the drive where that may be."""
@@ -46,60 +65,113 @@ class Dynamics(NamedTuple):
         return activation(drive, out=drive) if over else activation(drive)
 
 
+class Present:
+    """A network with its present weights, driven by x [batch, ...]: what a batch's phases have in common.
+
+    The weights are looked up, laid out and scaled once for all phases, when they are first asked for; see
+    `Scaled`. `masks` are those of dropout.
+    """
+
+    def __init__(self, net: Network, x: Tensor, masks: Masks | None = None) -> None:
+        self.net = net
+        self._x = x
+        self.masks = masks
+        numerics = net.numerics
+        self._low = numerics.precision != "fp32"
+        self.compiled = numerics.compiled and numerics.updates == "sync" and not self._low
+        if self._low or self.compiled or masks is not None:
+            hidden, last = (Scaled(1.0, 0.0, a) for a in (net.activation, net.output_activation))
+        else:
+            hidden, last = scaled(net.activation), scaled(net.output_activation)
+        self._scales = [*[hidden] * (len(net.connections) - 1), last]  # of each layer's drives
+
+    @cached_property
+    def input_drive(self) -> Tensor:
+        """That of the first layer by x, scaled: [batch, *s[1]]."""
+        with torch.no_grad():
+            drive = self._scales[0].apart(self.net.input_drive(self._x, self.masks))
+        backward = self.net.backward_connections
+        if backward and isinstance(backward[0], Conv):
+            # What comes back through the second connection is added to it at every time step.
+            drive = drive.contiguous(memory_format=backward[0].layout)
+        return drive
+
+    @cached_property
+    def _shared(self) -> dict[Connection, Drives] | None:
+        return None if self._low else self._made()
+
+    @property
+    def output_gain(self) -> float:
+        """What the last layer's drive has been scaled by."""
+        return self._scales[-1].gain
+
+    def twice(self) -> Present:
+        """The same for the batch and the batch once more."""
+        both = copy(self)
+        both.input_drive = _twice(self.input_drive)
+        both.masks = None if self.masks is None else [_twice(mask) for mask in self.masks]
+        return both
+
+    def dynamics(self) -> tuple[Dynamics, list[LowPrecision]]:
+        """What a phase is made of, and those connections that keep references of their own in it."""
+        made = self._shared or self._made()
+        connections = self.net.connections
+        *_, last = self._scales
+        dynamics = Dynamics(
+            # The first connection's drive is known already.
+            [connections[0], *(made[connection] for connection in connections[1:])],
+            [made[connection] for connection in self.net.backward_connections],
+            self._scales[0].rest if len(self._scales) > 1 else last.rest,
+            last.rest,
+            self.net.vector_field,
+        )
+        return dynamics, [drives for drives in made.values() if isinstance(drives, LowPrecision)]
+
+    def _made(self) -> dict[Connection, Drives]:
+        """Each connection but the first; in a symmetric network the same ones drive forward and backward."""
+        net, made = self.net, dict[Connection, Drives]()
+        for group in (net.connections[1:], net.backward_connections):
+            for connection, (below, above) in zip(group, pairwise(self._scales), strict=True):
+                if connection not in made:
+                    made[connection] = (
+                        LowPrecision(connection, net.numerics.precision)
+                        if self._low
+                        else connection.at_present(above.gain, below.gain, above.shift)
+                    )
+        return made
+
+
+def _twice(values: Tensor) -> Tensor:
+    return torch.cat([values, values])
+
+
 class Relaxation:
-    """A network with its present weights, ready to settle on x [batch, ...] with targets y [batch].
+    """One phase: settles what is `present`, towards targets [batch, classes] where it is nudged.
 
     `betas` are the nudging strengths of as many equal parts of the batch, one after the other.
     """
 
     def __init__(
-        self,
-        net: Network,
-        input_drive: Tensor,
-        *,
-        betas: Sequence[float] = (0.0,),
-        target: Tensor | None = None,
-        masks: Masks | None = None,
+        self, present: Present, *, betas: Sequence[float] = (0.0,), target: Tensor | None = None
     ) -> None:
-        self.net = net
-        self.numerics = net.numerics
+        self.net = present.net
+        self.numerics = present.net.numerics
         self.target = target
-        self.masks = masks
-        low = self.numerics.precision != "fp32"
-        compiled = self.numerics.compiled and self.numerics.updates == "sync" and not low
-        if low or compiled or masks is not None:
-            hidden, last = (Scaled(1.0, 0.0, a) for a in (net.activation, net.output_activation))
-        else:
-            hidden, last = scaled(net.activation), scaled(net.output_activation)
-        scales = [*[hidden] * (len(net.connections) - 1), last]  # of each layer's drives
-        self.input_drive = scales[0].apart(input_drive)
-        if isinstance(second := net.backward_connections[0] if net.backward_connections else None, Conv):
-            # What comes back through the second connection is added to it at every time step.
-            self.input_drive = self.input_drive.contiguous(memory_format=second.layout)
-        self.beta: float | Tensor = last.gain * betas[0]
+        self.masks = present.masks
+        self.input_drive = present.input_drive
+        self.beta: float | Tensor = present.output_gain * betas[0]
         if len(betas) > 1:
-            each = last.gain * torch.tensor(betas, device=input_drive.device, dtype=input_drive.dtype)
-            self.beta = each.repeat_interleave(len(input_drive) // len(betas))
-        made: dict[Connection, Drives] = {}  # in a symmetric network the same ones drive forward and backward
-        for group in (net.connections[1:], net.backward_connections):
-            for connection, (below, above) in zip(group, pairwise(scales), strict=True):
-                if connection not in made:
-                    made[connection] = (
-                        LowPrecision(connection, self.numerics.precision)
-                        if low
-                        else connection.at_present(above.gain, below.gain, above.shift)
-                    )
-        # The first connection's drive is known already.
-        self._dynamics = Dynamics(
-            [net.connections[0], *(made[connection] for connection in net.connections[1:])],
-            [made[connection] for connection in net.backward_connections],
-            hidden.rest,
-            last.rest,
-        )
-        self._low = [drives for drives in made.values() if isinstance(drives, LowPrecision)]
-        self._places: list[Places | None] = [None] * len(net.connections)  # at the present state, of async
+            drive = self.input_drive
+            each = present.output_gain * torch.tensor(betas, device=drive.device, dtype=drive.dtype)
+            self.beta = each.repeat_interleave(len(drive) // len(betas))
+        self._dynamics, self._low = present.dynamics()
+        hidden, last = self._dynamics.activation, self._dynamics.output_activation
+        self._activations = [*[hidden] * (len(self.net.connections) - 1), last]
+        self._places: list[Places | None] = [None] * len(
+            self.net.connections
+        )  # at the present state, of async
         self._step: Callable[[State], State] = self._sweep if self.numerics.updates == "async" else self._sync
-        if compiled:
+        if present.compiled:
             self._step = self._compiled
 
     # --- the loop ---------------------------------------------------------------------------------------
@@ -170,14 +242,18 @@ class Relaxation:
         return self._step(s)
 
     def _sync(self, s: State) -> State:
-        return self.net.step(
-            s,
-            self.input_drive,
-            beta=self.beta,
-            target=self.target,
-            masks=self.masks,
-            dynamics=self._dynamics,
-        )
+        """All layers at once; as `Network.step`, written over the drives. Small networks feel each call."""
+        seen = s if self.masks is None else [self._seen(layer, n) for n, layer in enumerate(s)]
+        drives = self._dynamics.drives(seen, self.input_drive)
+        drives[-1] = self.net.nudged(drives[-1], seen[-1], self.beta, self.target)
+        if self.masks is None and drives[0] is not self.input_drive:
+            return [
+                activate(drive, out=drive) for activate, drive in zip(self._activations, drives, strict=True)
+            ]
+        return [
+            self._dynamics.activate(drive, n, self.masks, over=drive is not self.input_drive)
+            for n, drive in enumerate(drives)
+        ]
 
     def _compiled(self, s: State) -> State:
         step = self.net.compiled_step

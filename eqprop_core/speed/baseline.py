@@ -15,6 +15,7 @@ from eqprop_core.learning.equilibrium import Gradients
 from eqprop_core.learning.gdu import GduResult, distances
 from eqprop_core.learning.optimizer import apply_gradients
 from eqprop_core.networks.network import Masks, Network, State, Watch
+from eqprop_core.networks.relaxation import Present
 
 
 class AutogradNetwork(Network):
@@ -38,7 +39,7 @@ class AutogradNetwork(Network):
         beta: float = 0.0,
         y: Tensor | None = None,
         masks: Masks | None = None,
-        input_drive: Tensor | None = None,
+        present: Present | None = None,
         watch: Watch | None = None,
     ) -> State:
         """Relax by differentiating Φ at every step."""

@@ -120,12 +120,11 @@ def _pieces(
     optimizer = optimizer_of(net, config)
     phases = relax(net, x, y, steps=(STEPS, STEPS), beta=config.betas[1], estimator="one-sided")
     gradients = gradients_of(net, x, y, phases)
-    with torch.no_grad():
-        drive = net.input_drive(x)
-    images = min(len(x), evaluation_images(net.config.connections()))
+    present = net.present(x)
+    images = min(len(x), evaluation_images(net.config.connections(), on_cpu=x.device.type == "cpu"))
 
     def settle(steps: int, beta: float) -> Callable[[], object]:
-        return lambda: net.settle(x, phases.free, steps=steps, beta=beta, y=y, input_drive=drive)
+        return lambda: net.settle(x, phases.free, steps=steps, beta=beta, y=y, present=present)
 
     works: dict[str, Callable[[], object]] = {
         "free time step": settle(STEPS, 0.0),

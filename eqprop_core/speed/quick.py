@@ -31,7 +31,7 @@ def measure_quickly(net: Network, config: RunConfig, x: Tensor, y: Tensor) -> Me
     cent too much, for what is done once a batch.
     """
     weights = {name: value.clone() for name, value in net.state_dict().items()}
-    images = min(len(x), evaluation_images(net.config.connections()))
+    images = min(len(x), evaluation_images(net.config.connections(), on_cpu=x.device.type == "cpu"))
 
     def training(T1: int, T2: int) -> Callable[[], object]:
         return training_step(net, config.changed(T1=T1, T2=T2), x, y)

@@ -275,7 +275,8 @@ def test_settling_writes_over_nothing_that_it_was_given(archi: list[int], act: s
     net = make("dense", "mse", act=act, archi=archi)
     net.use(Numerics(updates=updates))
     x, y, s = random_batch(net)
-    drive = net.input_drive(x).detach()
+    present = net.present(x)
+    drive = present.input_drive
     before = [value.clone() for value in (x, drive, *s)]
     watched: list[list[Tensor]] = []
     kept: list[list[Tensor]] = []
@@ -284,7 +285,7 @@ def test_settling_writes_over_nothing_that_it_was_given(archi: list[int], act: s
         watched.append([*old, *new])
         kept.append([layer.clone() for layer in watched[-1]])
 
-    net.settle(x, s, steps=3, beta=0.4, y=y, input_drive=drive, watch=watch)
+    net.settle(x, s, steps=3, beta=0.4, y=y, present=present, watch=watch)
     for value, old in zip((x, drive, *s), before, strict=True):
         assert torch.equal(value, old)
     for seen, copy in zip(watched, kept, strict=True):
