@@ -45,7 +45,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Launched:
-    """A process that was started: its device, the runs that come before it there, what to know, its number."""
+    """A process that was started: its device, runs that come before it there, what to know, its number."""
 
     place: Place
     ahead: tuple[Path, ...]

@@ -1,8 +1,8 @@
 """What submitit starts for a run of a sweep: the run's ordinary worker, as a child of the scheduler's job.
 
 The job only watches over it. When its time is nearly up, or it is to make room for another, submitit calls
-`checkpoint` inside its handling of the scheduler's signal: the worker is asked to stop, saves and ends, and the
-job that is queued again goes on from there, bit for bit. submitit pickles the job into the sweep's `jobs`
+`checkpoint` inside its handling of the scheduler's signal: the worker is asked to stop, saves and ends, and
+the job that is queued again goes on from there, bit for bit. submitit pickles the job into the sweep's `jobs`
 folder, by the name of this class.
 """
 

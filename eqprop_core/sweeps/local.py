@@ -1,7 +1,7 @@
 """Starts the runs of a sweep on this machine, so many at a time on each device, through submitit.
 
-What has been done and what is going on is read off the runs' folders and the processes that there are, so that
-a launcher that is killed and started again goes on where the other one was.
+What has been done and what is going on is read off the runs' folders and the processes that there are, so
+that a launcher that is killed and started again goes on where the other one was.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.settings import LaunchSettings
-from eqprop_core.sweeps.standing import Standing, all_stand, stands, to_do
+from eqprop_core.sweeps.standing import Standing, all_stand, named, stands, to_do
 from eqprop_core.sweeps.submitted import ended, numbers_of, place_of
 
 if TYPE_CHECKING:
@@ -128,11 +128,6 @@ class LocalLauncher:
             raise RunError(f"{named(job)}: cannot be started: {error.strerror or error}") from None
         self._going_on.append(Begun(job, place, started, before))
         self.say(f"{named(job)}: started on {place.key}")
-
-
-def named(job: Job) -> str:
-    """What a run of a sweep is called."""
-    return f"{job.cell.name} seed={job.seed}"
 
 
 def places_of(sweep: SweepFolder, settings: LaunchSettings) -> list[Place]:

@@ -29,6 +29,11 @@ class Standing:
         return self.state in ALIVE
 
 
+def named(job: Job) -> str:
+    """What a run of a sweep is called."""
+    return f"{job.cell.name} seed={job.seed}"
+
+
 def stands(sweep: SweepFolder, job: Job) -> Standing:
     """How a run stands."""
     summary = summarize(job.path) if is_run(job.path) else None
