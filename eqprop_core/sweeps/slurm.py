@@ -29,7 +29,7 @@ USUAL_MINUTES = 60
 def require() -> None:
     """Raise `RunError` where Slurm's commands are not here."""
     if missing := [name for name in ("sbatch", "srun", "squeue") if shutil.which(name) is None]:
-        raise RunError(f"--launcher slurm needs Slurm, and {', '.join(missing)} is not here")
+        raise RunError(f"--launcher slurm needs Slurm, and there is no {', '.join(missing)} here")
 
 
 def submit_all(
