@@ -20,6 +20,7 @@ from eqprop_core.presets import all_presets, load_preset
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import read_events
+from eqprop_core.sweeps.folder import list_sweeps
 
 ANY = {"running", "paused", "stopped", "finished", "lost"}
 ROOT = Path(__file__).parent.parent
@@ -60,7 +61,7 @@ def test_the_commands_of_the_first_hour_are_accepted(eqprop: Callable[..., Resul
 def test_the_commands_of_the_life_of_a_run_do_what_they_say(
     eqprop: Callable[..., Result], tmp_path: Path
 ) -> None:
-    (life,) = (text for _, text in BLOCKS if "--detach" in text)
+    (life,) = (text for _, text in BLOCKS if "runs attach" in text)
     lines = [shlex.split(line, comments=True)[1:] for line in life.strip().splitlines()]
     run = RunFolder(Path(eqprop(*lines[0], "--mbs", "2", "--epochs", "30").stdout.strip()))
     before = {"pause": ALIVE, "resume": ("paused", "lost"), "stop": ("running",), "compare": ("stopped",)}
@@ -124,6 +125,21 @@ def test_the_commands_for_several_devices_do_what_they_say(eqprop: Callable[...,
     assert summarize(run.path).processes == 1
     if not any(device.key == "cuda:3" for device in list_devices()):
         assert "--devices 0,1,2,3: there is no GPU" in eqprop(*gpus, "--dry-run", code=2).stderr
+
+
+@pytest.mark.slow
+def test_the_commands_of_many_runs_do_what_they_say(eqprop: Callable[..., Result]) -> None:
+    (many,) = (text for _, text in BLOCKS if "sweep status" in text)
+    few = ["--train-samples", "20", "--test-samples", "20", "--device", "cpu"]
+    for line in many.strip().splitlines():
+        words = shlex.split(line, comments=True)[1:]
+        begins = words[1] in ("digits-sweep", "digits-mlp-ep")
+        said = eqprop(*words, *(few if begins else [])).stdout
+        if "--jobs" in words:
+            assert said.startswith("8 finished\n")
+        if words[1] == "resume":
+            assert said.startswith("4 finished\n")
+    assert [len(sweep.jobs()) for sweep in list_sweeps()] == [4, 8]
 
 
 def wait_for_state(run: RunFolder, wanted: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from eqprop_core import __version__
 from eqprop_core.files import (
@@ -78,45 +78,73 @@ class RunFolder:
 
         `labels` may hold `tags` (a list) and a `note`; the name is that of the configuration or the preset.
         """
-        import tomli_w
-
         now = now or datetime.now()
         path: Path | None = None
         day = root / config.alg / config.loss / now.strftime("%Y-%m-%d")
         try:
-            path = _new_folder(day, now.strftime("%H-%M-%S"))
-            folder = cls(path)
-            write_text(path / CONFIG, tomli_w.dumps(config.stored()))
-            write_text(path / HYPERPARAMETERS, hyperparameters(config, command))
-            meta = {
-                "id": _new_id(),
-                "name": config.name or (preset.name if preset else path.name),
-                "tags": [],
-                "note": "",
-                **(labels or {}),
-                "preset": preset.name if preset else None,
-                "expected": asdict(preset.expected) if preset and preset.expected else None,
-                "created": now.astimezone().isoformat(timespec="seconds"),
-                "command": list(command),
-                "host": socket.gethostname(),
-                "eqprop": __version__,
-                "commit": _commit(),
-                "python": platform.python_version(),
-            }
-            write_text(path / META, json.dumps(meta, indent=2) + "\n")
+            path = new_folder(day, now.strftime("%H-%M-%S"))
+            cls(path)._begin(config, command, preset, labels or {}, now)
         except BaseException as error:  # an interrupt, too
-            if path is not None:
-                import shutil
-
-                shutil.rmtree(path, ignore_errors=True)  # made above: nothing in it is anybody's
-            if not isinstance(error, OSError):
-                raise
-            raise RunError(
-                f"--results {root}: cannot make a run there: {error.strerror or error}; "
-                f"choose a folder that can be written"
-            ) from None
+            _undo(path, error, f"--results {root}")
         remember_root(root)
-        return folder
+        return cls(path)
+
+    @classmethod
+    def create_at(
+        cls,
+        path: Path,
+        config: RunConfig,
+        *,
+        command: Sequence[str],
+        preset: Preset | None = None,
+        labels: Mapping[str, Any] | None = None,
+    ) -> RunFolder:
+        """Make the folder of a new run at a path of its own, where there is no run. Raises `RunError`.
+
+        What a process left there that was killed before it had made a run is taken over.
+        """
+        if os.access(path / CONFIG, os.F_OK):
+            raise RunError(f"{path}: there is a run already")
+        made = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                path.mkdir()
+                made = True
+            cls(path)._begin(config, command, preset, labels or {}, datetime.now())
+        except BaseException as error:
+            _undo(path if made else None, error, str(path))
+        return cls(path)
+
+    def _begin(
+        self,
+        config: RunConfig,
+        command: Sequence[str],
+        preset: Preset | None,
+        labels: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        """Write what a new run has; last what makes its folder one. Raises `OSError`."""
+        import tomli_w
+
+        meta = {
+            "id": _new_id(),
+            "name": config.name or (preset.name if preset else self.path.name),
+            "tags": [],
+            "note": "",
+            "preset": preset.name if preset else None,
+            "expected": asdict(preset.expected) if preset and preset.expected else None,
+            **labels,
+            "created": now.astimezone().isoformat(timespec="seconds"),
+            "command": list(command),
+            "host": socket.gethostname(),
+            "eqprop": __version__,
+            "commit": _commit(),
+            "python": platform.python_version(),
+        }
+        write_text(self.path / HYPERPARAMETERS, hyperparameters(config, command))
+        write_text(self.path / META, json.dumps(meta, indent=2) + "\n")
+        write_text(self.path / CONFIG, tomli_w.dumps(config.stored()))
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -306,7 +334,7 @@ class RunFolder:
         """Make a folder `checks/<time>` for a check or an evaluation. Raises `RunError`."""
         try:
             make_folder(self.path / CHECKS)
-            return _new_folder(self.path / CHECKS, datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
+            return new_folder(self.path / CHECKS, datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -347,8 +375,8 @@ def _commit() -> str | None:
     return None
 
 
-def _new_folder(parent: Path, name: str) -> Path:
-    """Make a folder, with a suffix -2, -3 … where the name is taken."""
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder, with a suffix -2, -3 … where the name is taken. Raises `OSError`."""
     parent.mkdir(parents=True, exist_ok=True)
     count = 1
     while True:
@@ -359,6 +387,19 @@ def _new_folder(parent: Path, name: str) -> Path:
             count += 1
         else:
             return path
+
+
+def _undo(path: Path | None, error: BaseException, named: str) -> NoReturn:
+    """Take away a folder that was made for a run which could not be made, and say why it could not."""
+    if path is not None:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)  # just made: nothing in it is anybody's
+    if not isinstance(error, OSError):
+        raise error
+    raise RunError(
+        f"{named}: cannot make a run there: {error.strerror or error}; choose a folder that can be written"
+    ) from None
 
 
 def hyperparameters(config: RunConfig, command: Sequence[str]) -> str:

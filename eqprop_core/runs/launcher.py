@@ -51,22 +51,28 @@ class Start:
 
 @dataclass(frozen=True)
 class Launched:
-    """What was started: the device (the first of several), the runs that come before, what to know."""
+    """What was started: the first of its devices, runs that come before, what to know, the process's number."""
 
     place: Place
     ahead: tuple[Path, ...]
     warnings: tuple[str, ...]
+    pid: int | None = None
 
 
-def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
-    """Start the worker of a run. Raises `RunError` if that cannot be done, `ConfigError` for its device.
+def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None = None) -> Launched:
+    """Start the worker of a run, on the device `place` where it has been chosen already.
+
+    Raises `RunError` if that cannot be done, `ConfigError` for its device.
 
     The worker is given the run's lock and a ticket for its device, so that whatever happens to this process,
     neither is anybody else's. What it prints goes to the run's `console.log`; hang-up and Ctrl-C of this
     terminal do not reach it.
     """
     wanted = as_before(run, wanted)
-    places, warnings = find_places(config, wanted)
+    if place is None:
+        places, warnings = find_places(config, wanted)
+    else:
+        places, warnings = (place,), _others_on(place)
     _wait_until_given_back(run)
     lock = run.lock()
     tickets: list[Ticket] = []
@@ -98,7 +104,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
                 }
             )
             held = [ticket.descriptor for ticket in tickets]
-            _spawn(words, run.path / CONSOLE, environment_of(places), [lock.fileno(), *held])
+            pid = spawn(words, run.path / CONSOLE, environment_of(places), [lock.fileno(), *held])
     except OSError as error:
         for ticket in tickets:
             ticket.path.unlink(missing_ok=True)
@@ -109,7 +115,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
         lock.close()
         for ticket in tickets:
             os.close(ticket.descriptor)
-    return Launched(places[0], () if wanted.now else ahead, (*warnings, *said))
+    return Launched(places[0], () if wanted.now else ahead, (*warnings, *said), pid)
 
 
 def as_before(run: RunFolder, wanted: Start) -> Start:
@@ -188,13 +194,16 @@ def _words(
     return words
 
 
-def _spawn(words: list[str], console: Path, environment: Mapping[str, str], kept: list[int]) -> None:
-    """Start a process with nothing of this terminal; it keeps the descriptors `kept`. Raises `OSError`."""
+def spawn(words: list[str], console: Path, environment: Mapping[str, str], kept: Sequence[int] = ()) -> int:
+    """Start a process with nothing of this terminal, and with these variables beside those of this process.
+
+    It prints to `console` and keeps the descriptors `kept`; returns its number. Raises `OSError`.
+    """
     for descriptor in kept:
         os.set_inheritable(descriptor, True)
     printed = open_to_append(console)
     try:
-        os.posix_spawn(
+        return os.posix_spawn(
             words[0],
             words,
             {**os.environ, **environment},
@@ -204,6 +213,7 @@ def _spawn(words: list[str], console: Path, environment: Mapping[str, str], kept
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
             setsid=True,
+            setsigmask=(),  # whatever this process does not want to hear just now
         )
     finally:
         os.close(printed)

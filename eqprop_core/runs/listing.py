@@ -9,13 +9,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from eqprop_core.files import expanded
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import RunError, RunFolder, text
-from eqprop_core.runs.names import CONFIG
+from eqprop_core.runs.names import CONFIG, SWEEPS
 from eqprop_core.runs.roots import default_roots, known_roots, results_root
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
@@ -175,14 +176,17 @@ def matching(
 
 
 def run_folders(roots: Iterable[Path]) -> Iterator[Path]:
-    """Every run below the given results folders: root/<alg>/<loss>/<date>/<time> with a `config.toml`."""
+    """Every run below the given results folders, with a `config.toml`.
+
+    They are root/<alg>/<loss>/<date>/<time>, and those of sweeps root/sweeps/<sweep>/runs/<cell>/<seed>.
+    """
     seen: set[Path] = set()
     for root in roots:
         root = root.resolve()
         if root in seen:
             continue
         seen.add(root)
-        for path in _below([str(root)], 4):
+        for path in chain(_below([str(root)], 4), _below([str(root / SWEEPS)], 4)):
             if is_run(path):
                 yield Path(path)
 
@@ -233,7 +237,8 @@ def called(run: RunFolder) -> str:
     """What commands find a run by: its id where its results folder is remembered, else its folder."""
     path = run.path.resolve()
     id = text(run.meta().get("id"))
-    known = len(path.parents) > 3 and path.parents[3] in known_roots()
+    above = 4 if path.parents[3:4] and path.parents[3].name == SWEEPS else 3
+    known = len(path.parents) > above and path.parents[above] in known_roots()
     return id[:8] if id and known else str(run.path)
 
 

@@ -17,3 +17,4 @@ GDU = "gdu"
 ACCURACY_FIGURE = "train-test_acc.png"
 ACTIVITY_FIGURE = "neural_activity.png"
 CONTROL = "control"
+SWEEPS = "sweeps"  # of a results folder

@@ -1,0 +1,1 @@
+"""Many runs as one: what they are, their folder, and who starts them."""
