@@ -54,7 +54,8 @@ def make_run(
     run = RunFolder.create_at(
         job.path, config, command=["eqprop", "sweep"], labels={"name": f"{name} seed {seed}"}
     )
-    tell(run, *(epoch(number, test, **fields) for number, test in enumerate(tests, 1)))
+    for number, test in enumerate(tests, 1):
+        tell(run, epoch(number, test, best=test > max(tests[: number - 1], default=-1.0), **fields))
     if state == "failed":
         tell(run, RunFailed(message="the loss is not finite; a smaller learning rate may help"))
     facts = {"state": state, "epoch": len(tests), "epochs": config.epochs, "host": socket.gethostname()}
