@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,21 +45,24 @@ class Start:
 
 @dataclass(frozen=True)
 class Launched:
-    """A process that was started: its device, the runs that come before it there, what to know."""
+    """A process that was started: its device, runs that come before it there, what to know, its number."""
 
     place: Place
     ahead: tuple[Path, ...]
     warnings: tuple[str, ...]
+    pid: int | None = None
 
 
-def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
-    """Start the worker of a run. Raises `RunError` if that cannot be done, `ConfigError` for its device.
+def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None = None) -> Launched:
+    """Start the worker of a run, on the device `place` where it has been chosen already.
+
+    Raises `RunError` if that cannot be done, `ConfigError` for its device.
 
     The worker is given the run's lock and a ticket for its device, so that whatever happens to this process,
     neither is anybody else's. What it prints goes to the run's `console.log`; hang-up and Ctrl-C of this
     terminal do not reach it.
     """
-    place, warnings = find_place(config)
+    place, warnings = find_place(config) if place is None else (place, _others_on(place))
     _wait_until_given_back(run)
     lock = run.lock()
     ticket: Ticket | None = None
@@ -84,7 +87,8 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
                     "heartbeat": time.time(),
                 }
             )
-            _spawn(words, run.path / CONSOLE, place, [lock.fileno(), *_held(ticket)])
+            kept = [lock.fileno(), *_held(ticket)]
+            pid = spawn(words, run.path / CONSOLE, place.environment, kept)
     except OSError as error:
         if ticket is not None:
             ticket.path.unlink(missing_ok=True)
@@ -95,7 +99,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start) -> Launched:
         lock.close()
         for descriptor in _held(ticket):
             os.close(descriptor)
-    return Launched(place, () if wanted.now else ahead, (*warnings, *said))
+    return Launched(place, () if wanted.now else ahead, (*warnings, *said), pid)
 
 
 def _wait_until_given_back(run: RunFolder) -> None:
@@ -154,22 +158,26 @@ def _words(run: RunFolder, place: Place, wanted: Start, lock: int, ticket: Ticke
     return words
 
 
-def _spawn(words: list[str], console: Path, place: Place, kept: list[int]) -> None:
-    """Start a process with nothing of this terminal; it keeps the descriptors `kept`. Raises `OSError`."""
+def spawn(words: list[str], console: Path, environment: Mapping[str, str], kept: Sequence[int] = ()) -> int:
+    """Start a process with nothing of this terminal, and with these variables beside those of this process.
+
+    It prints to `console` and keeps the descriptors `kept`; returns its number. Raises `OSError`.
+    """
     for descriptor in kept:
         os.set_inheritable(descriptor, True)
     printed = open_to_append(console)
     try:
-        os.posix_spawn(
+        return os.posix_spawn(
             words[0],
             words,
-            {**os.environ, **place.environment},
+            {**os.environ, **environment},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, printed, 1),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
             setsid=True,
+            setsigmask=(),  # whatever this process does not want to hear just now
         )
     finally:
         os.close(printed)

@@ -17,6 +17,7 @@ from eqprop_core.presets import load_preset
 from eqprop_core.problems import ConfigError, Problem, printable
 
 MOST_SEEDS = 1000
+MOST_LINES = 20  # of what is wrong
 
 
 class Cell(BaseModel):
@@ -71,6 +72,16 @@ class CellError(ConfigError):
         self.cell = cell
         where = "" if not cell else f"cell {printable(cell)}: "
         self.args = ("\n".join(f"{where}{line}" for line in str(error).splitlines()),)
+
+
+class CellErrors(ConfigError):
+    """What is wrong with several cells, a line each thing."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__([problem for error in errors for problem in error.problems])
+        lines = [line for error in errors for line in str(error).splitlines()]
+        more = [f"… and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+        self.args = ("\n".join([*lines[:MOST_LINES], *more]),)
 
 
 def in_cell(name: str, error: ConfigError) -> CellError:

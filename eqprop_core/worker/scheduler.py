@@ -18,9 +18,12 @@ class Requeued:
 
 
 def requeue() -> Requeued | None:
-    """Ask Slurm to start this job again; None where it does not run under Slurm."""
+    """Ask Slurm to start this job again.
+
+    None where it does not run under Slurm, and in a job of submitit's, which sees to that itself.
+    """
     job = os.environ.get("SLURM_JOB_ID")
-    if not job:
+    if not job or os.environ.get("SUBMITIT_EXECUTOR"):
         return None
     try:
         asked = subprocess.run(

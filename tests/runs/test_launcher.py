@@ -276,13 +276,13 @@ def test_an_interrupt_before_the_process_begins_leaves_no_folder(
 def test_an_interrupt_when_the_process_has_begun_stops_the_run(
     eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spawn = launcher._spawn
+    spawn = launcher.spawn
 
     def interrupted(*words: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         spawn(*words)
 
-    monkeypatch.setattr(launcher, "_spawn", interrupted)
+    monkeypatch.setattr(launcher, "spawn", interrupted)
     eqprop("train", *LONG, "--detach", code=130)
     (run,) = tmp_path.glob("results/*/*/*/*")
     stands(run, "stopped")

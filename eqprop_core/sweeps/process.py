@@ -1,0 +1,99 @@
+"""The process that starts the runs of a sweep on this machine: one at a time, which outlives the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from eqprop_core.files import locked, read_json
+from eqprop_core.runs.ending import end_process
+from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.launcher import spawn
+from eqprop_core.runs.logout import outliving
+from eqprop_core.runs.processes import marked, own_mark
+from eqprop_core.sweeps.folder import SweepFolder
+from eqprop_core.sweeps.settings import LaunchSettings
+
+LOCK = "lock"
+CONSOLE = "launcher.log"
+
+
+def start_launcher(sweep: SweepFolder, settings: LaunchSettings, *, retry_failed: bool) -> list[str]:
+    """Start the process; returns what the person should know.
+
+    Raises `RunError` where there is one already, or where it cannot be started.
+    """
+    descriptor = _locked(sweep)
+    if descriptor is None:
+        raise RunError(f"{sweep.name}: its runs are being started already, by {_owner(sweep)}")
+    words = [sys.executable, "-P", "-m", "eqprop_core.sweeps", str(sweep.path.resolve())]
+    words += ["--lock", str(descriptor), "--settings", json.dumps(settings.model_dump(exclude_unset=True))]
+    words += ["--retry-failed"] if retry_failed else []
+    words, said = outliving(words)
+    try:
+        spawn(words, sweep.path / CONSOLE, {}, [descriptor])
+    except OSError as error:
+        raise RunError(f"{sweep.path}: its launcher cannot be started: {error.strerror or error}") from None
+    finally:
+        os.close(descriptor)  # the process has its own
+    return said
+
+
+@contextmanager
+def own(sweep: SweepFolder, descriptor: int | None) -> Iterator[None]:
+    """Be the process that starts the runs of a sweep; `descriptor` holds its lock where it was handed over.
+
+    Raises `RunError` if another one is.
+    """
+    descriptor = _locked(sweep) if descriptor is None else descriptor
+    if descriptor is None:
+        raise RunError(f"{sweep.name}: its runs are being started already, by {_owner(sweep)}")
+    try:
+        with suppress(OSError):  # a full disk: only `stop` needs it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(own_mark()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_launched(sweep: SweepFolder) -> bool:
+    """Whether a process starts the runs of a sweep just now."""
+    try:
+        descriptor = locked(sweep.path / LOCK, shared=True)
+    except OSError:
+        return False
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
+
+
+def end_launcher(sweep: SweepFolder) -> None:
+    """End the process that starts the runs of a sweep, if there is one. Raises `RunError` if it cannot be."""
+    if not is_launched(sweep):
+        return
+    process = marked(read_json(sweep.path / LOCK))
+    if process is None:
+        raise RunError(
+            f"{sweep.name}: its runs are started by {_owner(sweep)}, which cannot be ended from here"
+        )
+    with suppress(psutil.NoSuchProcess):
+        end_process(process, kill=False, named=sweep.name)
+
+
+def _locked(sweep: SweepFolder) -> int | None:
+    try:
+        return locked(sweep.path / LOCK)
+    except OSError as error:
+        raise RunError(f"{sweep.path / LOCK}: cannot be written: {error.strerror or error}") from None
+
+
+def _owner(sweep: SweepFolder) -> str:
+    mark = read_json(sweep.path / LOCK)
+    pid, host = mark.get("pid"), mark.get("host")
+    return f"process {pid} on {host}" if pid else "another process"

@@ -1,0 +1,141 @@
+"""The runs of a sweep as jobs of Slurm: submitted through submitit, asked after and cancelled.
+
+All runs are submitted at once, each as a job of its own: the order is the scheduler's.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from eqprop_core.problems import printable
+from eqprop_core.runs.folder import RunError
+from eqprop_core.sweeps.folder import Job, SweepFolder
+from eqprop_core.sweeps.job import RunJob
+from eqprop_core.sweeps.settings import LaunchSettings
+from eqprop_core.sweeps.standing import all_stand, named, to_do
+from eqprop_core.sweeps.submitted import numbers_of, place_of
+
+SECONDS = 60
+TIMEOUTS = 1_000_000  # a job that is out of time is queued again as often as it takes
+USUAL_MINUTES = 60
+
+
+def submit_all(
+    sweep: SweepFolder,
+    settings: LaunchSettings,
+    *,
+    retry_failed: bool = False,
+    say: Callable[[str], None] = print,
+) -> int:
+    """Submit what is to be done of a sweep and is not in Slurm's queue already; returns how many.
+
+    Raises `RunError` where Slurm is not here, or refuses a job.
+    """
+    queue = queued(sweep) if any(numbers_of(sweep, job) for job in sweep.jobs()) else {}
+    submitted = 0
+    for standing in all_stand(sweep):
+        job = standing.job
+        if job.path in queue:
+            say(f"{named(job)}: job {queue[job.path][0]} is {queue[job.path][1].lower()}")
+        elif to_do(standing, retry_failed=retry_failed):
+            number = _submit(sweep, settings, job, submitted)
+            submitted += 1
+            say(f"{named(job)}: submitted as job {number}")
+        else:
+            say(f"{named(job)}: is {standing.state}, left alone")
+    return submitted
+
+
+def _submit(sweep: SweepFolder, settings: LaunchSettings, job: Job, before: int) -> str:
+    """Submit one run; returns the number of its job."""
+    from submitit import SlurmExecutor
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+    from submitit.helpers import clean_env
+
+    place = place_of(sweep, job).absolute()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        executor = SlurmExecutor(place, max_num_timeout=TIMEOUTS)
+        executor.update_parameters(**_parameters(sweep, settings, job))
+        with clean_env():
+            submitted: Any = executor.submit(RunJob(job.path.absolute(), grace=settings.grace))
+    except (RuntimeError, FailedJobError, FailedSubmissionError, FileNotFoundError) as error:
+        done = (
+            f"; {before} were submitted before, and eqprop sweep resume submits the others" if before else ""
+        )
+        raise RunError(f"{named(job)}: {_refused(error)}{done}") from None
+    except OSError as error:
+        raise RunError(f"{named(job)}: cannot be submitted: {error.strerror or error}") from None
+    return str(submitted.job_id)
+
+
+def _refused(error: Exception) -> str:
+    """Why Slurm did not take a job."""
+    if isinstance(error, FileNotFoundError) or "srun" in str(error):
+        return "--launcher slurm needs Slurm's commands (sbatch, srun, squeue), which are not here"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "")
+    return f"Slurm does not take it: {printable(said.strip())[:300]}"
+
+
+def _parameters(sweep: SweepFolder, settings: LaunchSettings, job: Job) -> dict[str, Any]:
+    """submitit's names of what sbatch is given."""
+    minutes = settings.time if settings.time is not None else USUAL_MINUTES
+    more: dict[str, Any] = {"requeue": True, **settings.sbatch}
+    if settings.mem is not None:
+        more["mem"] = settings.mem
+    given = {
+        "job_name": f"{sweep.plan.name} {named(job)}"[:100],
+        "time": math.ceil(minutes),
+        "signal_delay_s": settings.grace,
+        "partition": settings.partition,
+        "gpus_per_node": settings.gpus,
+        "cpus_per_task": settings.cpus,
+        "account": settings.account,
+        "qos": settings.qos,
+        "constraint": settings.constraint,
+        "setup": list(settings.setup) or None,
+        "additional_parameters": more,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def queued(sweep: SweepFolder) -> dict[Path, tuple[str, str]]:
+    """Number and state of the jobs of a sweep that Slurm still has, by the run's path. Raises `RunError`.
+
+    A job that is completing is among them: it may be about to be queued again.
+    """
+    jobs = {number: job.path for job in sweep.jobs() for number in numbers_of(sweep, job)}
+    if not jobs:
+        return {}
+    answer = _asked(["squeue", "--noheader", "--format=%i %T", f"--user={os.getuid()}"])
+    found = {}
+    for line in answer.splitlines():
+        number, _, state = line.strip().partition(" ")
+        if number in jobs:
+            found[jobs[number]] = (number, state.strip())
+    return found
+
+
+def cancel(numbers: Sequence[str], *, pending: bool = False) -> None:
+    """Cancel jobs, those alone that are `pending` if wished. Raises `RunError`."""
+    if numbers:
+        _asked(["scancel", *(["--state=PENDING"] if pending else []), *numbers])
+
+
+def _asked(words: list[str]) -> str:
+    """What a command of Slurm's prints."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except FileNotFoundError:
+        raise RunError(f"{words[0]} is not here; ask on a machine of the Slurm cluster") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RunError(f"{words[0]}: {error}") from None
+    if done.returncode != 0:
+        raise RunError(f"{words[0]}: {printable(done.stderr.strip())[:300] or 'failed'}")
+    return done.stdout
