@@ -1,7 +1,7 @@
 """Sweeps as TOML files: what may stand in one, and where the shipped ones and a person's own are found.
 
-Shipped ones lie in `presets/sweeps`, a person's own in `sweeps` below the folders of own presets. What is wrong
-with a file is a `PresetError` that names the file, the line and the key, as for presets.
+Shipped ones lie in `presets/sweeps`, a person's own in `sweeps` below the folders of own presets. What is
+wrong with a file is a `PresetError` that names the file, the line and the key, as for presets.
 """
 
 from __future__ import annotations

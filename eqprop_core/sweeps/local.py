@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from eqprop_core.config import RunConfig
 from eqprop_core.devices import list_devices
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import find_place
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
+from eqprop_core.sweeps.plan import SweepPlan
 from eqprop_core.sweeps.settings import LaunchSettings
 from eqprop_core.sweeps.standing import Standing, all_stand, named, stands, to_do
 from eqprop_core.sweeps.submitted import ended, numbers_of, place_of
@@ -50,7 +52,7 @@ class LocalLauncher:
         self, sweep: SweepFolder, settings: LaunchSettings, *, retry_failed: bool = False, say: Say = print
     ) -> None:
         self.sweep, self.settings, self.say = sweep, settings, say
-        self.places = places_of(sweep, settings)
+        self.places = places_of(sweep.plan, settings)
         self.stopping = False
         self._going_on: list[Begun] = []
         self._to_do: list[Job] = []
@@ -130,18 +132,17 @@ class LocalLauncher:
         self.say(f"{named(job)}: started on {place.key}")
 
 
-def places_of(sweep: SweepFolder, settings: LaunchSettings) -> list[Place]:
+def places_of(plan: SweepPlan, settings: LaunchSettings) -> list[Place]:
     """The devices on which a sweep is run here, each once. Raises `ConfigError`.
 
     Without any chosen, it is the one on which a single run would be.
     """
-    wanted = settings.devices or (_device_of(sweep),)
+    wanted = settings.devices or (_first(plan).device,)
     there = list_devices()
     places: list[Place] = []
     for device in wanted:
         if device == "auto":
-            config = sweep.plan.config(sweep.plan.cells[0], sweep.plan.seeds[0])
-            place, _ = find_place(config.changed(device="auto"))
+            place, _ = find_place(_first(plan).changed(device="auto"))
         else:
             place, _ = choose_place(device, lambda _: 0, there)
         if place not in places:
@@ -149,8 +150,8 @@ def places_of(sweep: SweepFolder, settings: LaunchSettings) -> list[Place]:
     return places
 
 
-def _device_of(sweep: SweepFolder) -> str:
-    return sweep.plan.config(sweep.plan.cells[0], sweep.plan.seeds[0]).device
+def _first(plan: SweepPlan) -> RunConfig:
+    return plan.config(plan.cells[0], plan.seeds[0])
 
 
 def goes_on(sweep: SweepFolder, standing: Standing) -> bool:

@@ -23,7 +23,7 @@ from eqprop_core.presets import NAME, NAME_RULE, Preset, all_presets, load_prese
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.rules import inapplicable, refused_flags
 from eqprop_core.sweeps.file import Row, SweepFile, is_sweep_file, not_swept, read_sweep, sweep_files
-from eqprop_core.sweeps.plan import Cell, CellErrors, SweepPlan, in_cell, seeds_of
+from eqprop_core.sweeps.plan import Cell, CellsError, SweepPlan, in_cell, seeds_of
 
 MOST_RUNS = 10_000
 # Settings that a cell may have of its own and still be what a published figure is of.
@@ -91,7 +91,7 @@ def make_sweep(wanted: Wanted) -> SweepPlan:
                 )
             )
     if wrong:
-        raise CellErrors(wrong)
+        raise CellsError(wrong)
     return SweepPlan(
         name=_plan_name(wanted.name, source, presets),
         title=source.title if source else _title(presets, grid),
@@ -219,7 +219,7 @@ def _double(name: str, config: RunConfig, cells: Sequence[Cell], complete: dict[
 
 
 def _name(row: Row, combo: Mapping[str, Any], *, several: bool) -> str:
-    """What a cell is called: `alg=EP betas=0 0.1`, after its row's own name, or preset where there are more."""
+    """What a cell is called: `alg=EP betas=0 0.1`, after its row's name, or preset where there are more."""
     own = [row.name] if row.name else [row.preset] if row.preset and several else []
     if not row.name:
         own += [f"{name}={_short(value)}" for name, value in row.config.items()]

@@ -74,7 +74,7 @@ class CellError(ConfigError):
         self.args = ("\n".join(f"{where}{line}" for line in str(error).splitlines()),)
 
 
-class CellErrors(ConfigError):
+class CellsError(ConfigError):
     """What is wrong with several cells, a line each thing."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:

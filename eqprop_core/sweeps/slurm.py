@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,12 @@ from eqprop_core.sweeps.submitted import numbers_of, place_of
 SECONDS = 60
 TIMEOUTS = 1_000_000  # a job that is out of time is queued again as often as it takes
 USUAL_MINUTES = 60
+
+
+def require() -> None:
+    """Raise `RunError` where Slurm's commands are not here."""
+    if missing := [name for name in ("sbatch", "srun", "squeue") if shutil.which(name) is None]:
+        raise RunError(f"--launcher slurm needs Slurm, and {', '.join(missing)} is not here")
 
 
 def submit_all(
@@ -76,8 +83,6 @@ def _submit(sweep: SweepFolder, settings: LaunchSettings, job: Job, before: int)
 
 def _refused(error: Exception) -> str:
     """Why Slurm did not take a job."""
-    if isinstance(error, FileNotFoundError) or "srun" in str(error):
-        return "--launcher slurm needs Slurm's commands (sbatch, srun, squeue), which are not here"
     lines = [line for line in str(error).splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "")
     return f"Slurm does not take it: {printable(said.strip())[:300]}"

@@ -55,6 +55,7 @@ class Commands(LateGroup):
         ),
         "presets": ("presets:app", "List, show and make presets."),
         "runs": ("runs:app", "List, watch, steer and tend runs."),
+        "sweep": ("sweep:app", "Train many runs: presets, a grid and seeds, here or on a Slurm cluster."),
         "data": ("data:app", "Show, fetch and check data sets."),
     }
 

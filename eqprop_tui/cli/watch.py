@@ -85,7 +85,7 @@ def watch(folder: RunFolder, *, after: int = 0, attached: bool = False) -> Outco
                     follow(records, epochs=epochs, into=outcome, standing=standing.now, shown_from=shown_from)
                     break
                 except KeyboardInterrupt:
-                    choice = _ask() if sys.stdin.isatty() and asked is None else "s"
+                    choice = choose(CHOICES, "dsk") if sys.stdin.isatty() and asked is None else "s"
         except Terminated as stopping:
             asked = stopping.number
             stop(folder)
@@ -146,11 +146,14 @@ def leave(folder: RunFolder) -> None:
     report.say(f"the run goes on; watch it again: eqprop runs attach {called(folder)}")
 
 
-def _ask() -> str:
-    """What to do with a run that is being watched; a second Ctrl-C leaves it running."""
+def choose(choices: str, letters: str) -> str:
+    """What to do with what is being watched: one of `letters`, or empty for Enter.
+
+    A second Ctrl-C leaves it running, which is d.
+    """
     try:
         while True:
-            report.say(CHOICES)
+            report.say(choices)
             typer.echo("> ", nl=False, err=True)
             # A Ctrl-C in the instant before a blocking read would wait for the next key; looking twice a
             # second hears it.
@@ -160,9 +163,9 @@ def _ask() -> str:
             choice = answer.strip().lower()[:1]
             if not answer:  # the end of the input is nobody who watches
                 break
-            if choice in ("", "d", "s", "k"):
+            if choice in ("", *letters):
                 return choice
-            report.say(f"{answer.strip()}: is none of d, s, k and Enter")
+            report.say(f"{answer.strip()}: is none of {', '.join(letters)} and Enter")
     except KeyboardInterrupt:
         pass
     typer.echo(err=True)  # behind the prompt

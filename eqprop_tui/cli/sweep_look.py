@@ -1,0 +1,141 @@
+"""`eqprop sweep status`, `list` and `stop`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from eqprop_core.runs.folder import RunError
+from eqprop_core.sweeps import slurm, stopping
+from eqprop_core.sweeps.file import read_sweep, sweep_files
+from eqprop_core.sweeps.folder import SweepFolder, find_sweep, list_sweeps
+from eqprop_core.sweeps.process import is_launched
+from eqprop_core.sweeps.standing import Standing, all_stand, counted, named
+from eqprop_core.sweeps.submitted import numbers_of
+from eqprop_tui.cli import report
+from eqprop_tui.cli.report import AsJson
+from eqprop_tui.cli.sweep_start import Sweep
+from eqprop_tui.cli.sweep_watch import in_words
+from eqprop_tui.words import accuracy, age, duration, epochs
+
+
+def status(which: Sweep = "last", as_json: AsJson = False) -> None:
+    """Show how the runs of a sweep stand."""
+    sweep = find_sweep(which)
+    standings = all_stand(sweep)
+    queue: dict[Any, tuple[str, str]] = {}
+    if on_slurm := sweep.launcher.get("launcher") == "slurm":
+        try:
+            queue = slurm.queued(sweep)
+        except RunError as error:
+            report.say(f"warning: {error}")
+    if as_json:
+        report.put_json(
+            {
+                "folder": str(sweep.path),
+                "name": sweep.name,
+                "launched": bool(queue) if on_slurm else is_launched(sweep),
+                "states": counted(standings),
+                "runs": [_as_document(sweep, standing, queue) for standing in standings],
+            }
+        )
+        return
+    headings = ["state", "run", "epoch", "best", "last", "left", *(["job"] if on_slurm else []), "said"]
+    rows = []
+    for standing in standings:
+        run = standing.summary
+        job = [" ".join(queue.get(standing.job.path, ("–",))).lower()] if on_slurm else []
+        told = (
+            [epochs(run), accuracy(run.best), accuracy(run.last), duration(run.seconds_left)]
+            if run
+            else 4 * ["–"]
+        )
+        rows.append([standing.state, named(standing.job), *told, *job, standing.reason])
+    print(report.aligned(headings, rows, right=("epoch", "best", "last", "left")))
+    print()
+    over = all(standing.state == "finished" for standing in standings)
+    print(in_words(standings) + ("" if over else _launched(sweep, on_slurm=on_slurm, queue=queue)))
+
+
+def _launched(sweep: SweepFolder, *, on_slurm: bool, queue: dict[Any, tuple[str, str]]) -> str:
+    if on_slurm:
+        return f"; {len(queue)} in Slurm's queue"
+    if is_launched(sweep):
+        return "; a process of its own starts them"
+    return f"; go on with: eqprop sweep resume {sweep.name}"
+
+
+def _as_document(sweep: SweepFolder, standing: Standing, queue: dict[Any, tuple[str, str]]) -> dict[str, Any]:
+    run = standing.summary
+    return {
+        "cell": standing.job.cell.name,
+        "seed": standing.job.seed,
+        "folder": str(standing.job.path),
+        "state": standing.state,
+        "reason": standing.reason or None,
+        "epoch": run.epoch if run else None,
+        "best": run.best if run else None,
+        "last": run.last if run else None,
+        "jobs": numbers_of(sweep, standing.job),
+        "queue": queue.get(standing.job.path, (None, None))[1],
+    }
+
+
+def list_all(as_json: AsJson = False) -> None:
+    """List sweeps, the newest first, and those that can be started."""
+    sweeps, files = list_sweeps(), sweep_files()
+    found = [(sweep, all_stand(sweep)) for sweep in sweeps]
+    if as_json:
+        report.put_json(
+            {
+                "started": [
+                    {
+                        "folder": str(sweep.path),
+                        "name": sweep.name,
+                        "created": sweep.created,
+                        "cells": len(sweep.plan.cells),
+                        "seeds": list(sweep.plan.seeds),
+                        "states": counted(standings),
+                    }
+                    for sweep, standings in found
+                ],
+                "to start": {name: str(path) for name, path in files.items()},
+            }
+        )
+        return
+    if found:
+        headings = ("sweep", "cells", "seeds", "runs", "age")
+        rows = [
+            (
+                sweep.name,
+                str(len(sweep.plan.cells)),
+                str(len(sweep.plan.seeds)),
+                in_words(standings),
+                age(sweep.created),
+            )
+            for sweep, standings in found
+        ]
+        print(report.aligned(headings, rows, right=("cells", "seeds", "age")))
+        print()
+    print("to start with: eqprop sweep NAME")
+    for name, path in files.items():
+        try:
+            print(f"  {name}  {read_sweep(path).title}")
+        except ValueError as error:
+            report.say(f"warning: {error}")
+
+
+def stop(
+    which: Sweep = "last",
+    kill: Annotated[bool, typer.Option("--kill", help="what is not in a checkpoint is lost")] = False,
+) -> None:
+    """Stop a sweep: its runs after their batch, with a checkpoint."""
+    sweep = find_sweep(which)
+    left = stopping.stop(sweep, kill=kill, say=report.say)
+    report.say(f"stopped; go on with: eqprop sweep resume {sweep.name}" if not left else _left(sweep, left))
+    print(in_words(all_stand(sweep)))
+
+
+def _left(sweep: SweepFolder, left: list[Standing]) -> str:
+    return f"{len(left)} still stop after a long batch; eqprop sweep stop {sweep.name} --kill ends them"

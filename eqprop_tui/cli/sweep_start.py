@@ -1,0 +1,305 @@
+"""`eqprop sweep NAME…` and `eqprop sweep resume`: making the plan of a sweep and having its runs started."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from eqprop_core.config import RunConfig
+from eqprop_core.devices import list_devices
+from eqprop_core.estimate import estimate, measured_as, recall
+from eqprop_core.problems import ConfigError, Problem, shown
+from eqprop_core.runs.roots import results_root
+from eqprop_core.runs.starting import check_sizes
+from eqprop_core.sweeps import slurm
+from eqprop_core.sweeps.folder import SweepFolder, find_sweep
+from eqprop_core.sweeps.local import places_of
+from eqprop_core.sweeps.making import Wanted, configurations, grid_of, make_sweep
+from eqprop_core.sweeps.plan import SweepPlan
+from eqprop_core.sweeps.process import is_launched, start_launcher
+from eqprop_core.sweeps.settings import LaunchSettings, launch_settings, sbatch_words
+from eqprop_tui.cli import report
+from eqprop_tui.cli.flags import ListCommand, with_flags
+from eqprop_tui.cli.report import AsJson
+from eqprop_tui.cli.sweep_watch import end, watch
+from eqprop_tui.cli.work import fetch_if_absent
+from eqprop_tui.words import duration
+
+HERE, SLURM = "On this machine (--launcher local)", "On a cluster (--launcher slurm)"
+SEEDS = re.compile(r"[\d,-]+")
+LEFT_OUT = ("todo", "seed", "name", "device", "save", "load_path", "all_elements")
+
+Sweep = Annotated[str, typer.Argument(metavar="SWEEP", help="a folder, a name, or last")]
+Launcher = Annotated[
+    str | None, typer.Option("--launcher", metavar="local|slurm", help="what starts the runs \\[local]")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="print the sweep's folder and return; do not watch")]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        help="minutes, H:MM:SS or D-HH:MM:SS, after which a run is saved and queued again "
+        r"\[local: never, slurm: 60]",
+    ),
+]
+Grace = Annotated[
+    int | None,
+    typer.Option("--grace", metavar="SECONDS", help=r"time between being told to save and that end \[90]"),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", metavar="N", help=r"runs at a time on each device \[1, in line with others there]",
+        rich_help_panel=HERE,
+    ),
+]  # fmt: skip
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices", "--device", metavar="DEVICE,…", help=r"devices to spread the runs over \[auto]",
+        rich_help_panel=HERE,
+    ),
+]  # fmt: skip
+
+
+def _on_cluster(name: str, metavar: str, help: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=help, rich_help_panel=SLURM)
+
+
+Partition = Annotated[str | None, _on_cluster("--partition", "NAME", "partition")]
+Gpus = Annotated[int | None, _on_cluster("--gpus", "N", "GPUs of a run")]
+Cpus = Annotated[int | None, _on_cluster("--cpus", "N", "CPU cores of a run")]
+Mem = Annotated[str | None, _on_cluster("--mem", "16G", "memory of a run")]
+Account = Annotated[str | None, _on_cluster("--account", "NAME", "account")]
+Qos = Annotated[str | None, _on_cluster("--qos", "NAME", "quality of service")]
+Constraint = Annotated[str | None, _on_cluster("--constraint", "WORDS", "features that nodes must have")]
+Sbatch = Annotated[
+    list[str] | None,
+    _on_cluster("--sbatch", "NAME=VALUE", "any other parameter of sbatch; may be repeated"),
+]
+Setup = Annotated[
+    list[str] | None, _on_cluster("--setup", "COMMAND", "shell command before a run; may be repeated")
+]
+
+
+class SweepCommand(ListCommand):
+    """A command whose `--seeds` takes words separated by spaces, too: `--seeds 0 1 2`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Join the words of --seeds, then those of lists, then parse as usual."""
+        words: list[str] = []
+        joining = False
+        for word in args:
+            if joining and SEEDS.fullmatch(word):
+                words[-1] = f"{words[-1]} {word}" if "=" in words[-1] else f"{words[-1]}={word}"
+                continue
+            joining = word.partition("=")[0] == "--seeds"
+            words.append(word)
+        return super().parse_args(ctx, words)
+
+
+@with_flags(leave_out=LEFT_OUT)
+def start(
+    flags: dict[str, Any],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="a preset, several, or a sweep; or .toml files of them"),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", metavar="0-4", help=r"seeds: 0-4, 0,2,5 or 0 1 2 \[the sweep's, or 0]"),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="SETTING=VALUE,…",
+            help='values of a setting, multiplied with all others; may be repeated: betas="0 0.1,0 0.5"',
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="a name for the sweep")] = None,
+    launcher: Launcher = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+    time: Time = None,
+    grace: Grace = None,
+    jobs: Jobs = None,
+    devices: Devices = None,
+    partition: Partition = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    mem: Mem = None,
+    account: Account = None,
+    qos: Qos = None,
+    constraint: Constraint = None,
+    sbatch: Sbatch = None,
+    setup: Setup = None,
+) -> None:
+    """Start a run of each cell and seed: of presets, of a sweep by its name, and of a grid over them.
+
+    Flags of train are settings for all cells.
+    """
+    values = dict(locals())
+    dry, results = flags.pop("dry_run", False), flags.pop("results", None)
+    wanted = Wanted(names or [], flags, grid_of(grid or []), seeds, name)
+    plan = make_sweep(wanted)
+    settings = launch_settings(_typed(values))
+    configs = configurations(plan)
+    for config in configs:
+        check_sizes(config)
+    if dry:
+        show_plan(plan, configs, settings, as_json=as_json)
+        return
+    _refuse_absent(plan, settings)
+    for config in {(config.task, config.data_root): config for config in configs}.values():
+        fetch_if_absent(config)
+    sweep = SweepFolder.create(
+        results_root(results),
+        plan,
+        command=("eqprop", *sys.argv[1:]),
+        launcher=settings.model_dump(mode="json", exclude_unset=True),
+    )
+    _launch(sweep, settings, detach=detach, as_json=as_json)
+
+
+def resume(
+    which: Sweep = "last",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="start runs that failed again, too")
+    ] = False,
+    launcher: Launcher = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+    time: Time = None,
+    grace: Grace = None,
+    jobs: Jobs = None,
+    devices: Devices = None,
+    partition: Partition = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
+    mem: Mem = None,
+    account: Account = None,
+    qos: Qos = None,
+    constraint: Constraint = None,
+    sbatch: Sbatch = None,
+    setup: Setup = None,
+) -> None:
+    """Go on with a sweep: what was not begun, stopped or lost; with --retry-failed what failed, too.
+
+    Finished runs stay, and those that go on are left alone. Options stand in for those that it was made with.
+    """
+    values = dict(locals())
+    sweep = find_sweep(which)
+    settings = launch_settings(_typed(values), sweep.launcher)
+    if (sweep.launcher.get("launcher") or "local") != settings.launcher:
+        raise ConfigError([Problem("launcher", settings.launcher, "is not what this sweep was started with")])
+    _refuse_absent(sweep.plan, settings)
+    _launch(sweep, settings, retry_failed=retry_failed, detach=detach, as_json=as_json)
+
+
+def _launch(
+    sweep: SweepFolder,
+    settings: LaunchSettings,
+    *,
+    retry_failed: bool = False,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Have the runs of a sweep started, and watch them unless it is to be left."""
+    report.say(f"{sweep.path}")
+    if settings.launcher == "slurm":
+        slurm.submit_all(sweep, settings, retry_failed=retry_failed, say=report.say)
+    else:
+        for said in start_launcher(sweep, settings, retry_failed=retry_failed):
+            report.say(f"warning: {said}")
+    if not detach:
+        end(sweep, watch(sweep), as_json=as_json)
+    elif as_json:
+        report.put_json({"folder": str(sweep.path), "name": sweep.name, "launched": is_launched(sweep)})
+    else:
+        print(sweep.path)
+
+
+def _refuse_absent(plan: SweepPlan, settings: LaunchSettings) -> None:
+    """Raise for devices that are not here, and where there is no Slurm."""
+    if settings.launcher == "slurm":
+        slurm.require()
+    else:
+        places_of(plan, settings)
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the launcher that were typed."""
+    given = {
+        name: values[name]
+        for name in LaunchSettings.model_fields
+        if name in values and values[name] is not None and name not in ("devices", "sbatch", "setup")
+    }
+    if values["devices"] is not None:
+        given["devices"] = tuple(re.split(r"[\s,]+", values["devices"].strip(" ,")))
+    if values["sbatch"]:
+        given["sbatch"] = sbatch_words(values["sbatch"])
+    if values["setup"]:
+        given["setup"] = tuple(values["setup"])
+    return given
+
+
+# --- what would be done -------------------------------------------------------------------------------
+
+
+def show_plan(
+    plan: SweepPlan, configs: list[RunConfig], settings: LaunchSettings, *, as_json: bool = False
+) -> None:
+    """Print the cells with their settings, how many runs they make, and how long these take if known."""
+    seconds = _seconds(configs, len(plan.seeds))
+    runs = len(plan.cells) * len(plan.seeds)
+    if as_json:
+        document = plan.model_dump(mode="json", exclude={"bases"})
+        report.put_json(
+            {**document, "runs": runs, "seconds": seconds, "launcher": settings.model_dump(mode="json")}
+        )
+        return
+    out = report.console()
+    out.print(plan.title, markup=False, style="bold")
+    if plan.description:
+        out.print(plan.description, markup=False)
+    out.print()
+    table = report.plain_table()
+    for heading in ("cell", "preset", "settings over it"):
+        table.add_column(heading, overflow="fold")
+    for cell in plan.cells:
+        from rich.text import Text
+
+        told = ", ".join(f"{name} {shown(value)}" for name, value in cell.settings.items())
+        table.add_row(Text(cell.name), Text(cell.preset or "–"), Text(told or "–"))
+    out.print(table)
+    out.print()
+    out.print(
+        f"{_count(len(plan.cells), 'cell')} × {_count(len(plan.seeds), 'seed')} = {_count(runs, 'run')}"
+    )
+    if seconds is None:
+        out.print("how long they take is not known; eqprop bench measures it")
+    else:
+        out.print(f"about {duration(seconds)} here, one after the other, by what was measured")
+
+
+def _seconds(configs: list[RunConfig], seeds: int) -> float | None:
+    """Time that all runs take one after the other; None where that of one was not measured."""
+    devices = list_devices()
+    found = []
+    for config in configs:
+        measured = recall(measured_as(config, devices))
+        found.append(estimate(config, measured) if measured is not None else None)
+    return None if None in found else seeds * sum(one.run for one in found if one is not None)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+start.command_class = SweepCommand  # type: ignore[attr-defined]
