@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eqprop_core.sweeps.table import MISSING, NOT_STARTED, Row, Table
+from eqprop_core.sweeps.table import MISSING, Row, Table
 
 MARK = "*"  # beside a mean over fewer seeds than are planned
 
@@ -23,10 +23,7 @@ def mean(row: Row) -> str:
 def seeds(row: Row) -> str:
     """`3 of 3`, or with what is missing: `2 of 3, 1 failed`."""
     said = [f"{len(row.finished)} of {len(row.outcomes)}"]
-    missing = row.missing
-    if list(missing) == [NOT_STARTED] and not row.finished:
-        return f"{said[0]}, {NOT_STARTED}"
-    return ", ".join(said + [f"{count} {state}" for state, count in missing.items()])
+    return ", ".join(said + [f"{count} {state}" for state, count in row.missing.items()])
 
 
 def span(row: Row) -> str:
@@ -48,4 +45,4 @@ def marked(table: Table) -> bool:
 
 def troubled(row: Row) -> bool:
     """Whether somebody has to look after a seed of this cell."""
-    return any(state in MISSING[:5] for state in row.missing)
+    return any(state in MISSING[:4] for state in row.missing)

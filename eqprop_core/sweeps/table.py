@@ -20,18 +20,19 @@ from eqprop_core.published import PUBLISHED
 from eqprop_core.runs.comparing import best_of
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import failure, histories
-from eqprop_core.runs.listing import RunSummary, is_run, summarize
-from eqprop_core.sweeps.folder import Job
+from eqprop_core.runs.listing import RunSummary
+from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.plan import Cell, SweepPlan
+from eqprop_core.sweeps.standing import WAITING, stands
 
 Of = Literal["last", "best", "train", "validation"]
 OF: tuple[Of, ...] = get_args(Of)
 PARTS: dict[Of, str] = {"last": "test", "best": "test", "train": "training", "validation": "validation"}
-NOT_STARTED = "not started"
+PRUNED = "pruned"  # the tag, and here the state, of a run that a search has stopped as not worth going on
 # The order in which a cell says what of its seeds is missing: what needs somebody first.
 MISSING = (
-    *("failed", "lost", "unreachable", "unknown", "without a figure", "stopped"),
-    *("running", "paused", "starting", "queued", NOT_STARTED),
+    *("failed", "lost", "unreachable", "without a figure", "stopped", PRUNED),
+    *("running", "paused", "starting", "queued", WAITING),
 )
 
 
@@ -39,33 +40,34 @@ MISSING = (
 class Outcome:
     """What one run of a sweep came to.
 
-    `state` is that of a list of runs, or `NOT_STARTED`; `scores` are accuracies in per cent, of finished runs
-    alone; `seconds` is the time that its epochs took, `message` what a run that failed said.
+    `state` is that of a list of runs, `WAITING` where it has not begun, or `PRUNED`; `scores` are accuracies
+    in per cent, of finished runs alone; `seconds` is the time that its epochs took, `message` what a run that
+    failed said.
     """
 
     seed: int
     path: Path
-    state: str = NOT_STARTED
+    state: str = WAITING
     summary: RunSummary | None = None
     scores: Mapping[Of, float | None] = field(default_factory=dict)
     seconds: float | None = None
     message: str | None = None
 
 
-def outcome(job: Job) -> Outcome:
-    """How the run of a job stands, and its figures if it is finished. Raises `OSError` where files cannot be
-    read."""
-    if not is_run(job.path):
-        return Outcome(job.seed, job.path)
-    summary = summarize(job.path)
-    if summary.state == "unknown" and not (job.path / "state.json").exists():
-        return Outcome(job.seed, job.path)  # its folder has been made, no process has come to it
-    if summary.state != "finished":
-        said = failure(RunFolder(job.path)) if summary.state == "failed" else None
-        return Outcome(job.seed, job.path, summary.state, summary, message=said)
+def outcome(sweep: SweepFolder, job: Job) -> Outcome:
+    """How the run of a job stands, and its figures if it is finished. Raises `OSError`."""
+    standing = stands(sweep, job)
+    summary, message = standing.summary, standing.reason or None
+    if standing.state == "failed" and summary is not None:
+        message = message or failure(RunFolder(job.path))
+    state = standing.state
+    if state == "stopped" and summary is not None and PRUNED in summary.tags:
+        state = PRUNED
+    if state != "finished":
+        return Outcome(job.seed, job.path, state, summary, message=message)
     epochs = histories(RunFolder(job.path))
     return Outcome(
-        job.seed, job.path, summary.state, summary, scores_of(epochs), sum(epoch.seconds for epoch in epochs)
+        job.seed, job.path, state, summary, scores_of(epochs), sum(epoch.seconds for epoch in epochs)
     )
 
 
@@ -191,15 +193,15 @@ class Table:
 
 
 def table_of(
-    plan: SweepPlan,
-    jobs: Iterable[Job],
+    sweep: SweepFolder,
     measure: Measure = Measure(),
-    read: Callable[[Job], Outcome] = outcome,
+    read: Callable[[SweepFolder, Job], Outcome] = outcome,
 ) -> Table:
     """The table of a sweep; `read` tells what a run came to. Raises `OSError` where files cannot be read."""
+    plan = sweep.plan
     by_cell: dict[str, list[Outcome]] = {cell.name: [] for cell in plan.cells}
-    for job in jobs:
-        by_cell.setdefault(job.cell.name, []).append(read(job))
+    for job in sweep.jobs():
+        by_cell[job.cell.name].append(read(sweep, job))
     rows = [
         Row(number, cell, tuple(by_cell[cell.name]), measure) for number, cell in enumerate(plan.cells, 1)
     ]

@@ -7,19 +7,9 @@ import io
 from typing import Any
 
 from eqprop_core.problems import printable
-from eqprop_core.sweeps.table import NOT_STARTED, Row, Table
+from eqprop_core.sweeps.table import MISSING, Row, Table
 
-CSV_STATES = (
-    "failed",
-    "lost",
-    "unreachable",
-    "stopped",
-    "running",
-    "paused",
-    "starting",
-    "queued",
-    NOT_STARTED,
-)
+CSV_STATES = tuple(state for state in MISSING if state != "without a figure")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",

@@ -81,7 +81,7 @@ def _refuse_contradictions(of: str, forms: dict[str, bool]) -> None:
 def read_table(folder: SweepFolder, measure: Measure) -> Table:
     """The table of a sweep. Raises `RunError` for files that cannot be read."""
     try:
-        return table_of(folder.plan, folder.jobs(), measure)
+        return table_of(folder, measure)
     except OSError as error:
         raise RunError(
             f"{error.filename or folder.path}: cannot be read: {error.strerror or error}"

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from eqprop_core.runs.listing import is_run
-from eqprop_core.sweeps.folder import Job
+from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.table import OF, Measure, Outcome, table_of
 from eqprop_tui import sweep_words
 from eqprop_tui.keys import bindings
@@ -89,10 +89,10 @@ class SweepScreen(BaseScreen):
             self.table.redraw()
             return
 
-        def read(job: Job) -> Outcome:
+        def read(_: SweepFolder, job: Job) -> Outcome:
             return known.by_path.get(job.path, Outcome(job.seed, job.path))
 
-        found = table_of(sweep.plan, sweep.jobs(), self.measure, read)
+        found = table_of(sweep, self.measure, read)
         self.head.say(Text.assemble(("sweep", "bold"), "   ", sweep.name), sweep_words.standing(found))
         self.query_one("#sweep-said", TextLines).show(
             Text(f" {found.said}", "dim"), Text(" mean ± standard deviation over seeds (n − 1)", "dim")
@@ -168,7 +168,7 @@ class SweepScreen(BaseScreen):
             if is_run(run.path):
                 self.eqprop.open_run(run.path)
             else:
-                self.eqprop.tell(f"seed {run.seed} has not started", severity="information")
+                self.eqprop.tell(f"seed {run.seed} has not begun", severity="information")
         elif row is not None:
             self.table.open(wide=row.number not in self.table.opened)
 

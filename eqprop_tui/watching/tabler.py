@@ -86,7 +86,7 @@ class Tabler:
         found: dict[Path, Outcome] = {}
         told = time.monotonic()
         for job in sweep.jobs():
-            found[job.path] = self._outcome(job)
+            found[job.path] = self._outcome(sweep, job)
             if self._stopped:
                 break
             if time.monotonic() - told > FIRST:  # many long files: show those that have been read
@@ -101,13 +101,13 @@ class Tabler:
             self._plan = (stamp, SweepFolder.open(self.path))
         return self._plan[1]
 
-    def _outcome(self, job: Job) -> Outcome:
+    def _outcome(self, sweep: SweepFolder, job: Job) -> Outcome:
         stamp = stamp_of(job.path / STATE)
         known = self._known.get(job.path)
         if known is not None and known[0] == stamp and known[1].state in SAID_AT_REST:
             return known[1]
         try:
-            found = outcome(job)
+            found = outcome(sweep, job)
         except OSError:  # its folder goes away at this moment, or may not be read
             found = Outcome(job.seed, job.path, "unreachable")
         self._known[job.path] = (stamp, found)

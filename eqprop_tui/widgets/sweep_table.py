@@ -11,7 +11,7 @@ from rich.style import Style
 from textual import events
 from textual.message import Message
 
-from eqprop_core.sweeps.table import NOT_STARTED, Outcome, Row, Table
+from eqprop_core.sweeps.table import Outcome, Row, Table
 from eqprop_tui import sweep_words
 from eqprop_tui.columns import GAP, padded
 from eqprop_tui.looks import Looks
@@ -217,7 +217,7 @@ class SweepTable(PictureView, can_focus=True):
         accuracy = run.scores.get(row.measure.of)
         figure = sweep_words.figure(None if accuracy is None else row.measure.value(accuracy))
         dim = Style.parse(looks.colour("dim"))
-        sign, colour = looks.sign(run.state) if run.state != NOT_STARTED else ("·", looks.colour("dim"))
+        sign, colour = looks.sign(run.state)
         mark = sample(self.marks, run.path, looks) if run.path in self.marks else Segment(" ")
         said = run.state
         if run.summary is not None and run.state != "finished":

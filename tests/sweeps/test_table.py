@@ -20,7 +20,7 @@ from eqprop_tui import sweep_words
 
 
 def read(sweep: SweepFolder, **measure: Any) -> Table:
-    return table_of(sweep.plan, sweep.jobs(), Measure(**measure))
+    return table_of(sweep, Measure(**measure))
 
 
 def only(sweep: SweepFolder, **measure: Any) -> Row:
@@ -81,7 +81,7 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
         ("failed", "2 of 3, 1 failed"),
         ("stopped", "2 of 3, 1 stopped"),
         ("running", "2 of 3, 1 lost"),  # its process is gone
-        (None, "2 of 3, 1 not started"),
+        (None, "2 of 3, 1 waiting"),
     ],
 )
 def test_a_seed_that_is_not_finished_is_said_and_not_averaged(
@@ -103,9 +103,9 @@ def test_a_cell_without_any_finished_seed_has_no_mean(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path, cell("a"), cell("b"))
     make_run(sweep, "a", 0, 10.0, state="failed")
     a, b = read(sweep).rows
-    assert (sweep_words.mean(a), sweep_words.seeds(a)) == ("–", "0 of 3, 1 failed, 2 not started")
-    assert (sweep_words.mean(b), sweep_words.seeds(b)) == ("–", "0 of 3, not started")
-    assert sweep_words.standing(read(sweep)) == "0 of 6 runs finished, 1 failed, 5 not started"
+    assert (sweep_words.mean(a), sweep_words.seeds(a)) == ("–", "0 of 3, 1 failed, 2 waiting")
+    assert (sweep_words.mean(b), sweep_words.seeds(b)) == ("–", "0 of 3, 3 waiting")
+    assert sweep_words.standing(read(sweep)) == "0 of 6 runs finished, 1 failed, 5 waiting"
 
 
 def test_a_finished_run_without_the_figure_is_said(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_csv_has_each_seed_and_what_is_missing(tmp_path: Path) -> None:
     make_run(sweep, "b", 0, 10.0, state="failed")
     a, b = csv.DictReader(io.StringIO(as_csv(read(sweep))))
     assert (a["cell"], a["mean"], a["seed_0"], a["seed_5"]) == ('a, "quoted"', "15.0", "10.0", "20.0")
-    assert (b["mean"], b["failed"], b["not_started"], b["seed_0"]) == ("", "1", "1", "")
+    assert (b["mean"], b["failed"], b["waiting"], b["seed_0"]) == ("", "1", "1", "")
 
 
 def test_json_has_all_of_it(three: SweepFolder) -> None:
@@ -179,8 +179,8 @@ def test_no_character_of_a_name_is_a_command_to_latex() -> None:
     )
 
 
-def test_a_folder_that_no_process_has_come_to_is_not_started(tmp_path: Path) -> None:
+def test_a_folder_that_no_process_has_come_to_is_waiting(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path, cell("a"), seeds=[0])
     make_run(sweep, "a", 0, 90.0)
     (job_of(sweep, "a", 0).path / "state.json").unlink()
-    assert sweep_words.seeds(only(sweep)) == "0 of 1, not started"
+    assert sweep_words.seeds(only(sweep)) == "0 of 1, 1 waiting"
