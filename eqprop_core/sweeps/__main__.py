@@ -20,6 +20,7 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.local import SECONDS_BETWEEN_LOOKS, LocalLauncher
 from eqprop_core.sweeps.process import LOCK, own
+from eqprop_core.sweeps.searching import search_of, searching
 from eqprop_core.sweeps.settings import launch_settings
 
 
@@ -47,8 +48,12 @@ def main(arguments: list[str]) -> int:
         lock = inherited(given.lock, sweep.path / LOCK)
         with own(sweep, lock):
             settings = launch_settings(given.settings, sweep.launcher)
-            launcher = LocalLauncher(sweep, settings, retry_failed=given.retry_failed, say=_say)
-            while not asked and launcher.step():
+            if (searched := search_of(sweep)) is not None:
+                step = searching(sweep, searched, settings, _say)
+            else:
+                launcher = LocalLauncher(sweep, settings, retry_failed=given.retry_failed, say=_say)
+                step = launcher.step
+            while not asked and step():
                 time.sleep(SECONDS_BETWEEN_LOOKS)
     except (ConfigError, RunError) as error:
         _say(f"error: {error}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,6 +21,7 @@ from eqprop_core.published import PUBLISHED
 from eqprop_core.runs.comparing import best_of
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import failure, histories
+from eqprop_core.runs.labels import stored_tags
 from eqprop_core.runs.listing import RunSummary
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.plan import Cell, SweepPlan
@@ -61,7 +63,7 @@ def outcome(sweep: SweepFolder, job: Job) -> Outcome:
     if standing.state == "failed" and summary is not None:
         message = message or failure(RunFolder(job.path))
     state = standing.state
-    if state == "stopped" and summary is not None and PRUNED in summary.tags:
+    if state == "stopped" and PRUNED in stored_tags(RunFolder(job.path)):
         state = PRUNED
     if state != "finished":
         return Outcome(job.seed, job.path, state, summary, message=message)
@@ -185,11 +187,27 @@ class Table:
         """How many runs are planned."""
         return sum(len(row.outcomes) for row in self.rows)
 
+    def best_first(self) -> list[Row]:
+        """The rows, the best mean first; those without one last, in the order of the plan."""
+        better = 1 if self.measure.error else -1
+        known = [row for row in self.rows if row.mean is not None]
+        rest = [row for row in self.rows if row.mean is None]
+        return sorted(known, key=lambda row: better * (row.mean or 0.0)) + rest
+
     @property
     def sources(self) -> list[str]:
         """Where the published figures come from, each once, in the order of the rows."""
         rows = [row for row in self.rows if row.published is not None]
         return list(dict.fromkeys(row.cell.source or "source not given" for row in rows))
+
+
+def measure_of(sweep: SweepFolder, of: Of | None = None, *, error: bool = True) -> Measure:
+    """The measure that is meant: that of a search is what it chooses by, else it is of the last epoch."""
+    if of is None and sweep.search is not None:
+        with suppress(ConfigError):
+            if sweep.plan.config(sweep.plan.cells[0], sweep.plan.seeds[0]).val_split:
+                of = "validation"
+    return Measure(of or "last", error)
 
 
 def table_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from eqprop_core.problems import ConfigError, Problem, shown
 from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps.curves import Curves, clearest, curves_of
 from eqprop_core.sweeps.folder import SweepFolder, find_sweep
-from eqprop_core.sweeps.table import OF, Measure, Row, Table, table_of
+from eqprop_core.sweeps.table import OF, Measure, Row, Table, measure_of, table_of
 from eqprop_core.sweeps.writing import as_csv, as_document, as_latex
 from eqprop_tui import sweep_words
 from eqprop_tui.cli import report
@@ -28,15 +29,14 @@ def table(
         str, typer.Argument(metavar="SWEEP", help="a folder, a name, or last \\[last]", show_default=False)
     ] = "last",
     of: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--of",
             metavar="|".join(OF),
             help="test figure after the last epoch or of the best one; training or validation figure after "
-            "the last \\[last]",
-            show_default=False,
+            "the last \\[last; of a search, what it chooses by]",
         ),
-    ] = "last",
+    ] = None,
     error: Annotated[
         bool, typer.Option("--error/--accuracy", help="error or accuracy, in per cent", show_default="error")
     ] = True,
@@ -51,11 +51,17 @@ def table(
     latex: Annotated[bool, typer.Option("--latex", help="print as a LaTeX tabular with booktabs")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a sweep came to: mean and standard deviation over seeds, and what is missing."""
+    """Show what a sweep came to: mean and standard deviation over seeds, and what is missing.
+
+    The trials of a search come best first.
+    """
     _refuse_contradictions(of, {"--json": as_json, "--csv": csv, "--latex": latex})
     target = figure_file(figure, force=force) if figure is not None else None
     folder = find_sweep(sweep)
-    found = read_table(folder, Measure(of=next(known for known in OF if known == of), error=error))
+    measure = measure_of(folder, next((known for known in OF if known == of), None), error=error)
+    found = read_table(folder, measure)
+    if folder.search is not None:
+        found = replace(found, rows=tuple(found.best_first()))
     if target is not None:
         draw(target, found)
     if as_json:
@@ -70,8 +76,8 @@ def table(
         report.say(f"figure in {target}")
 
 
-def _refuse_contradictions(of: str, forms: dict[str, bool]) -> None:
-    if of not in OF:
+def _refuse_contradictions(of: str | None, forms: dict[str, bool]) -> None:
+    if of is not None and of not in OF:
         raise ConfigError([Problem("of", of, f"is not one of {', '.join(OF)}")])
     wanted = [name for name, chosen in forms.items() if chosen]
     if len(wanted) > 1:
@@ -98,7 +104,8 @@ def show(table: Table, path: Path) -> None:
 
     out = report.console()
     out.print(Text(table.title or table.name, "bold"))
-    out.print(Text(table.said + "; mean ± standard deviation over seeds (n − 1)"))
+    several = any(len(row.outcomes) > 1 for row in table.rows)
+    out.print(Text(table.said + ("; mean ± standard deviation over seeds (n − 1)" if several else "")))
     out.print()
     cells = columns(table, out.width)
     drawn = report.plain_table()

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -32,13 +32,23 @@ class Look:
 
     def __init__(self, sweep: SweepFolder) -> None:
         self.sweep = sweep
-        self.on_slurm = sweep.launcher.get("launcher") == "slurm"
+        self.on_slurm = sweep.launcher.get("launcher") == "slurm" and sweep.search is None
         self._jobs: list[Job] = sweep.jobs()
         self._done: dict[int, Standing] = {}
         self._queue: tuple[float, bool] = (-SECONDS_BETWEEN_QUESTIONS, True)
 
+    @property
+    def planned(self) -> int:
+        """How many runs there are to be."""
+        trials = (self.sweep.search or {}).get("trials")
+        return trials * len(self.sweep.plan.seeds) if isinstance(trials, int) else len(self._jobs)
+
     def now(self) -> list[Standing]:
-        """All runs, in order."""
+        """All runs, in order; those of a search come one by one."""
+        if self.sweep.search is not None:
+            with suppress(RunError):
+                self.sweep = SweepFolder.open(self.sweep.path)
+                self._jobs = self.sweep.jobs()
         found = []
         for number, job in enumerate(self._jobs):
             standing = self._done.get(number) or stands(self.sweep, job)
@@ -51,6 +61,8 @@ class Look:
         """Whether nothing more will happen by itself."""
         if any(standing.alive for standing in standings):
             return False
+        if self.sweep.search is not None:
+            return not is_launched(self.sweep)
         if all(standing.state == "finished" for standing in standings):
             return True
         return not (self._queued() if self.on_slurm else is_launched(self.sweep))
@@ -85,7 +97,7 @@ def watch(sweep: SweepFolder) -> list[Standing]:
 
 def _follow(look: Look, seen: dict[int, str]) -> list[Standing]:
     screen = report.console(stderr=True)
-    with _bar(len(look.sweep.jobs())) as progress:
+    with _bar(look.planned) as progress:
         while True:
             standings = look.now()
             for number, standing in enumerate(standings):

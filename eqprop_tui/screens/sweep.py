@@ -12,7 +12,7 @@ from textual.message import Message
 
 from eqprop_core.runs.listing import is_run
 from eqprop_core.sweeps.folder import Job, SweepFolder
-from eqprop_core.sweeps.table import OF, Measure, Outcome, table_of
+from eqprop_core.sweeps.table import OF, Measure, Outcome, measure_of, table_of
 from eqprop_tui import sweep_words
 from eqprop_tui.keys import bindings
 from eqprop_tui.marks import Marks
@@ -40,7 +40,7 @@ class SweepScreen(BaseScreen):
         super().__init__()
         self.path = path
         self.known: Outcomes | None = None
-        self.measure = Measure()
+        self.measure: Measure | None = None  # until it is known what kind of sweep it is
 
     def body(self) -> ComposeResult:
         """What the figures are, the table, and what is to be known of the cell that is pointed at."""
@@ -89,6 +89,10 @@ class SweepScreen(BaseScreen):
             self.table.redraw()
             return
 
+        if self.measure is None:  # seen for the first time
+            self.measure = measure_of(sweep)
+            self.table.by_figure = sweep.search is not None
+
         def read(_: SweepFolder, job: Job) -> Outcome:
             return known.by_path.get(job.path, Outcome(job.seed, job.path))
 
@@ -132,7 +136,7 @@ class SweepScreen(BaseScreen):
     @property
     def key_labels(self) -> dict[str, str]:
         """Enter opens a cell, and watches a run; what is shown is an error, or an accuracy."""
-        labels = {"error": "accuracy" if self.measure.error else "error"}
+        labels = {"error": "error" if self.measure is not None and not self.measure.error else "accuracy"}
         if self.is_mounted and self.table.row is not None and self.table.run is None:
             labels["choose"] = "fold" if self.table.row.number in self.table.opened else "its runs"
         return labels
@@ -188,13 +192,15 @@ class SweepScreen(BaseScreen):
 
     def action_measure(self) -> None:
         """The test figure of the last epoch, of the best one, the training figure, the validation figure."""
-        self.measure = replace(self.measure, of=OF[(OF.index(self.measure.of) + 1) % len(OF)])
-        self._show()
+        if self.measure is not None:
+            self.measure = replace(self.measure, of=OF[(OF.index(self.measure.of) + 1) % len(OF)])
+            self._show()
 
     def action_error(self) -> None:
         """Accuracy in place of error, or the other way round."""
-        self.measure = replace(self.measure, error=not self.measure.error)
-        self._show()
+        if self.measure is not None:
+            self.measure = replace(self.measure, error=not self.measure.error)
+            self._show()
 
     def action_sort(self) -> None:
         """The best first, or the order of the plan."""

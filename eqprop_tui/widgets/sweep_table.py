@@ -77,7 +77,7 @@ class SweepTable(PictureView, can_focus=True):
         """Show the table as it is now; the cursor stays with its cell or run."""
         self.table = table
         self._cells = {row.number: row for row in table.rows}
-        rows = in_order(table) if self.by_figure else table.rows
+        rows = table.best_first() if self.by_figure else table.rows
         before = self.at
         self.places = []
         for row in rows:
@@ -258,11 +258,3 @@ class SweepTable(PictureView, can_focus=True):
         """Three rows back."""
         event.stop()
         self.move(-3)
-
-
-def in_order(table: Table) -> list[Row]:
-    """The best cell first; those without a figure last, in the order of the plan."""
-    better = 1 if table.measure.error else -1
-    known = [row for row in table.rows if row.mean is not None]
-    rest = [row for row in table.rows if row.mean is None]
-    return sorted(known, key=lambda row: better * (row.mean or 0.0)) + rest
