@@ -32,7 +32,7 @@ SECONDS_BETWEEN_QUESTIONS = 30.0  # for the queue
 def require() -> None:
     """Raise `RunError` where Slurm's commands are not here."""
     if missing := [name for name in ("sbatch", "srun", "squeue") if shutil.which(name) is None]:
-        raise RunError(f"--launcher slurm needs Slurm, and {', '.join(missing)} is not here")
+        raise RunError(f"--launcher slurm needs Slurm, and there is no {', '.join(missing)} here")
 
 
 def submit_all(

@@ -20,6 +20,7 @@ from eqprop_core.sweeps.standing import Standing, all_stand, named
 
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_STOP = 60.0
+SECONDS_TO_DIE = 10.0  # after SIGKILL
 
 Say = Callable[[str], None]
 
@@ -83,13 +84,23 @@ def _kill(sweep: SweepFolder, standing: Standing) -> None:
     worker = process_of(path, RunFolder(path).read_state()) if path.exists() else None
     watching = processes_of(sweep, standing.job)
     below = [child for process in watching for child in _below(process)]
-    for process in (*watching, *below, *([worker] if worker is not None else [])):
+    ended = [*watching, *below, *([worker] if worker is not None else [])]
+    for process in ended:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             continue
         except psutil.Error as error:
             raise RunError(f"{named(standing.job)}: process {process.pid} cannot be ended: {error}") from None
+    deadline = time.monotonic() + SECONDS_TO_DIE
+    while any(map(_is_there, ended)) and time.monotonic() < deadline:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _is_there(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:

@@ -44,7 +44,9 @@ app = typer.Typer(cls=Sweeps, no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def sweep() -> None:
-    """Train many runs: `eqprop sweep NAME… --seeds 0-4 --grid alg=EP,BPTT`, here or on a Slurm cluster.
+    """Train many runs: presets, a grid and seeds, here or on a Slurm cluster.
+
+    `eqprop sweep NAME… --seeds 0-4 --grid alg=EP,BPTT` begins one.
 
     NAME is a preset, several, or a sweep; eqprop sweep start --help shows the rest.
 

@@ -34,7 +34,7 @@ from eqprop_tui.words import duration
 
 HERE, SLURM = "On this machine (--launcher local)", "On a cluster (--launcher slurm)"
 SEEDS = re.compile(r"[\d,-]+")
-LEFT_OUT = ("todo", "seed", "name", "device", "save", "load_path", "all_elements")
+LEFT_OUT = ("todo", "seed", "name", "save", "load_path", "all_elements")
 
 Sweep = Annotated[str, typer.Argument(metavar="SWEEP", help="a folder, a name, or last")]
 Launcher = Annotated[
@@ -64,7 +64,7 @@ Jobs = Annotated[
 Devices = Annotated[
     str | None,
     typer.Option(
-        "--devices", "--device", metavar="DEVICE,…", help=r"devices to spread the runs over \[auto]",
+        "--devices", metavar="DEVICE,…", help=r"devices to spread the runs over \[--device]",
         rich_help_panel=HERE,
     ),
 ]  # fmt: skip

@@ -1,0 +1,127 @@
+"""A sweep on this machine does every run once, whatever happens to its processes, through submitit's executor."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from small_sweeps import (
+    Run,
+    ends_like_an_undisturbed_run,
+    events,
+    kinds,
+    launcher,
+    started,
+    states,
+    trains,
+    wait_for,
+    worker,
+)
+
+from eqprop_core.sweeps.folder import SweepFolder
+from eqprop_core.sweeps.local import processes_of
+from eqprop_core.sweeps.making import Wanted, make_sweep
+from eqprop_core.sweeps.process import is_launched
+from eqprop_core.sweeps.submitted import numbers_of
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--grid", "alg=EP,BPTT"], id="two runs"),
+        pytest.param(
+            ["--grid", "alg=EP,BPTT", "--grid", "betas=0 0.1,0 0.5", "--seeds", "0-2"],
+            id="twelve runs",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_every_run_is_done_once_though_a_worker_and_the_launcher_are_killed(
+    words: list[str], eqprop: Run
+) -> None:
+    sweep = started(eqprop, *words, "--jobs", "2")
+    killed, other, *_ = sweep.jobs()
+    wait_for(lambda: trains(killed))
+    launcher(sweep).kill()
+    worker(killed).kill()
+    wait_for(lambda: not is_launched(sweep) and not processes_of(sweep, killed))
+    assert states(sweep)["lost"] == 1
+    told = eqprop("sweep", "resume", sweep.name, "--jobs", "2").stderr
+    assert states(sweep) == {"finished": len(sweep.jobs())}
+    assert "finished" in told
+    assert kinds(killed)["run_resumed"] == 1
+    for job in sweep.jobs():
+        assert kinds(job)["run_finished"] == 1
+        if job != killed:
+            assert (kinds(job)["run_started"], kinds(job)["run_resumed"], kinds(job)["epoch_finished"]) == (
+                1,
+                0,
+                1,
+            )
+        ends_like_an_undisturbed_run(eqprop, sweep, job)
+    again = eqprop("sweep", "resume", sweep.name).stdout
+    assert again.startswith(f"{len(sweep.jobs())} finished")
+    assert all(kinds(job)["run_finished"] == 1 for job in sweep.jobs())
+    assert other.path.exists()
+
+
+def test_a_run_that_is_told_to_make_room_is_saved_and_goes_on_in_the_same_job(eqprop: Run) -> None:
+    sweep = started(eqprop, "--epochs", "2")
+    (job,) = sweep.jobs()
+    wait_for(lambda: trains(job))
+    (controller,) = processes_of(sweep, job)
+    (watching,) = controller.children()
+    watching.send_signal(signal.SIGUSR2)
+    wait_for(lambda: states(sweep) == {"finished": 1})
+    assert kinds(job)["run_resumed"] == 1
+    wait_for(lambda: not processes_of(sweep, job))
+    ends_like_an_undisturbed_run(eqprop, sweep, job)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_out_of_time_goes_on_as_often_as_it_takes(eqprop: Run) -> None:
+    # Ten seconds to the signal, of which some five go to loading torch; more than the six times that
+    # submitit starts a job again by itself.
+    words = ["--time", "0:00:14", "--grace", "4", "--epochs", "8"]
+    sweep = started(eqprop, *words)
+    (job,) = sweep.jobs()
+    wait_for(lambda: not is_launched(sweep), limit=500)
+    assert states(sweep) == {"finished": 1}, (sweep.path / "launcher.log").read_text()
+    assert kinds(job)["run_resumed"] >= 2
+    assert kinds(job)["run_finished"] == 1
+    ends_like_an_undisturbed_run(eqprop, sweep, job)
+
+
+def test_a_sweep_is_stopped_and_goes_on(eqprop: Run) -> None:
+    sweep = started(eqprop, "--seeds", "0-1", "--jobs", "1", "--epochs", "50")
+    first, second = sweep.jobs()
+    wait_for(lambda: trains(first))
+    eqprop("sweep", "stop", sweep.name)
+    assert states(sweep) == {"stopped": 1, "waiting": 1}
+    assert not is_launched(sweep)
+    assert processes_of(sweep, first) == []
+    assert not second.path.exists()
+    begun = len(events(first))
+    eqprop("sweep", "resume", sweep.name, "--detach")
+    wait_for(lambda: len(events(first)) > begun)
+    assert kinds(first)["run_resumed"] == 1
+    eqprop("sweep", "resume", sweep.name, code=1)  # by two launchers at once
+    eqprop("sweep", "stop", "last", "--kill")
+    assert states(sweep) == {"lost": 1, "waiting": 1}
+
+
+def test_a_failed_run_is_tried_again_only_when_asked(eqprop: Run, tmp_path: Path) -> None:
+    plan = make_sweep(Wanted(["digits-mlp-ep"], {"epochs": 1, "train_samples": 8, "test_samples": 8}))
+    sweep = SweepFolder.create(tmp_path / "results", plan)
+    (job,) = sweep.jobs()
+    job.path.mkdir(parents=True)
+    (job.path / "config.toml").write_text("nonsense = 1\n")
+    for _ in range(2):
+        said = eqprop("sweep", "resume", "last", "--devices", "cpu", code=1)
+        assert "1 failed" in said.stdout and "--retry-failed" in said.stderr
+        assert "nonsense" in eqprop("sweep", "status").stdout
+    assert len(numbers_of(sweep, job)) == 1
+    (job.path / "config.toml").unlink()
+    eqprop("sweep", "resume", "last", "--retry-failed", "--devices", "cpu")
+    assert len(numbers_of(sweep, job)) == 2

@@ -1,0 +1,122 @@
+"""A sweep through Slurm: its commands are stand-ins, which run and signal what they are given as Slurm does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import slurm_standins
+from small_sweeps import Run, ends_like_an_undisturbed_run, kinds, started, states, trains, wait_for
+
+from eqprop_core.sweeps.folder import list_sweeps
+from eqprop_core.sweeps.submitted import numbers_of
+
+ON_SLURM = ["--launcher", "slurm"]
+
+
+@pytest.fixture
+def slurm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The stand-ins on the PATH; nothing that they started is left afterwards."""
+    home = tmp_path_factory.mktemp("slurm")
+    slurm_standins.install(home)
+    monkeypatch.setenv("STANDIN_SLURM", str(home))
+    monkeypatch.setenv("PATH", f"{home}{os.pathsep}{os.environ['PATH']}")
+    yield home
+    for job in slurm_standins.jobs(home):
+        (job / "cancel").touch()
+    for job in slurm_standins.jobs(home):
+        keeper = int((job / "pid").read_text())
+        wait_for(lambda keeper=keeper: not _runs(keeper), limit=30)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_job_that_is_signalled_is_queued_again_and_its_run_goes_on_bit_for_bit(
+    slurm: Path, eqprop: Run
+) -> None:
+    words = ["--partition", "long", "--gpus", "1", "--cpus", "2", "--mem", "4G", "--account", "lab"]
+    more = ["--constraint", "a100", "--sbatch", "exclusive", "--sbatch", "nice=5", "--time", "1:30:00"]
+    sweep = started(eqprop, *ON_SLURM, *words, *more, "--epochs", "2")
+    (job,) = sweep.jobs()
+    (at_slurm,) = slurm_standins.jobs(slurm)
+    script = (at_slurm / "script").read_text()
+    for line in (
+        "partition=long", "gpus-per-node=1", "cpus-per-task=2", "mem=4G", "account=lab", "constraint=a100",
+        "exclusive", "nice=5", "time=90", "signal=USR2@90", "requeue",
+    ):  # fmt: skip
+        assert f"#SBATCH --{line}\n" in script
+    wait_for(lambda: trains(job))
+    assert f"{at_slurm.name} running" in eqprop("sweep", "status").stdout
+    (at_slurm / "signal").touch()
+    wait_for(lambda: slurm_standins.state(at_slurm) == "COMPLETED")
+    assert (at_slurm / "runs").read_text().count("run") == 2
+    assert states(sweep) == {"finished": 1}
+    assert (kinds(job)["run_resumed"], kinds(job)["run_finished"]) == (1, 1)
+    ends_like_an_undisturbed_run(eqprop, sweep, job)
+    assert eqprop("sweep", "resume").stdout.startswith("1 finished")
+    assert len(slurm_standins.jobs(slurm)) == 1
+
+
+@pytest.mark.slow
+def test_jobs_that_run_out_of_time_do_every_run_once(slurm: Path, eqprop: Run) -> None:
+    words = ["--grid", "alg=EP,BPTT", "--seeds", "0-1", "--epochs", "12"]
+    sweep = started(eqprop, *ON_SLURM, "--time", "1", "--grace", "48", *words)  # 12 s at a time
+    wait_for(lambda: states(sweep) == {"finished": 4}, limit=400)
+    for job in sweep.jobs():
+        assert kinds(job)["run_finished"] == 1
+        ends_like_an_undisturbed_run(eqprop, sweep, job)
+    assert sum(kinds(job)["run_resumed"] for job in sweep.jobs()) >= 4
+    assert len(slurm_standins.jobs(slurm)) == 4
+
+
+def test_a_sweep_on_slurm_is_stopped_and_submitted_again(slurm: Path, eqprop: Run) -> None:
+    (slurm / "slots").write_text("1")
+    sweep = started(eqprop, *ON_SLURM, "--seeds", "0-1", "--epochs", "50")
+    first, second = sweep.jobs()
+    wait_for(lambda: trains(first))
+    said = eqprop("sweep", "status").stdout
+    assert "102 pending" in said and "2 in Slurm's queue" in said
+    told = eqprop("sweep", "resume", "--detach").stderr
+    assert "job 101 is running" in told and "job 102 is pending" in told
+    assert len(slurm_standins.jobs(slurm)) == 2
+    eqprop("sweep", "stop")
+    assert states(sweep) == {"stopped": 1, "waiting": 1}
+    wait_for(
+        lambda: not {"PENDING", "RUNNING"} & {slurm_standins.state(job) for job in slurm_standins.jobs(slurm)}
+    )
+    assert slurm_standins.state(slurm / "102") == "CANCELLED"
+    assert not second.path.exists()
+    told = eqprop("sweep", "resume", "--detach").stderr
+    assert "submitted as job 103" in told and "submitted as job 104" in told
+    wait_for(lambda: kinds(first)["run_resumed"] == 1)
+    eqprop("sweep", "stop", "--kill")
+    wait_for(lambda: slurm_standins.state(slurm / "103") == "CANCELLED")
+    assert states(sweep) == {"stopped": 1, "waiting": 1}
+    assert numbers_of(sweep, first) == ["101", "103"]
+
+
+def test_without_slurm_nothing_is_made(eqprop: Run, tmp_path: Path) -> None:
+    said = eqprop("sweep", "digits-sweep", *ON_SLURM, code=1).stderr
+    assert said == "error: --launcher slurm needs Slurm, and there is no sbatch, srun, squeue here\n"
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_job_that_slurm_refuses_is_submitted_by_resume(slurm: Path, eqprop: Run) -> None:
+    (slurm / "refuses").write_text("Invalid account or account/partition combination specified")
+    said = eqprop("sweep", "digits-sweep", *ON_SLURM, "--detach", code=1).stderr
+    assert "Slurm does not take it: " in said and "Invalid account" in said
+    (sweep,) = list_sweeps()
+    assert states(sweep) == {"waiting": 8}
+    (slurm / "refuses").unlink()
+    (slurm / "slots").write_text("0")
+    told = eqprop("sweep", "resume", "--account", "other", "--detach").stderr
+    assert told.count("submitted as job") == 8
+    assert "account=other" in (slurm / "101" / "script").read_text()
