@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,12 @@ def _submit(sweep: SweepFolder, settings: LaunchSettings, job: Job, before: int)
 class SlurmLauncher:
     """Submits the runs of a search as its trials are chosen, and knows which have left the queue."""
 
-    room = TRIALS_AT_ONCE
-
     def __init__(
-        self, sweep: SweepFolder, settings: LaunchSettings, jobs: Iterable[Job], say: Callable[[str], None]
+        self, sweep: SweepFolder, settings: LaunchSettings, jobs: Sequence[Job], say: Callable[[str], None]
     ) -> None:
         self.sweep, self.settings, self.say = sweep, settings, say
-        self._asked, self._queue = -SECONDS_BETWEEN_QUESTIONS, queued(sweep)
+        self.room = TRIALS_AT_ONCE * len(sweep.plan.seeds)
+        self._asked, self._queue = time.monotonic(), queued(sweep)
         going_on = [job for job in jobs if job.path in self._queue]
         self.add(job for job in jobs if job not in going_on and to_do(stands(sweep, job), retry_failed=False))
 
@@ -114,9 +114,11 @@ class SlurmLauncher:
         return not standing.alive and (standing.state == "finished" or job.path not in self._queue)
 
     def step(self) -> None:
-        """Ask for the queue again, not too often."""
+        """Ask for the queue again, not too often; where Slurm gives no answer, it is as it was."""
         if time.monotonic() - self._asked >= SECONDS_BETWEEN_QUESTIONS:
-            self._queue, self._asked = queued(self.sweep), time.monotonic()
+            self._asked = time.monotonic()
+            with suppress(RunError):
+                self._queue = queued(SweepFolder.open(self.sweep.path))  # with the trials of meanwhile
 
 
 def _refused(error: Exception) -> str:
