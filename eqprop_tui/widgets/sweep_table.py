@@ -69,6 +69,9 @@ class SweepTable(PictureView, can_focus=True):
         self.places: list[Place] = []
         self.empty = "reading …"
         self._cells: dict[int, Row] = {}
+        self._texts: dict[int, list[str]] = {}  # of the columns, by cell
+        self._longest = [0] * len(COLUMNS)
+        self._longest_name = 0
         self._top = 0
 
     # --- what is shown ----------------------------------------------------------------------------------
@@ -77,6 +80,9 @@ class SweepTable(PictureView, can_focus=True):
         """Show the table as it is now; the cursor stays with its cell or run."""
         self.table = table
         self._cells = {row.number: row for row in table.rows}
+        self._texts = {row.number: [column.cell(row) for column in COLUMNS] for row in table.rows}
+        self._longest = [max(map(cell_len, texts)) for texts in zip(*self._texts.values(), strict=True)]
+        self._longest_name = max(len("▸ seed 9"), *(cell_len(row.cell.name) for row in table.rows))
         rows = table.best_first() if self.by_figure else table.rows
         before = self.at
         self.places = []
@@ -174,12 +180,10 @@ class SweepTable(PictureView, can_focus=True):
     def _fitted(self, table: Table, width: int) -> tuple[list[Column], list[int], int]:
         """The columns that there is room for, their widths, and that of the names of cells."""
         full = {
-            column.heading: max(
-                cell_len(self._heading(column)), *(cell_len(column.cell(row)) for row in table.rows)
-            )
-            for column in COLUMNS
+            column.heading: max(cell_len(self._heading(column)), wide)
+            for column, wide in zip(COLUMNS, self._longest, strict=True)
         }
-        longest = max(len("▸ seed 9"), *(cell_len(row.cell.name) for row in table.rows))
+        longest = self._longest_name
         room = width - 1 - MARK - 2 - min(longest, LEAST_NAME)
         kept: list[Column] = []
         for column in sorted(COLUMNS, key=lambda column: column.rank):
@@ -208,7 +212,7 @@ class SweepTable(PictureView, can_focus=True):
             Segment(padded(row.cell.name, name), style),
         ]
         for column, wide in zip(columns, widths, strict=True):
-            text = padded(column.cell(row), wide, column.heading != "seeds")
+            text = padded(self._texts[row.number][COLUMNS.index(column)], wide, column.heading != "seeds")
             line.append(Segment(" " * GAP + text, style if column.heading == "seeds" else Style.null()))
         return line
 
