@@ -19,6 +19,8 @@ CONVOLUTION_LISTS = ("kernels", "strides", "paddings", "pools")
 CONVOLUTION_DEFAULTS = {"kernels": 5, "strides": 1, "paddings": 0}
 PARAMETER_LIMIT = 20_000_000_000
 SMALLEST_NUDGE = 1e-12
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,4})?|\d{1,4}")
+DEVICE_RULE = "is not a device; auto, cpu, mps, cuda:1 and the index of a GPU are"
 
 
 def inapplicable(config: Any) -> dict[str, str]:
@@ -211,10 +213,8 @@ def _optimizer_problems(config: Any, shapes: Sequence[ConnectionShape]) -> Itera
 
 
 def _data_problems(config: Any) -> Iterator[Problem]:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,4})?|\d{1,4}", config.device):
-        yield Problem(
-            "device", config.device, "is not a device; auto, cpu, mps, cuda:1 and the index of a GPU are"
-        )
+    if not DEVICE.fullmatch(config.device):
+        yield Problem("device", config.device, DEVICE_RULE)
     if config.name is not None and not may_name(config.name):
         yield Problem("name", config.name, NAME_RULE)
     if config.data_aug and config.task not in augmented_tasks():

@@ -61,7 +61,7 @@ class LocalLauncher:
         jobs: Iterable[Job] | None = None,
     ) -> None:
         self.sweep, self.settings, self.say = sweep, settings, say
-        self.places = places_of(sweep.plan, settings)
+        self.places, _ = places_of(sweep.plan, settings)
         self.stopping = False
         self._going_on: list[Begun] = []
         self._to_do: list[Job] = []
@@ -159,22 +159,25 @@ class LocalLauncher:
         self.say(f"{named(job)}: started on {place.key}")
 
 
-def places_of(plan: SweepPlan, settings: LaunchSettings) -> list[Place]:
-    """The devices on which a sweep is run here, each once. Raises `ConfigError`.
+def places_of(plan: SweepPlan, settings: LaunchSettings) -> tuple[list[Place], list[str]]:
+    """The devices on which a sweep is run here, each once, and what to know of them. Raises `ConfigError`.
 
     Without any chosen, it is the one on which a single run would be.
     """
     wanted = settings.devices or (_first(plan).device,)
     there = list_devices()
     places: list[Place] = []
+    warnings: list[str] = []
     for device in wanted:
         if device == "auto":
-            place, _ = find_place(_first(plan).changed(device="auto"))
+            place, said = find_place(_first(plan).changed(device="auto"))
         else:
-            place, _ = choose_place(device, lambda _: 0, there)
+            place, warning = choose_place(device, lambda _: 0, there)
+            said = [warning] if warning else []
+        warnings += [one for one in said if one not in warnings]
         if place not in places:
             places.append(place)
-    return places
+    return places, warnings
 
 
 def _first(plan: SweepPlan) -> RunConfig:
@@ -183,7 +186,7 @@ def _first(plan: SweepPlan) -> RunConfig:
 
 def goes_on(sweep: SweepFolder, standing: Standing) -> bool:
     """Whether a run has a process, or a job on this machine that will give it one again."""
-    if standing.alive or standing.state == "unreachable":
+    if standing.alive:
         return True
     return standing.state != "finished" and bool(processes_of(sweep, standing.job))
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
 
-from eqprop_core.files import locked, read_json
+from eqprop_core.files import locked, open_to_read, read_json
+from eqprop_core.problems import printable
 from eqprop_core.runs.ending import end_process
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import spawn
@@ -21,6 +23,8 @@ from eqprop_core.sweeps.settings import LaunchSettings
 
 LOCK = "lock"
 CONSOLE = "launcher.log"
+LAST_LINE = 2000  # bytes
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")  # how a line of it begins
 
 
 def start_launcher(sweep: SweepFolder, settings: LaunchSettings, *, retry_failed: bool) -> list[str]:
@@ -84,6 +88,19 @@ def end_launcher(sweep: SweepFolder) -> None:
         )
     with suppress(psutil.NoSuchProcess):
         end_process(process, kill=False, named=sweep.name)
+
+
+def error_of_launcher(sweep: SweepFolder) -> str:
+    """What the process that started the runs of a sweep ended with, empty if that is no error."""
+    try:
+        with open_to_read(sweep.path / CONSOLE) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_LINE))
+            lines = file.read(LAST_LINE).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    last = printable(lines[-1]) if lines else ""
+    _, found, said = last.partition(" error: ")
+    return said if found else last if lines and not LOGGED.match(last) else ""
 
 
 def _locked(sweep: SweepFolder) -> int | None:

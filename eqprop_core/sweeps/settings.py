@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from eqprop_core.problems import ConfigError, Problem, problems_of
+from eqprop_core.rules import DEVICE, DEVICE_RULE
 
 GRACE = 90  # seconds; as submitit has it
 _TIME = re.compile(
@@ -63,6 +64,11 @@ def launch_settings(
         if name in given:
             other = "slurm" if name in SLURM_ALONE else "local"
             problems.append(Problem(name, given[name], f"goes with --launcher {other}"))
+    problems += [
+        Problem("devices", device, DEVICE_RULE)
+        for device in values.get("devices", ())
+        if not DEVICE.fullmatch(str(device))
+    ]
     for name in ("partition", "account", "qos", "constraint"):
         if isinstance(values.get(name), str) and not (values[name].isprintable() and values[name].strip()):
             problems.append(Problem(name, values[name], "must be text on one line"))

@@ -244,8 +244,9 @@ def _refuse_absent(plan: SweepPlan, settings: LaunchSettings) -> None:
     """Raise for devices that are not here, and where there is no Slurm."""
     if settings.launcher == "slurm":
         slurm.require()
-    else:
-        places_of(plan, settings)
+        return
+    for warning in places_of(plan, settings)[1]:
+        report.say(f"warning: {warning}")
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:

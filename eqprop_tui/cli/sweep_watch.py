@@ -15,7 +15,7 @@ from eqprop_core.problems import printable
 from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps import slurm, stopping
 from eqprop_core.sweeps.folder import Job, SweepFolder
-from eqprop_core.sweeps.process import is_launched
+from eqprop_core.sweeps.process import error_of_launcher, is_launched
 from eqprop_core.sweeps.standing import Standing, counted, named, stands
 from eqprop_tui.cli import report
 from eqprop_tui.cli.watch import choose
@@ -70,7 +70,8 @@ class Look:
     def _queued(self) -> bool:
         asked, answer = self._queue
         if time.monotonic() - asked >= SECONDS_BETWEEN_QUESTIONS:
-            answer = bool(slurm.queued(self.sweep))
+            with suppress(RunError):  # it did not answer: what it said last may still be so
+                answer = bool(slurm.queued(self.sweep))
             self._queue = (time.monotonic(), answer)
         return answer
 
@@ -158,4 +159,6 @@ def end(sweep: SweepFolder, standings: list[Standing], *, as_json: bool) -> None
     if set(left) == {"finished"}:
         return
     more = " (--retry-failed for those that failed)" if "failed" in left else ""
+    if said := error_of_launcher(sweep):
+        report.say(f"its launcher ended with an error: {said}")
     raise RunError(f"not all runs are finished; go on with: eqprop sweep resume {sweep.name}{more}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from eqprop_core.sweeps.standing import all_stand
 
 SMALL = [
     "--task", "digits", "--archi", "64", "10", "10", "--lrs", "0.05", "0.05", "--T1", "6", "--T2", "3",
-    "--mbs", "1", "--test-samples", "60", "--checkpoint-every", "0.01", "--device", "cpu",
+    "--mbs", "2", "--test-samples", "60", "--checkpoint-every", "0.01", "--device", "cpu",
 ]  # fmt: skip
 Run = Callable[..., Result]
 
@@ -40,7 +41,7 @@ def wait_for(found: Callable[[], Any], limit: float = 120.0) -> Any:
     while not (value := found()):
         assert time.monotonic() < deadline
         os.sched_yield()
-        time.sleep(0.02)  # leave the cores to what is waited for
+        time.sleep(0.05)  # leave the cores to what is waited for
     return value
 
 
@@ -82,8 +83,6 @@ def ends_like_an_undisturbed_run(eqprop: Run, sweep: SweepFolder, job: Job) -> N
     """Assert that a run of a sweep has the weights, histories and optimizer of one that nobody disturbed."""
     config = sweep.plan.config(job.cell, job.seed)
     command = command_line(config)
-    import shlex
-
     said = eqprop(
         "train", *shlex.split(command), "--results", str(sweep.path / "alone"), "--foreground"
     ).stdout

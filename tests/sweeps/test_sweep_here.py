@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from small_sweeps import (
+    SMALL,
     Run,
     ends_like_an_undisturbed_run,
     events,
@@ -19,7 +22,7 @@ from small_sweeps import (
     worker,
 )
 
-from eqprop_core.sweeps.folder import SweepFolder
+from eqprop_core.sweeps.folder import SweepFolder, list_sweeps
 from eqprop_core.sweeps.local import processes_of
 from eqprop_core.sweeps.making import Wanted, make_sweep
 from eqprop_core.sweeps.process import is_launched
@@ -37,46 +40,30 @@ from eqprop_core.sweeps.submitted import numbers_of
         ),
     ],
 )
-def test_every_run_is_done_once_though_a_worker_and_the_launcher_are_killed(
-    words: list[str], eqprop: Run
-) -> None:
+def test_every_run_is_done_once_whatever_happens_to_processes(words: list[str], eqprop: Run) -> None:
+    """A worker and the launcher are killed; another job is told to make room, is saved and goes on."""
     sweep = started(eqprop, *words, "--jobs", "2")
-    killed, other, *_ = sweep.jobs()
+    killed, moved, *others = sweep.jobs()
+    wait_for(lambda: trains(moved))
+    (controller,) = processes_of(sweep, moved)
+    (watching,) = controller.children()
+    watching.send_signal(signal.SIGUSR2)
     wait_for(lambda: trains(killed))
     launcher(sweep).kill()
     worker(killed).kill()
     wait_for(lambda: not is_launched(sweep) and not processes_of(sweep, killed))
     assert states(sweep)["lost"] == 1
     told = eqprop("sweep", "resume", sweep.name, "--jobs", "2").stderr
-    assert states(sweep) == {"finished": len(sweep.jobs())}
     assert "finished" in told
-    assert kinds(killed)["run_resumed"] == 1
+    assert states(sweep) == {"finished": len(sweep.jobs())}
     for job in sweep.jobs():
-        assert kinds(job)["run_finished"] == 1
-        if job != killed:
-            assert (kinds(job)["run_started"], kinds(job)["run_resumed"], kinds(job)["epoch_finished"]) == (
-                1,
-                0,
-                1,
-            )
+        resumed = 1 if job in (killed, moved) else 0
+        assert (kinds(job)["run_finished"], kinds(job)["run_resumed"]) == (1, resumed)
         ends_like_an_undisturbed_run(eqprop, sweep, job)
-    again = eqprop("sweep", "resume", sweep.name).stdout
-    assert again.startswith(f"{len(sweep.jobs())} finished")
+    assert all((kinds(job)["run_started"], kinds(job)["epoch_finished"]) == (1, 1) for job in others)
+    assert len(numbers_of(sweep, killed)) == 2 and len(numbers_of(sweep, moved)) == 1
+    assert eqprop("sweep", "resume", sweep.name).stdout.startswith(f"{len(sweep.jobs())} finished")
     assert all(kinds(job)["run_finished"] == 1 for job in sweep.jobs())
-    assert other.path.exists()
-
-
-def test_a_run_that_is_told_to_make_room_is_saved_and_goes_on_in_the_same_job(eqprop: Run) -> None:
-    sweep = started(eqprop, "--epochs", "2")
-    (job,) = sweep.jobs()
-    wait_for(lambda: trains(job))
-    (controller,) = processes_of(sweep, job)
-    (watching,) = controller.children()
-    watching.send_signal(signal.SIGUSR2)
-    wait_for(lambda: states(sweep) == {"finished": 1})
-    assert kinds(job)["run_resumed"] == 1
-    wait_for(lambda: not processes_of(sweep, job))
-    ends_like_an_undisturbed_run(eqprop, sweep, job)
 
 
 @pytest.mark.slow
@@ -93,10 +80,20 @@ def test_a_run_that_is_out_of_time_goes_on_as_often_as_it_takes(eqprop: Run) -> 
     ends_like_an_undisturbed_run(eqprop, sweep, job)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_stopped_and_goes_on(eqprop: Run) -> None:
-    sweep = started(eqprop, "--seeds", "0-1", "--jobs", "1", "--epochs", "50")
+    eqprop("sweep", "list")  # nobody has started any
+    words = [sys.executable, "-m", "eqprop_tui.cli.main", "sweep", *SMALL, "--seeds", "0-1", "--epochs", "50"]
+    watching = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    (sweep,) = wait_for(list_sweeps)
     first, second = sweep.jobs()
     wait_for(lambda: trains(first))
+    watching.send_signal(signal.SIGINT)
+    said = watching.communicate()[1]
+    assert watching.returncode == 130
+    assert f"its runs go on; eqprop sweep status {sweep.name} shows them" in said
+    assert states(sweep) == {"running": 1, "waiting": 1}
+    assert is_launched(sweep)
     eqprop("sweep", "stop", sweep.name)
     assert states(sweep) == {"stopped": 1, "waiting": 1}
     assert not is_launched(sweep)

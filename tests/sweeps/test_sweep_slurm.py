@@ -44,7 +44,7 @@ def test_a_job_that_is_signalled_is_queued_again_and_its_run_goes_on_bit_for_bit
 ) -> None:
     words = ["--partition", "long", "--gpus", "1", "--cpus", "2", "--mem", "4G", "--account", "lab"]
     more = ["--constraint", "a100", "--sbatch", "exclusive", "--sbatch", "nice=5", "--time", "1:30:00"]
-    sweep = started(eqprop, *ON_SLURM, *words, *more, "--epochs", "2")
+    sweep = started(eqprop, *ON_SLURM, *words, *more)
     (job,) = sweep.jobs()
     (at_slurm,) = slurm_standins.jobs(slurm)
     script = (at_slurm / "script").read_text()
@@ -77,6 +77,20 @@ def test_jobs_that_run_out_of_time_do_every_run_once(slurm: Path, eqprop: Run) -
     assert len(slurm_standins.jobs(slurm)) == 4
 
 
+def test_what_waits_in_slurms_queue_is_shown_left_alone_and_cancelled(slurm: Path, eqprop: Run) -> None:
+    (slurm / "slots").write_text("0")
+    sweep = started(eqprop, *ON_SLURM, "--seeds", "0-1")
+    said = eqprop("sweep", "status").stdout
+    assert "101 pending" in said and "102 pending" in said and "2 in Slurm's queue" in said
+    assert eqprop("sweep", "resume", "--detach").stderr.count("is pending") == 2
+    assert len(slurm_standins.jobs(slurm)) == 2
+    assert "2 waiting jobs cancelled" in eqprop("sweep", "stop").stderr
+    assert {slurm_standins.state(job) for job in slurm_standins.jobs(slurm)} == {"CANCELLED"}
+    assert states(sweep) == {"waiting": 2}
+    assert eqprop("sweep", "resume", "--detach").stderr.count("submitted as job") == 2
+
+
+@pytest.mark.slow
 def test_a_sweep_on_slurm_is_stopped_and_submitted_again(slurm: Path, eqprop: Run) -> None:
     (slurm / "slots").write_text("1")
     sweep = started(eqprop, *ON_SLURM, "--seeds", "0-1", "--epochs", "50")
