@@ -84,8 +84,8 @@ class SweepScreen(BaseScreen):
             return
         sweep = known.sweep
         if sweep is None:
-            self.head.say(Text("sweep", "bold"), "")
-            self.table.empty = known.wrong or "cannot be read"
+            self.head.say(Text("sweep", "bold"), Text(known.wrong or "cannot be read"))
+            self.table.empty = ""
             self.table.redraw()
             return
 
