@@ -19,6 +19,7 @@ from eqprop_core.presets import all_presets, load_preset
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.log import read_events
+from eqprop_core.sweeps.folder import list_sweeps
 
 ANY = {"running", "paused", "stopped", "finished", "lost"}
 ROOT = Path(__file__).parent.parent
@@ -109,6 +110,21 @@ def test_the_commands_that_tend_runs_are_accepted(eqprop: Callable[..., Result],
         eqprop(*words, *(["--yes"] if words[1] in ("prune", "delete") else []))
     assert (tmp_path / "comparison.png").exists() and (tmp_path / "curves.csv").exists()
     assert not any(run.path.exists() for run in runs)
+
+
+@pytest.mark.slow
+def test_the_commands_of_many_runs_do_what_they_say(eqprop: Callable[..., Result]) -> None:
+    (many,) = (text for _, text in BLOCKS if "sweep status" in text)
+    few = ["--train-samples", "20", "--test-samples", "20", "--device", "cpu"]
+    for line in many.strip().splitlines():
+        words = shlex.split(line, comments=True)[1:]
+        begins = words[1] in ("digits-sweep", "digits-mlp-ep")
+        said = eqprop(*words, *(few if begins else [])).stdout
+        if "--jobs" in words:
+            assert said.startswith("8 finished\n")
+        if words[1] == "resume":
+            assert said.startswith("4 finished\n")
+    assert [len(sweep.jobs()) for sweep in list_sweeps()] == [4, 8]
 
 
 def wait_for_state(run: RunFolder, wanted: Collection[str]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -24,6 +25,7 @@ from eqprop_core.sweeps.settings import LaunchSettings
 LOCK = "lock"
 CONSOLE = "launcher.log"
 LAST_LINE = 2000  # bytes
+SECONDS_TO_SIGN = 10.0  # in which a process that was just started says in its lock which one it is
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")  # how a line of it begins
 
 
@@ -81,7 +83,13 @@ def end_launcher(sweep: SweepFolder) -> None:
     """End the process that starts the runs of a sweep, if there is one. Raises `RunError` if it cannot be."""
     if not is_launched(sweep):
         return
-    process = marked(read_json(sweep.path / LOCK))
+    deadline = time.monotonic() + SECONDS_TO_SIGN
+    while (process := marked(read_json(sweep.path / LOCK))) is None and is_launched(sweep):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    if process is None and not is_launched(sweep):
+        return
     if process is None:
         raise RunError(
             f"{sweep.name}: its runs are started by {_owner(sweep)}, which cannot be ended from here"
