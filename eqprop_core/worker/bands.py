@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,13 +30,15 @@ class Band:
 
     `seeds` holds the values in per cent of each seed that is averaged, the first being that of epoch 1, None
     for an epoch without a measurement; `said` is what the legend adds to the name; `published` is a figure to
-    hold the mean against.
+    hold the mean against. `place` chooses the look of its line among those of `MOST_CURVES`, so that a cell
+    looks the same whichever others are drawn.
     """
 
     name: str
     seeds: Sequence[Sequence[float | None]]
     said: str = ""
     published: float | None = None
+    place: int | None = None
 
 
 def draw_bands(path: Path, bands: Sequence[Band], *, title: str = "", y: str = "", remark: str = "") -> None:
@@ -49,8 +52,8 @@ def draw_bands(path: Path, bands: Sequence[Band], *, title: str = "", y: str = "
     figure, (ax,) = panels(8.0, 4.6 + 0.2 * max(0, len(bands) - 3))
     handles: list[Line2D] = []
     drawn: list[NDArray[np.float64]] = []
-    for index, band in enumerate(bands):
-        style = style_of(index)
+    looks = looks_of(bands)
+    for band, style in zip(bands, looks, strict=True):
         seeds = common(band.seeds)
         numbers = np.arange(1, seeds.shape[1] + 1)
         alone = 4.0 if len(numbers) == 1 else 2.6 if len(numbers) <= DOTS_UP_TO else 0
@@ -68,7 +71,7 @@ def draw_bands(path: Path, bands: Sequence[Band], *, title: str = "", y: str = "
                         numbers, mean - sd, mean + sd, color=style["color"], alpha=0.2, linewidth=0
                     )
         handles.append(Line2D([], [], label=drawable(_named(band), 20), **line))
-    _published(ax, bands)
+    _published(ax, bands, looks)
     count_epochs(ax)
     if not drawn:
         note(ax, "nothing measured yet")
@@ -100,12 +103,20 @@ def _named(band: Band) -> str:
     return f"{name}: {band.said}" if band.said else name
 
 
-def _published(ax: Axes, bands: Sequence[Band]) -> None:
+def looks_of(bands: Sequence[Band]) -> list[dict[str, Any]]:
+    """Colour and dashes of each line; by their order where two cells would look the same."""
+    places = [index if band.place is None else band.place for index, band in enumerate(bands)]
+    if len(set(places)) < len(places) or max(places, default=0) >= MOST_CURVES:
+        places = list(range(len(bands)))
+    return [style_of(place) for place in places]
+
+
+def _published(ax: Axes, bands: Sequence[Band], looks: Sequence[dict[str, Any]]) -> None:
     """A thin line at each published figure, in the colour of its cell; grey where several have the same."""
     figures: dict[float, list[int]] = {}
     for index, band in enumerate(bands):
         if band.published is not None and isfinite(band.published):
             figures.setdefault(band.published, []).append(index)
     for value, of in figures.items():
-        colour = style_of(of[0])["color"] if len(of) == 1 else GREY
+        colour = looks[of[0]]["color"] if len(of) == 1 else GREY
         ax.axhline(value, color=colour, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)

@@ -186,7 +186,10 @@ def draw(path: Path, table: Table) -> None:
     try:
         curves = curves_of(table)
         shown = clearest(curves, MOST_CURVES)
-        bands = [Band(one.row.cell.name, one.seeds, legend_of(one), one.row.published) for one in shown]
+        bands = [
+            Band(one.row.cell.name, one.seeds, legend_of(one), one.row.published, one.row.number - 1)
+            for one in shown
+        ]
         published = "; published figures dotted" if table.sources else ""
         draw_bands(
             path,

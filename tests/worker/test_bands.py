@@ -83,6 +83,16 @@ def test_a_mean_goes_as_far_as_all_of_its_seeds() -> None:
     assert np.size(common([[None, 2]])) == 0
 
 
+def test_a_cell_looks_the_same_whichever_others_are_drawn(drawn: Any) -> None:
+    def colours(*places: int | None) -> list[str]:
+        (ax,) = drawn(*(Band(f"cell {place}", [[9, 5]], place=place) for place in places)).axes
+        return [line.get_color() for line in ax.lines]
+
+    _, second, third = colours(0, 1, 2)
+    assert colours(2, 1) == [third, second]
+    assert len(set(colours(1, 1, 40))) == 3  # told apart all the same
+
+
 def test_as_many_cells_as_can_be_told_apart(drawn: Any) -> None:
     figure = drawn(*(Band(f"cell {number}", [[9, 5], [8, 4]]) for number in range(MOST_CURVES)))
     styles = {
