@@ -60,7 +60,7 @@ def test_the_commands_of_the_first_hour_are_accepted(eqprop: Callable[..., Resul
 def test_the_commands_of_the_life_of_a_run_do_what_they_say(
     eqprop: Callable[..., Result], tmp_path: Path
 ) -> None:
-    (life,) = (text for _, text in BLOCKS if "--detach" in text)
+    (life,) = (text for _, text in BLOCKS if "runs attach" in text)
     lines = [shlex.split(line, comments=True)[1:] for line in life.strip().splitlines()]
     run = RunFolder(Path(eqprop(*lines[0], "--mbs", "2", "--epochs", "30").stdout.strip()))
     before = {"pause": ALIVE, "resume": ("paused", "lost"), "stop": ("running",), "compare": ("stopped",)}
