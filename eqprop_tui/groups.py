@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eqprop_core.runs.listing import RunSummary
 from eqprop_core.sweeps.folder import RUNS
+from eqprop_core.sweeps.standing import PRUNED
 
 ACTIVE = ("running", "starting", "paused")
 BROKEN = ("failed", "lost", "unreachable")
@@ -41,14 +42,16 @@ class Group:
     @cached_property
     def counts(self) -> Counter[str]:
         """How many runs stand in each state."""
-        return Counter(run.state for run in self.runs)
+        return Counter(
+            PRUNED if run.state == "stopped" and PRUNED in run.tags else run.state for run in self.runs
+        )
 
     @property
     def words(self) -> str:
         """How many runs are finished of those planned, and how the others stand that have begun."""
         rest = [
             f"{self.counts[state]} {state}"
-            for state in (*BROKEN, *ACTIVE, "queued", "stopped")
+            for state in (*BROKEN, *ACTIVE, "queued", "stopped", PRUNED)
             if self.counts[state]
         ]
         return ", ".join([f"{self.counts['finished']}/{self.sweep.planned} done", *rest])
@@ -91,7 +94,7 @@ class Group:
             return next(state for state in ACTIVE if counts[state])
         if counts["queued"]:
             return "queued"
-        if counts["finished"] >= self.sweep.planned:
+        if counts["finished"] + counts[PRUNED] >= self.sweep.planned:
             return "finished"
         return next((state for state in BROKEN if counts[state]), "stopped")
 

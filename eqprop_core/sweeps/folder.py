@@ -120,6 +120,13 @@ class SweepFolder:
         """What the folder is called; unlike the plan's name, no other sweep of these results has it."""
         return self.path.resolve().name
 
+    @property
+    def planned(self) -> int:
+        """How many trainings there are to be, those of a search that are still to be chosen among them."""
+        trials = (self.search or {}).get("trials")
+        cells = max(trials, len(self.plan.cells)) if isinstance(trials, int) else len(self.plan.cells)
+        return cells * len(self.plan.seeds)
+
     def jobs(self) -> list[Job]:
         """All trainings: cells in order, seeds within."""
         width = TRIAL_DIGITS if self.search is not None else max(2, len(str(len(self.plan.cells))))

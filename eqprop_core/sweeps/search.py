@@ -31,8 +31,7 @@ from eqprop_core.runs.labels import stored_tags
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.plan import Cell
 from eqprop_core.sweeps.space import LOGARITHMIC, WHOLE, Choice, SearchSettings, first_choice, trial_cell
-from eqprop_core.sweeps.standing import Standing, stands
-from eqprop_core.sweeps.table import PRUNED
+from eqprop_core.sweeps.standing import OVER, PRUNED, Standing, stands
 
 JOURNAL = "study.journal"
 STUDY = "search"
@@ -198,7 +197,7 @@ class Search:
             value = statistics.fmean(values[0] for values in last)
             self.study.tell(going.number, value)
             self.say(f"trial {going.number}: {self.part} accuracy {value:.2f} %")
-        elif states <= {"finished", "stopped"} | ({"waiting"} if going.pruned else set()) and going.reported:
+        elif states <= {*OVER, "stopped", *(["waiting"] if going.pruned else [])} and going.reported:
             self.study.tell(going.number, state=TrialState.PRUNED)
             for standing in standings:
                 if standing.state == "stopped":
@@ -240,7 +239,7 @@ def open_study(sweep: SweepFolder, settings: SearchSettings) -> optuna.Study:
 
 def pruner() -> optuna.pruners.BasePruner:
     """Ends a trial whose best accuracy so far is below the median of the others at the same epoch."""
-    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
 
 
 def distribution(choice: Choice) -> BaseDistribution:

@@ -21,16 +21,14 @@ from eqprop_core.published import PUBLISHED
 from eqprop_core.runs.comparing import best_of
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import failure, histories
-from eqprop_core.runs.labels import stored_tags
 from eqprop_core.runs.listing import RunSummary
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.plan import Cell, SweepPlan
-from eqprop_core.sweeps.standing import WAITING, stands
+from eqprop_core.sweeps.standing import PRUNED, WAITING, stands
 
 Of = Literal["last", "best", "train", "validation"]
 OF: tuple[Of, ...] = get_args(Of)
 PARTS: dict[Of, str] = {"last": "test", "best": "test", "train": "training", "validation": "validation"}
-PRUNED = "pruned"  # the tag, and here the state, of a run that a search has stopped as not worth going on
 # The order in which a cell says what of its seeds is missing: what needs somebody first.
 MISSING = (
     *("failed", "lost", "unreachable", "without a figure", "stopped", PRUNED),
@@ -62,14 +60,11 @@ def outcome(sweep: SweepFolder, job: Job) -> Outcome:
     summary, message = standing.summary, standing.reason or None
     if standing.state == "failed" and summary is not None:
         message = message or failure(RunFolder(job.path))
-    state = standing.state
-    if state == "stopped" and PRUNED in stored_tags(RunFolder(job.path)):
-        state = PRUNED
-    if state != "finished":
-        return Outcome(job.seed, job.path, state, summary, message=message)
+    if standing.state != "finished":
+        return Outcome(job.seed, job.path, standing.state, summary, message=message)
     epochs = histories(RunFolder(job.path))
     return Outcome(
-        job.seed, job.path, state, summary, scores_of(epochs), sum(epoch.seconds for epoch in epochs)
+        job.seed, job.path, "finished", summary, scores_of(epochs), sum(epoch.seconds for epoch in epochs)
     )
 
 

@@ -13,8 +13,8 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.searching import require, search_of
 from eqprop_core.sweeps.space import SearchSettings, space_of
-from eqprop_core.sweeps.standing import Standing, counted
-from eqprop_core.sweeps.table import PRUNED, measure_of, table_of
+from eqprop_core.sweeps.standing import OVER, Standing, counted
+from eqprop_core.sweeps.table import measure_of, table_of
 from eqprop_tui import sweep_words
 from eqprop_tui.cli import report
 
@@ -96,9 +96,7 @@ def end_search(sweep: SweepFolder, standings: Sequence[Standing], *, as_json: bo
     table = table_of(sweep, measure_of(sweep))
     best = table.best_first()[0]
     left = settings.trials - len(sweep.plan.cells)
-    unfinished = [
-        run for row in table.rows for run in row.outcomes if run.state not in ("finished", "failed", PRUNED)
-    ]
+    unfinished = [run for row in table.rows for run in row.outcomes if run.state not in (*OVER, "failed")]
     if as_json:
         report.put_json(
             {

@@ -16,7 +16,7 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps import slurm, stopping
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.process import error_of_launcher, is_launched
-from eqprop_core.sweeps.standing import Standing, counted, named, stands
+from eqprop_core.sweeps.standing import PRUNED, Standing, counted, named, stands
 from eqprop_tui.cli import report
 from eqprop_tui.cli.watch import choose
 from eqprop_tui.words import accuracy, duration
@@ -24,7 +24,7 @@ from eqprop_tui.words import accuracy, duration
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_QUESTIONS = 30.0  # to Slurm
 CHOICES = "d leave it running · s stop all runs after their batch · Enter go on watching"
-TOLD = ("running", "finished", "stopped", "failed", "lost", "unreachable")
+TOLD = ("running", "finished", PRUNED, "stopped", "failed", "lost", "unreachable")
 
 
 class Look:
@@ -40,8 +40,7 @@ class Look:
     @property
     def planned(self) -> int:
         """How many runs there are to be."""
-        trials = (self.sweep.search or {}).get("trials")
-        return trials * len(self.sweep.plan.seeds) if isinstance(trials, int) else len(self._jobs)
+        return self.sweep.planned
 
     def now(self) -> list[Standing]:
         """All runs, in order; those of a search come one by one."""

@@ -142,7 +142,7 @@ def _sweep(path: Path) -> Sweep | None:
         folder = SweepFolder.open(path)
     except RunError:
         return None
-    return Sweep(path, folder.plan.name, folder.created, len(folder.plan.cells) * len(folder.plan.seeds))
+    return Sweep(path, folder.plan.name, folder.created, folder.planned)
 
 
 def _folders(place: Path) -> list[Path]:
