@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -58,6 +59,9 @@ def main(arguments: list[str]) -> int:
     except (ConfigError, RunError) as error:
         _say(f"error: {error}")
         return 2 if isinstance(error, ConfigError) else 1
+    except OSError as error:  # as on a full disk; what goes on is left alone
+        _say(f"error: {error.filename or given.sweep}: {error.strerror or error}")
+        return 1
     return 128 + asked[0] if asked else 0
 
 
@@ -66,4 +70,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)  # submitit's jobs complain where an interpreter is taken down around them
