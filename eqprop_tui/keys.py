@@ -181,6 +181,7 @@ TABLE: dict[str, tuple[Key, ...]] = {
         Key("o", "sort", "sort", "the best cell first, or the order of the plan", 5),
         Key("space", "mark", "mark", "mark the run, or all runs of the cell, for comparing", 6),
         Key("v", "compare", "compare", "curves and settings of the marked runs, or of those of the cell", 2),
+        Key("e", "export", "export", "write the table to a file: .csv, .tex or .json", 8),
         Key("y", "copy_path", "copy path", "copy the folder of the sweep, or of the run, to the clipboard"),
         Key("escape", "back", "back", "back to the runs", 7),
     ),

@@ -1,11 +1,14 @@
-"""The table of a sweep for other programs: as plain values, as CSV, as a LaTeX tabular."""
+"""The table of a sweep for other programs: plain values, CSV, a LaTeX tabular, and a file of each."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+from pathlib import Path
 from typing import Any
 
+from eqprop_core.files import write_text
 from eqprop_core.problems import printable
 from eqprop_core.sweeps.table import MISSING, Row, Table
 
@@ -32,6 +35,19 @@ _LATEX = {
     "β": r"$\beta$",
     "…": r"\dots{}",
 }
+
+
+FORMS = (".csv", ".tex", ".json")
+
+
+def save_table(path: Path, table: Table) -> None:
+    """Write a table into a file, in the form that its name ends in (one of `FORMS`). Raises `OSError`."""
+    if path.suffix == ".csv":
+        write_text(path, as_csv(table))
+    elif path.suffix == ".tex":
+        write_text(path, as_latex(table))
+    else:
+        write_text(path, json.dumps(as_document(table), indent=2, allow_nan=False) + "\n")
 
 
 def as_document(table: Table) -> dict[str, Any]:

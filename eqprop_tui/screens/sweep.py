@@ -13,10 +13,13 @@ from textual.message import Message
 from eqprop_core.runs.listing import is_run
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.table import OF, Measure, Outcome, measure_of, table_of
+from eqprop_core.sweeps.writing import FORMS, save_table
 from eqprop_tui import sweep_words
 from eqprop_tui.keys import bindings
 from eqprop_tui.marks import Marks
+from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
+from eqprop_tui.screens.dialogs import Ask
 from eqprop_tui.watching.tabler import Outcomes, Tabler
 from eqprop_tui.widgets.sweep_table import SweepTable
 from eqprop_tui.widgets.text_lines import TextLines
@@ -207,11 +210,40 @@ class SweepScreen(BaseScreen):
         self.table.by_figure = not self.table.by_figure
         self.table.again()
 
+    def action_export(self) -> None:
+        """Ask for a file, and write the table into it."""
+        table = self.table.table
+        if table is None:
+            return
+        if self.table.by_figure:
+            table = replace(table, rows=tuple(table.best_first()))
+        shown = table
+
+        def write(file: Path) -> str:
+            save_table(file.expanduser(), shown)
+            return f"{len(shown.rows)} cells in {file}"
+
+        def answered(file: str | None) -> None:
+            if file is not None:
+                self.eqprop.do(lambda: write(Path(file)))
+
+        hint = "a .csv, .tex (LaTeX with booktabs) or .json file"
+        self.app.push_screen(
+            Ask(f"write the table of {table.name} to", f"{table.name}.csv", hint=hint, judge=judge), answered
+        )
+
     def action_copy_path(self) -> None:
         """Copy the path of the sweep's folder, or of the run that is pointed at."""
         path = self.table.run.path if self.table.run is not None else self.path
         self.app.copy_to_clipboard(str(path))
         self.eqprop.tell(f"copied {path}", severity="information")
+
+
+def judge(text: str) -> str | None:
+    """What is wrong with the name of a file for a table."""
+    if Path(text.strip()).suffix not in FORMS:
+        return f"must end in {', '.join(FORMS)}"
+    return run_actions.judge_file(text)
 
 
 def _words(value: object) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+
 from sweeps.made import cell, job_of, make_run, make_sweep
+from textual.widgets import Input
 
 from app.cases_runs import epoch, pointed, runs_screen
 from app.world import World, case
@@ -231,6 +234,27 @@ async def _(world: World, press: str) -> None:
         await world.press("down", press)
         assert type(app.screen).__name__ == "CompareScreen"
         assert list(app.screen.marks) == [job_of(sweep, "a", seed).path for seed in (0, 1)]  # type: ignore[attr-defined]
+
+
+@case("sweep", "export")
+async def _(world: World, press: str) -> None:
+    async with world.open() as app:
+        await sweep_screen(world, app, swept(world))
+        await world.press(press)
+        await world.sees("write the table of tiny to")
+        app.screen.query_one("#line", Input).value = "table.doc"
+        await world.press("enter")
+        await world.sees("must end in .csv, .tex, .json")
+        app.screen.query_one("#line", Input).value = "table.csv"
+        await world.press("enter")
+        await world.until((world.home / "table.csv").exists)
+        rows = list(csv.DictReader((world.home / "table.csv").read_text().splitlines()))
+        assert [row["finished"] for row in rows] == ["1", "2", "0"]
+        await world.press(press)
+        app.screen.query_one("#line", Input).value = "table.tex"
+        await world.press("enter")
+        await world.until((world.home / "table.tex").exists)
+        assert r"\toprule" in (world.home / "table.tex").read_text()
 
 
 @case("sweep", "copy_path")
