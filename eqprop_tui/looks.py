@@ -62,6 +62,8 @@ SIGNS = {
     "paused": ("‖", "waiting"),
     "finished": ("✓", "dim"),
     "stopped": ("■", "dim"),
+    "waiting": ("·", "dim"),
+    "pruned": ("■", "dim"),
     "failed": ("✕", "bad"),
     "lost": ("✕", "bad"),
     "unreachable": ("?", "bad"),

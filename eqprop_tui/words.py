@@ -18,6 +18,14 @@ def cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"
 
 
+def cut_inside(text: str, width: int) -> str:
+    """The text, with … before its last word if it takes more than `width` cells: what ends in a number."""
+    last = text[text.rfind(" ") + 1 :]
+    if cell_len(text) <= width or cell_len(last) + 4 > width:
+        return cut(text, width)
+    return cut(text, width - cell_len(last)) + last
+
+
 def memory(used: int | None, total: int | None) -> str:
     """`2.1 / 80.0 GB`, with n/a for what is not known."""
     shown = ["n/a" if value is None else f"{value / 2**30:.1f}" for value in (used, total)]

@@ -31,13 +31,18 @@ class Compared:
 
     @property
     def best(self) -> EpochFinished | None:
-        """The epoch whose weights are kept as the best: the last one that was better than all before."""
-        return next((epoch for epoch in reversed(self.epochs) if epoch.best), None)
+        """The epoch whose weights are kept as the best, None where none is finished."""
+        return best_of(self.epochs)
 
     @property
     def seconds(self) -> float:
         """Time that the finished epochs took."""
         return sum(epoch.seconds for epoch in self.epochs)
+
+
+def best_of(epochs: Sequence[EpochFinished]) -> EpochFinished | None:
+    """The epoch whose weights are kept as the best: the last one that was better than all before."""
+    return next((epoch for epoch in reversed(epochs) if epoch.best), None)
 
 
 def looked_at(run: RunFolder) -> Compared:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.local import SECONDS_BETWEEN_LOOKS, LocalLauncher
 from eqprop_core.sweeps.process import LOCK, own
+from eqprop_core.sweeps.searching import search_of, searching
 from eqprop_core.sweeps.settings import launch_settings
 
 
@@ -47,12 +49,19 @@ def main(arguments: list[str]) -> int:
         lock = inherited(given.lock, sweep.path / LOCK)
         with own(sweep, lock):
             settings = launch_settings(given.settings, sweep.launcher)
-            launcher = LocalLauncher(sweep, settings, retry_failed=given.retry_failed, say=_say)
-            while not asked and launcher.step():
+            if (searched := search_of(sweep)) is not None:
+                step = searching(sweep, searched, settings, _say)
+            else:
+                launcher = LocalLauncher(sweep, settings, retry_failed=given.retry_failed, say=_say)
+                step = launcher.step
+            while not asked and step():
                 time.sleep(SECONDS_BETWEEN_LOOKS)
     except (ConfigError, RunError) as error:
         _say(f"error: {error}")
         return 2 if isinstance(error, ConfigError) else 1
+    except OSError as error:  # as on a full disk; what goes on is left alone
+        _say(f"error: {error.filename or given.sweep}: {error.strerror or error}")
+        return 1
     return 128 + asked[0] if asked else 0
 
 
@@ -61,4 +70,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(status)  # submitit's jobs complain where an interpreter is taken down around them

@@ -1,8 +1,8 @@
 """A sweep as a folder: its plan, the folders of its runs, and what the scheduler keeps of its jobs.
 
-Layout: results/sweeps/<name>-<yyyy-mm-dd>-<hh-mm-ss>/ with `sweep.json` (the plan, never rewritten),
-runs/<NN>-<cell>/seed-<S>/ (ordinary run folders) and jobs/ of the same shape (submitit's files). How the
-sweep stands is nowhere written down: it is how its runs stand.
+Layout: results/sweeps/<name>-<yyyy-mm-dd>-<hh-mm-ss>/ with `sweep.json` (the plan, to which only a search
+adds), runs/<NN>-<cell>/seed-<S>/ (ordinary run folders) and jobs/ of the same shape (submitit's files). How
+the sweep stands is nowhere written down: it is how its runs stand.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ PLAN = "sweep.json"
 RUNS, JOBS = "runs", "jobs"
 PLAN_LIMIT = 20_000_000  # bytes
 LONGEST_SLUG = 60
+TRIAL_DIGITS = 4  # of the numbers of a search's cells, however many there are yet
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class SweepFolder:
     """One sweep's folder at `path`, with its `plan`.
 
     `launcher` says by what the runs are started and with which settings; `command` and `created` are of the
-    command that made the sweep.
+    command that made the sweep; `search` says what is chosen where the cells are the trials of a search.
     """
 
     def __init__(self, path: Path, plan: SweepPlan, document: Mapping[str, Any]) -> None:
@@ -56,6 +57,9 @@ class SweepFolder:
         command, launcher = document.get("command"), document.get("launcher")
         self.command: tuple[str, ...] = tuple(map(str, command)) if isinstance(command, list) else ()
         self.launcher: dict[str, JsonValue] = dict(launcher) if isinstance(launcher, dict) else {}
+        search = document.get("search")
+        self.search: dict[str, JsonValue] | None = dict(search) if isinstance(search, dict) else None
+        self._document = document
 
     @classmethod
     def create(
@@ -65,6 +69,7 @@ class SweepFolder:
         *,
         command: Sequence[str] = (),
         launcher: Mapping[str, JsonValue] | None = None,
+        search: Mapping[str, JsonValue] | None = None,
         now: datetime | None = None,
     ) -> SweepFolder:
         """Make the folder of a new sweep below a results folder. Raises `RunError`.
@@ -78,6 +83,7 @@ class SweepFolder:
             "host": socket.gethostname(),
             "eqprop": __version__,
             "launcher": dict(launcher or {}),
+            **({"search": dict(search)} if search is not None else {}),
             "plan": plan.model_dump(mode="json"),
         }
         path: Path | None = None
@@ -114,14 +120,28 @@ class SweepFolder:
         """What the folder is called; unlike the plan's name, no other sweep of these results has it."""
         return self.path.resolve().name
 
+    @property
+    def planned(self) -> int:
+        """How many trainings there are to be, those of a search that are still to be chosen among them."""
+        trials = (self.search or {}).get("trials")
+        cells = max(trials, len(self.plan.cells)) if isinstance(trials, int) else len(self.plan.cells)
+        return cells * len(self.plan.seeds)
+
     def jobs(self) -> list[Job]:
         """All trainings: cells in order, seeds within."""
-        width = max(2, len(str(len(self.plan.cells))))
+        width = TRIAL_DIGITS if self.search is not None else max(2, len(str(len(self.plan.cells))))
         return [
             Job(cell, seed, self.path / RUNS / f"{number:0{width}}-{_slug(cell.name)}" / f"seed-{seed}")
             for number, cell in enumerate(self.plan.cells, start=1)
             for seed in self.plan.seeds
         ]
+
+    def extended(self, *cells: Cell) -> SweepFolder:
+        """The same sweep with more cells, written down, as those of a search come. Raises `OSError`."""
+        plan = self.plan.model_copy(update={"cells": (*self.plan.cells, *cells)})
+        document = {**self._document, "plan": plan.model_dump(mode="json")}
+        write_text(self.path / PLAN, json.dumps(document, indent=2) + "\n")
+        return SweepFolder(self.path, plan, document)
 
     def job_at(self, run: Path) -> Job:
         """The training whose run is, or will be, at a path. Raises `RunError`."""

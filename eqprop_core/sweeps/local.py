@@ -7,7 +7,7 @@ that a launcher that is killed and started again goes on where the other one was
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,17 +46,26 @@ class Begun:
 
 
 class LocalLauncher:
-    """Starts what is to be done of a sweep, `step` by step, until nothing is left and nothing goes on."""
+    """Starts what is to be done of a sweep, `step` by step, until nothing is left and nothing goes on.
+
+    With `jobs`, only these; more may be added on the way.
+    """
 
     def __init__(
-        self, sweep: SweepFolder, settings: LaunchSettings, *, retry_failed: bool = False, say: Say = print
+        self,
+        sweep: SweepFolder,
+        settings: LaunchSettings,
+        *,
+        retry_failed: bool = False,
+        say: Say = print,
+        jobs: Iterable[Job] | None = None,
     ) -> None:
         self.sweep, self.settings, self.say = sweep, settings, say
         self.places, _ = places_of(sweep.plan, settings)
         self.stopping = False
         self._going_on: list[Begun] = []
         self._to_do: list[Job] = []
-        for standing in all_stand(sweep):
+        for standing in all_stand(sweep, jobs):
             if goes_on(sweep, standing):
                 place = next((p for p in self.places if _is_on(standing, p)), self.places[0])
                 self._going_on.append(Begun(standing.job, place, None, ()))
@@ -65,6 +74,24 @@ class LocalLauncher:
                 self._to_do.append(standing.job)
             else:
                 say(f"{named(standing.job)}: is {standing.state}, left alone")
+
+    @property
+    def room(self) -> int:
+        """How many runs there is room for at a time."""
+        return len(self.places) * self.settings.jobs
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Start these as well, when there is room."""
+        self._to_do += jobs
+
+    def drop(self, job: Job) -> None:
+        """Do not start a run that has not been started yet."""
+        if job in self._to_do:
+            self._to_do.remove(job)
+
+    def over(self, job: Job) -> bool:
+        """Whether a run is neither left to start nor going on."""
+        return job not in self._to_do and all(begun.job.path != job.path for begun in self._going_on)
 
     def step(self) -> bool:
         """Look once, and start what there is room for; whether anything is left or goes on."""

@@ -9,7 +9,9 @@ import math
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.settings import LaunchSettings
-from eqprop_core.sweeps.standing import all_stand, named, to_do
+from eqprop_core.sweeps.standing import all_stand, named, stands, to_do
 from eqprop_core.sweeps.submitted import numbers_of, place_of
 
 SECONDS = 60
 TIMEOUTS = 1_000_000  # a job that is out of time is queued again as often as it takes
 USUAL_MINUTES = 60
+TRIALS_AT_ONCE = 4  # of a search, where nothing else is said: the scheduler has room for many
+SECONDS_BETWEEN_QUESTIONS = 30.0  # for the queue
 
 
 def require() -> None:
@@ -79,6 +83,42 @@ def _submit(sweep: SweepFolder, settings: LaunchSettings, job: Job, before: int)
     except OSError as error:
         raise RunError(f"{named(job)}: cannot be submitted: {error.strerror or error}") from None
     return str(submitted.job_id)
+
+
+class SlurmLauncher:
+    """Submits the runs of a search as its trials are chosen, and knows which have left the queue."""
+
+    def __init__(
+        self, sweep: SweepFolder, settings: LaunchSettings, jobs: Sequence[Job], say: Callable[[str], None]
+    ) -> None:
+        self.sweep, self.settings, self.say = sweep, settings, say
+        self.room = TRIALS_AT_ONCE * len(sweep.plan.seeds)
+        self._asked, self._queue = time.monotonic(), queued(sweep)
+        going_on = [job for job in jobs if job.path in self._queue]
+        self.add(job for job in jobs if job not in going_on and to_do(stands(sweep, job), retry_failed=False))
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Submit these."""
+        for job in jobs:
+            number = _submit(self.sweep, self.settings, job, 0)
+            self._queue[job.path] = (number, "PENDING")
+            self.say(f"{named(job)}: submitted as job {number}")
+
+    def drop(self, job: Job) -> None:
+        """Cancel a run that has not begun."""
+        cancel(numbers_of(self.sweep, job), pending=True)
+
+    def over(self, job: Job) -> bool:
+        """Whether a run is complete, or has left the queue otherwise."""
+        standing = stands(self.sweep, job)
+        return not standing.alive and (standing.state == "finished" or job.path not in self._queue)
+
+    def step(self) -> None:
+        """Ask for the queue again, not too often; where Slurm gives no answer, it is as it was."""
+        if time.monotonic() - self._asked >= SECONDS_BETWEEN_QUESTIONS:
+            self._asked = time.monotonic()
+            with suppress(RunError):
+                self._queue = queued(SweepFolder.open(self.sweep.path))  # with the trials of meanwhile
 
 
 def _refused(error: Exception) -> str:

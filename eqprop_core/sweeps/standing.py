@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from eqprop_core.runs.folder import RunFolder, text
+from eqprop_core.runs.labels import stored_tags
 from eqprop_core.runs.listing import ALIVE, RunSummary, is_run, summarize
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.submitted import last_words
 
 WAITING = "waiting"  # there is no run yet, or its process has not begun
-STATES = (WAITING, *ALIVE, "finished", "stopped", "failed", "lost", "unreachable")
+PRUNED = "pruned"  # the tag, and here the state, of a run that a search has stopped as not worth going on
+OVER = ("finished", PRUNED)
+STATES = (WAITING, *ALIVE, "finished", PRUNED, "stopped", "failed", "lost", "unreachable")
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,12 @@ def stands(sweep: SweepFolder, job: Job) -> Standing:
     if summary is None or summary.state == "unknown":
         reason = last_words(sweep, job)
         return Standing(job, "failed" if reason else WAITING, None, reason)
-    return Standing(job, summary.state, summary, _reason(job, summary))
+    pruned = summary.state == "stopped" and PRUNED in stored_tags(RunFolder(job.path))
+    return Standing(job, PRUNED if pruned else summary.state, summary, _reason(job, summary))
 
 
 def _reason(job: Job, summary: RunSummary) -> str:
     if summary.state == "failed":
-        from eqprop_core.runs.folder import RunFolder, text
-
         return text(RunFolder(job.path).read_state().get("message")) or ""
     return summary.reason or ""
 

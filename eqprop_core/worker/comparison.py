@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -55,7 +56,7 @@ def draw_comparison(path: Path, curves: Sequence[Curve], *, title: str = "") -> 
     handles: list[Line2D] = []
     few = len(curves) <= FEW
     for index, curve in enumerate(curves):
-        style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS)]}
+        style = style_of(index)
         numbers = np.array([epoch.epoch for epoch in curve.epochs], dtype=np.float64)
         test = _values([epoch.test_accuracy for epoch in curve.epochs])
         dots = len(numbers) == 1 or (few and len(numbers) <= 40)
@@ -70,23 +71,33 @@ def draw_comparison(path: Path, curves: Sequence[Curve], *, title: str = "") -> 
         named = f"{_short(curve.name)} {last[0]:.2f} %" if len(last) else _short(curve.name)
         handles.append(Line2D([], [], label=drawable(named), **thick))
     for ax in (accuracy, loss):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-        ax.margins(x=0.03)
+        count_epochs(ax)
     if not any(curve.epochs for curve in curves):
         note(accuracy, "nothing measured yet")
         note(loss, "nothing measured yet")
     positive = [line.get_ydata() for line in loss.lines]
-    if positive and _spans_decades(np.concatenate([np.asarray(values, float) for values in positive])):
+    if positive and spans_decades(np.concatenate([np.asarray(values, float) for values in positive])):
         loss.set_yscale("log")
     remark = "test; training thin" if few else "test"
     label(accuracy, x="epoch", y="accuracy (%)", title=title, remark=remark)
     label(loss, x="epoch", y="training loss")
-    _legend(figure, handles)
+    legend_below(figure, handles)
     write(figure, path)
 
 
-def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """A legend below both panels, in as many columns as have room for the longest name."""
+def style_of(index: int) -> dict[str, Any]:
+    """Colour and dashes of the curve at this place, told apart from those of all others."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS)]}
+
+
+def count_epochs(ax: Axes) -> None:
+    """Whole numbers along the x axis."""
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    ax.margins(x=0.03)
+
+
+def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """A legend below the panels, in as many columns as have room for the longest name."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     figure.legend(
         handles=list(handles),
@@ -104,7 +115,7 @@ def _values(values: Sequence[float | None]) -> NDArray[np.float64]:
     return within_reach([nan if value is None else value for value in values])
 
 
-def _spans_decades(values: NDArray[np.float64]) -> bool:
+def spans_decades(values: NDArray[np.float64]) -> bool:
     """Whether values are all positive and differ by so much that a common scale would hide the small."""
     found = values[np.isfinite(values)]
     return len(found) > 1 and bool(found.min() > 0) and bool(found.max() > 50 * found.min())

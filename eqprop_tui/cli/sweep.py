@@ -25,6 +25,10 @@ class Sweeps(LateGroup):
             "sweep_start:resume",
             "Go on with a sweep: what was not begun, stopped or lost; with --retry-failed what failed, too.",
         ),
+        "table": (
+            "sweep_table:table",
+            "Show what a sweep came to: mean and standard deviation over seeds, and what is missing.",
+        ),
         "list": ("sweep_look:list_all", "List sweeps, the newest first, and those that can be started."),
     }
 

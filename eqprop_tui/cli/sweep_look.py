@@ -11,7 +11,7 @@ from eqprop_core.sweeps import slurm, stopping
 from eqprop_core.sweeps.file import read_sweep, sweep_files
 from eqprop_core.sweeps.folder import SweepFolder, find_sweep, list_sweeps
 from eqprop_core.sweeps.process import is_launched
-from eqprop_core.sweeps.standing import Standing, all_stand, counted, named
+from eqprop_core.sweeps.standing import OVER, Standing, all_stand, counted, named
 from eqprop_core.sweeps.submitted import numbers_of
 from eqprop_tui.cli import report
 from eqprop_tui.cli.report import AsJson
@@ -54,7 +54,7 @@ def status(which: Sweep = "last", as_json: AsJson = False) -> None:
         rows.append([standing.state, named(standing.job), *told, *job, standing.reason])
     print(report.aligned(headings, rows, right=("epoch", "best", "last", "left")))
     print()
-    over = all(standing.state == "finished" for standing in standings)
+    over = all(standing.state in OVER for standing in standings) and len(standings) >= sweep.planned
     print(in_words(standings) + ("" if over else _launched(sweep, on_slurm=on_slurm, queue=queue)))
 
 

@@ -21,10 +21,13 @@ from eqprop_core.sweeps.local import places_of
 from eqprop_core.sweeps.making import Wanted, configurations, grid_of, make_sweep
 from eqprop_core.sweeps.plan import SweepPlan
 from eqprop_core.sweeps.process import is_launched, start_launcher
+from eqprop_core.sweeps.searching import FLATTERS, plan_of_search, require, search_of
 from eqprop_core.sweeps.settings import LaunchSettings, launch_settings, sbatch_words
+from eqprop_core.sweeps.space import SearchSettings
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import ListCommand, with_flags
 from eqprop_tui.cli.report import AsJson
+from eqprop_tui.cli.sweep_search import AtOnce, Prune, SearchWords, Trials, end_search, search_settings
 from eqprop_tui.cli.sweep_watch import end, watch
 from eqprop_tui.cli.work import fetch_if_absent
 from eqprop_tui.words import duration
@@ -122,6 +125,10 @@ def start(
             help='values of a setting, multiplied with all others; may be repeated: betas="0 0.1,0 0.5"',
         ),
     ] = None,
+    search: SearchWords = None,
+    trials: Trials = None,
+    at_once: AtOnce = None,
+    prune: Prune = None,
     name: Annotated[str | None, typer.Option("--name", help="a name for the sweep")] = None,
     launcher: Launcher = None,
     detach: Detach = False,
@@ -148,12 +155,17 @@ def start(
     dry, results = flags.pop("dry_run", False), flags.pop("results", None)
     wanted = Wanted(names or [], flags, grid_of(grid or []), seeds, name)
     plan = make_sweep(wanted)
+    searched = search_settings(search, trials, at_once, prune, grid, flags)
+    if searched is not None:
+        plan = plan_of_search(plan, searched)
     settings = launch_settings(_typed(values))
     configs = configurations(plan)
     for config in configs:
         check_sizes(config)
+    if searched is not None and not configs[0].val_split:
+        report.say(f"warning: {FLATTERS}")
     if dry:
-        show_plan(plan, configs, settings, as_json=as_json)
+        show_plan(plan, configs, settings, as_json=as_json, searched=searched)
         return
     _refuse_absent(plan, settings)
     for config in {(config.task, config.data_root): config for config in configs}.values():
@@ -163,6 +175,7 @@ def start(
         plan,
         command=("eqprop", *sys.argv[1:]),
         launcher=settings.model_dump(mode="json", exclude_unset=True),
+        search=searched.model_dump(mode="json") if searched is not None else None,
     )
     _launch(sweep, settings, detach=detach, as_json=as_json)
 
@@ -195,6 +208,8 @@ def resume(
     """
     values = dict(locals())
     sweep = find_sweep(which)
+    if search_of(sweep) is not None:
+        require()
     settings = launch_settings(_typed(values), sweep.launcher)
     if (sweep.launcher.get("launcher") or "local") != settings.launcher:
         raise ConfigError([Problem("launcher", settings.launcher, "is not what this sweep was started with")])
@@ -212,13 +227,13 @@ def _launch(
 ) -> None:
     """Have the runs of a sweep started, and watch them unless it is to be left."""
     report.say(f"{sweep.path}")
-    if settings.launcher == "slurm":
+    if settings.launcher == "slurm" and sweep.search is None:
         slurm.submit_all(sweep, settings, retry_failed=retry_failed, say=report.say)
     else:
         for said in start_launcher(sweep, settings, retry_failed=retry_failed):
             report.say(f"warning: {said}")
     if not detach:
-        end(sweep, watch(sweep), as_json=as_json)
+        (end if sweep.search is None else end_search)(sweep, watch(sweep), as_json=as_json)
     elif as_json:
         report.put_json({"folder": str(sweep.path), "name": sweep.name, "launched": is_launched(sweep)})
     else:
@@ -254,13 +269,22 @@ def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show_plan(
-    plan: SweepPlan, configs: list[RunConfig], settings: LaunchSettings, *, as_json: bool = False
+    plan: SweepPlan,
+    configs: list[RunConfig],
+    settings: LaunchSettings,
+    *,
+    as_json: bool = False,
+    searched: SearchSettings | None = None,
 ) -> None:
     """Print the cells with their settings, how many runs they make, and how long these take if known."""
     seconds = _seconds(configs, len(plan.seeds))
-    runs = len(plan.cells) * len(plan.seeds)
+    if searched is not None and seconds is not None:
+        seconds *= searched.trials
+    runs = (len(plan.cells) if searched is None else searched.trials) * len(plan.seeds)
     if as_json:
         document = plan.model_dump(mode="json", exclude={"bases"})
+        if searched is not None:
+            document["search"] = searched.model_dump(mode="json")
         report.put_json(
             {**document, "runs": runs, "seconds": seconds, "launcher": settings.model_dump(mode="json")}
         )
@@ -280,9 +304,12 @@ def show_plan(
         table.add_row(Text(cell.name), Text(cell.preset or "–"), Text(told or "–"))
     out.print(table)
     out.print()
-    out.print(
-        f"{_count(len(plan.cells), 'cell')} × {_count(len(plan.seeds), 'seed')} = {_count(runs, 'run')}"
-    )
+    cells = _count(len(plan.cells), "cell")
+    if searched is not None:
+        space = ", ".join(map(str, searched.space))
+        out.print(f"and {searched.trials - 1} trials more, chosen from {space}", markup=False)
+        cells = _count(searched.trials, "trial")
+    out.print(f"{cells} × {_count(len(plan.seeds), 'seed')} = {_count(runs, 'run')}")
     if seconds is None:
         out.print("how long they take is not known; eqprop bench measures it")
     else:

@@ -16,7 +16,7 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps import slurm, stopping
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.process import error_of_launcher, is_launched
-from eqprop_core.sweeps.standing import Standing, counted, named, stands
+from eqprop_core.sweeps.standing import PRUNED, Standing, counted, named, stands
 from eqprop_tui.cli import report
 from eqprop_tui.cli.watch import choose
 from eqprop_tui.words import accuracy, duration
@@ -24,7 +24,7 @@ from eqprop_tui.words import accuracy, duration
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_QUESTIONS = 30.0  # to Slurm
 CHOICES = "d leave it running · s stop all runs after their batch · Enter go on watching"
-TOLD = ("running", "finished", "stopped", "failed", "lost", "unreachable")
+TOLD = ("running", "finished", PRUNED, "stopped", "failed", "lost", "unreachable")
 
 
 class Look:
@@ -32,13 +32,22 @@ class Look:
 
     def __init__(self, sweep: SweepFolder) -> None:
         self.sweep = sweep
-        self.on_slurm = sweep.launcher.get("launcher") == "slurm"
+        self.on_slurm = sweep.launcher.get("launcher") == "slurm" and sweep.search is None
         self._jobs: list[Job] = sweep.jobs()
         self._done: dict[int, Standing] = {}
         self._queue: tuple[float, bool] = (-SECONDS_BETWEEN_QUESTIONS, True)
 
+    @property
+    def planned(self) -> int:
+        """How many runs there are to be."""
+        return self.sweep.planned
+
     def now(self) -> list[Standing]:
-        """All runs, in order."""
+        """All runs, in order; those of a search come one by one."""
+        if self.sweep.search is not None:
+            with suppress(RunError):
+                self.sweep = SweepFolder.open(self.sweep.path)
+                self._jobs = self.sweep.jobs()
         found = []
         for number, job in enumerate(self._jobs):
             standing = self._done.get(number) or stands(self.sweep, job)
@@ -51,6 +60,8 @@ class Look:
         """Whether nothing more will happen by itself."""
         if any(standing.alive for standing in standings):
             return False
+        if self.sweep.search is not None:
+            return not is_launched(self.sweep)
         if all(standing.state == "finished" for standing in standings):
             return True
         return not (self._queued() if self.on_slurm else is_launched(self.sweep))
@@ -86,7 +97,7 @@ def watch(sweep: SweepFolder) -> list[Standing]:
 
 def _follow(look: Look, seen: dict[int, str]) -> list[Standing]:
     screen = report.console(stderr=True)
-    with _bar(len(look.sweep.jobs())) as progress:
+    with _bar(look.planned) as progress:
         while True:
             standings = look.now()
             for number, standing in enumerate(standings):

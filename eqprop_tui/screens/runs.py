@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from eqprop_core.runs.filtering import ACCEPTED, parse
 from eqprop_core.runs.listing import ALIVE, RunSummary
+from eqprop_tui.groups import Group
 from eqprop_tui.keys import bindings
 from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
@@ -87,7 +88,7 @@ class RunsScreen(BaseScreen):
     def _listed(self, event: Listed) -> None:
         self.found = event.found
         self.table.empty = NO_MATCH if event.found.of else NONE_YET
-        self.table.show(event.found.runs)
+        self.table.show(event.found.alone, event.found.groups)
         self._say()
 
     @on(RunsTable.Pointed)
@@ -101,6 +102,11 @@ class RunsScreen(BaseScreen):
         parts.append(f"sort {self.choice.column} {'↓' if self.choice.falling else '↑'}")
         self.head.say(Text("runs", "bold"), "   ".join(parts))
         self.show_keys()
+
+    @property
+    def key_labels(self) -> dict[str, str]:
+        """On the line of a sweep, its keys do what they do to all of its runs."""
+        return {"watch": "its table"} if self.is_mounted and isinstance(self.table.line, Group) else {}
 
     # --- the filter -------------------------------------------------------------------------------------
 
@@ -151,14 +157,31 @@ class RunsScreen(BaseScreen):
 
     def action_end(self, way: int) -> None:
         """The last run, or the first."""
-        self.table.move(way * len(self.table.runs))
+        self.table.move(way * len(self.table.lines))
 
     def action_mark(self) -> None:
-        """Mark the run, or take its mark away, and go to the next."""
-        if (run := self.table.run) is not None:
-            marks = self.eqprop.marks
-            marks.discard(run.path) if run.path in marks else marks.add(run.path)
-            self.table.move(1)
+        """Mark the run or all runs of the sweep, or take their marks away, and go to the next line."""
+        marks, line = self.eqprop.marks, self.table.line
+        if line is None:
+            return
+        runs = line.shown if isinstance(line, Group) else (line,)
+        change = marks.discard if all(run.path in marks for run in runs) else marks.add
+        for run in runs:
+            change(run.path)
+        self.table.move(1)
+
+    def action_unfold(self, way: int) -> None:
+        """Show the runs of the sweep under it, or do not."""
+        if (group := self.table.group) is not None:
+            self.table.open(group, wide=way > 0)
+            self._say()
+
+    def action_table(self) -> None:
+        """The table of the sweep: what its cells came to."""
+        if (group := self.table.group) is not None:
+            from eqprop_tui.screens.sweep import SweepScreen
+
+            self.app.push_screen(SweepScreen(group.path))
 
     def action_unmark(self) -> None:
         """Take all marks away."""
@@ -189,15 +212,20 @@ class RunsScreen(BaseScreen):
             "stop": any(state in ALIVE for state in states),
             "delete": bool(states) and not any(state in (*ALIVE, "unreachable") for state in states),
             "resume": run is not None and (run.state == "paused" or run.state not in ALIVE),
-            **dict.fromkeys(("watch", "mark", "compare", "new", "export", "copy_path"), run is not None),
+            "table": self.table.group is not None,
+            "unfold": self.table.group is not None and not self.choice.filter,
+            "compare": bool(states),
+            **dict.fromkeys(("watch", "mark", "copy_path"), self.table.line is not None),
+            **dict.fromkeys(("new", "export"), run is not None),
         }
         return possible.get(action, True)
 
     def targets(self) -> list[RunSummary]:
-        """The marked runs, or else the one that is pointed at."""
+        """The marked runs, or else the one that is pointed at, or those of the sweep that is."""
         marked = [self.table.summary(path) for path in self.eqprop.marks]
-        run = self.table.run
-        return marked or ([run] if run is not None else [])
+        line = self.table.line
+        pointed = list(line.shown) if isinstance(line, Group) else [line] if line is not None else []
+        return marked or pointed
 
     def _do(self, work: Callable[[], str]) -> None:
         """Work in a thread; say what came of it, and look at the runs again."""
@@ -205,9 +233,11 @@ class RunsScreen(BaseScreen):
 
     @on(RunsTable.Chosen)
     def action_watch(self) -> None:
-        """Watch the run."""
+        """Watch the run; of a sweep, look at its table."""
         if (run := self.table.run) is not None:
             self.eqprop.open_run(run.path)
+        else:
+            self.action_table()
 
     def action_compare(self) -> None:
         """The curves and the settings of the marked runs, or of the one that is pointed at."""
@@ -277,10 +307,10 @@ class RunsScreen(BaseScreen):
             self.eqprop.open_configure_like(run)
 
     def action_copy_path(self) -> None:
-        """Copy the path of the run's folder."""
-        if (run := self.table.run) is not None:
-            self.app.copy_to_clipboard(str(run.path))
-            self.eqprop.tell(f"copied {run.path}", severity="information")
+        """Copy the path of the folder of the run or the sweep."""
+        if (line := self.table.line) is not None:
+            self.app.copy_to_clipboard(str(line.path))
+            self.eqprop.tell(f"copied {line.path}", severity="information")
 
     def action_library(self) -> None:
         """To the library; from the filter to the table."""

@@ -1,7 +1,8 @@
-"""A thread that looks at all runs again and again, and hands on those that a filter lets through."""
+"""A thread that looks at all runs and sweeps again and again, and hands on what a filter lets through."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_core.runs.filtering import Filter, stored_settings
+from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import RunSummary, run_folders, summarize
-from eqprop_core.runs.names import CONFIG, STATE
+from eqprop_core.runs.names import CONFIG, STATE, SWEEPS
 from eqprop_core.runs.roots import default_roots
+from eqprop_core.sweeps.folder import PLAN, SweepFolder
+from eqprop_tui.groups import Group, Sweep, grouped
 
 PAUSE = 2.0  # seconds between two looks
 SHARE = 0.03  # of one core that looking may take; more runs are looked at less often
@@ -22,10 +26,15 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Found:
-    """Runs that were wanted, the newest first, of how many there are."""
+    """Runs that were wanted, the newest first, of how many there are; the same in `groups` and `alone`.
+
+    Where all are wanted, sweeps that have no run yet are among the groups.
+    """
 
     runs: Sequence[RunSummary]
     of: int
+    alone: Sequence[RunSummary] = ()
+    groups: Sequence[Group] = ()
 
 
 class Lister:
@@ -38,6 +47,8 @@ class Lister:
         self.hand_on, self.pause = hand_on, pause
         self.filter = Filter()
         self._runs: list[RunSummary] = []
+        self._sweeps: dict[Path, Sweep] = {}
+        self._plans: dict[Path, tuple[Stamp, Sweep | None]] = {}
         self._known: dict[Path, tuple[Stamp, RunSummary]] = {}
         self._settings: dict[Path, tuple[Stamp, Mapping[str, Any]]] = {}
         self._look = True  # at the files, and not only through the filter
@@ -79,9 +90,10 @@ class Lister:
                 look, self._look, wanted = self._look, False, self.filter
             begun = time.thread_time()
             if look:
-                self._runs = self.runs()
+                self._runs, self._sweeps = self.runs(), self.sweeps()
             chosen = wanted.choose(self._runs, self._of)
-            self.hand_on(Found(chosen, len(self._runs)))
+            alone, groups = grouped(chosen, self._runs, self._sweeps, empty=wanted == Filter())
+            self.hand_on(Found(chosen, len(self._runs), alone, groups))
             pause = max(self.pause, (time.thread_time() - begun) / SHARE)
             with self._condition:
                 if not (self._stopped or self._look or self.filter is not wanted):
@@ -92,7 +104,7 @@ class Lister:
         """All runs, the newest first; a file that is as it was is not read again."""
         known: dict[Path, tuple[Stamp, RunSummary]] = {}
         for path in run_folders(default_roots() if self.roots is None else self.roots):
-            stamp = _stamp(path / STATE)
+            stamp = stamp_of(path / STATE)
             before = self._known.get(path)
             if before is None or before[0] != stamp or before[1].state not in SAID_AT_REST:
                 before = (stamp, summarize(path))
@@ -101,9 +113,22 @@ class Lister:
         self._settings = {path: kept for path, kept in self._settings.items() if path in known}
         return sorted((run for _, run in known.values()), key=lambda run: run.created or "", reverse=True)
 
+    def sweeps(self) -> dict[Path, Sweep]:
+        """All sweeps by their folders; a plan that is as it was is not read again."""
+        known: dict[Path, tuple[Stamp, Sweep | None]] = {}
+        for root in default_roots() if self.roots is None else self.roots:
+            for path in _folders(root.resolve() / SWEEPS):
+                stamp = stamp_of(path / PLAN)
+                before = self._plans.get(path)
+                if before is None or before[0] != stamp:
+                    before = (stamp, _sweep(path))
+                known[path] = before
+        self._plans = known
+        return {path: sweep for path, (_, sweep) in known.items() if sweep is not None}
+
     def _of(self, path: Path) -> Mapping[str, Any]:
         """The settings of a run; none where they cannot be read."""
-        stamp = _stamp(path / CONFIG)
+        stamp = stamp_of(path / CONFIG)
         before = self._settings.get(path)
         if before is None or before[0] != stamp:
             before = (stamp, stored_settings(path))
@@ -111,7 +136,25 @@ class Lister:
         return before[1]
 
 
-def _stamp(path: Path) -> Stamp:
+def _sweep(path: Path) -> Sweep | None:
+    """What a list of runs shows of a sweep; None where it cannot be read."""
+    try:
+        folder = SweepFolder.open(path)
+    except RunError:
+        return None
+    return Sweep(path, folder.plan.name, folder.created, folder.planned)
+
+
+def _folders(place: Path) -> list[Path]:
+    """The folders in a place, none where there is no such place."""
+    try:
+        with os.scandir(place) as entries:
+            return [place / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def stamp_of(path: Path) -> Stamp:
     """What tells that a file was written again."""
     try:
         status = path.stat()

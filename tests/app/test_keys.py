@@ -15,6 +15,7 @@ from app import (  # noqa: F401
     cases_library,
     cases_monitor,
     cases_runs,
+    cases_sweep,
 )
 from app.world import CASES, World, keys_of
 from eqprop_tui.keys import TABLE

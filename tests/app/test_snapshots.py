@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from app.cases_sweep import swept
 from app.made import ACTIVITY, GDU, SETTLING, STARTED, batch, epoch
 from app.world import World
 from eqprop_core import devices
@@ -120,6 +121,29 @@ def test_comparison(world: World, snap_compare: Compare, size: tuple[int, int]) 
         await shown(world, "2 of 2", keys=["tab"])(pilot)
         await world.press("space", "down", "space", "v")
         await world.sees("first ──", "second ──", "lrs")
+
+    assert snap_compare(EqpropApp(), terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_runs_of_a_sweep(world: World, snap_compare: Compare, size: tuple[int, int]) -> None:
+    world.run(*CURVE, name="first", state="finished")
+    swept(world)
+    run_before = shown(world, "▾ tiny  3/6 done, 1 failed", "b seed", keys=["tab", "home", "right"])
+    assert snap_compare(EqpropApp(), terminal_size=size, run_before=run_before)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_table_of_a_sweep(world: World, snap_compare: Compare, size: tuple[int, int]) -> None:
+    world.run(*CURVE, name="first", state="finished")
+    swept(world)
+
+    async def before(pilot: Pilot[None]) -> None:
+        await shown(world, "▸ tiny  3/6 done", keys=["tab", "home"])(pilot)
+        await world.press("t")
+        await world.sees("20.00*", "3 of 6 runs finished")
+        await world.press("right")
+        await world.sees("✕ seed 1")
 
     assert snap_compare(EqpropApp(), terminal_size=size, run_before=before)
 

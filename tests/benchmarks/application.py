@@ -30,6 +30,8 @@ import psutil
 from eqprop_core.config import RunConfig
 from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, Record, encode
 from eqprop_core.runs.folder import EVENTS, RunFolder
+from eqprop_core.sweeps.folder import SweepFolder
+from eqprop_core.sweeps.plan import Cell, SweepPlan
 
 EQPROP = [sys.executable, "-m", "eqprop_tui.cli.main"]
 ESCAPE = re.compile(rb"\x1b\[[0-9;?<>=]*[a-zA-Z]|\x1b[()][AB0]")
@@ -320,6 +322,41 @@ def thousand(home: Path) -> float:
     return took
 
 
+def thousand_of_a_sweep(home: Path) -> tuple[float, float, float]:
+    """Seconds to the list of runs with 1,000 runs of a sweep, to all of them below it, and to its table."""
+    if not list((home / "results").glob("sweeps/*/runs/*/*")):
+        made_sweep(home)
+    terminal = Terminal(home=home)
+    terminal.until("digits")
+    taken = []
+    for key, text in (("\t", "1000/1000 done"), ("\x1b[C", "rate 199"), ("t", "1000 of 1000 runs finished")):
+        pressed = time.perf_counter()
+        terminal.type(key)
+        terminal.until(text)
+        taken.append(time.perf_counter() - pressed)
+    terminal.end()
+    first, unfolded, table = taken
+    return first, unfolded, table
+
+
+def made_sweep(home: Path) -> None:
+    """A sweep of 200 cells and five seeds, all finished after ten epochs."""
+    settings = {"task": "digits", "archi": [64, 16, 10], "lrs": [0.1, 0.05], "epochs": 10}
+    cells = [Cell(name=f"rate {number}", settings=settings) for number in range(200)]
+    plan = SweepPlan(name="big", cells=tuple(cells), seeds=tuple(range(5)))
+    sweep = SweepFolder.create(home / "results", plan)
+    events = [event for event in long_events(2000) if not isinstance(event, BatchFinished)][:20]
+    for job in sweep.jobs():
+        config = plan.config(job.cell, job.seed)
+        name = f"{job.cell.name} seed={job.seed}"
+        run = RunFolder.create_at(job.path, config, command=["eqprop"], labels={"name": name})
+        with (run.path / EVENTS).open("w") as file:
+            for seq, event in enumerate(events, 1):
+                file.write(encode(Record(seq, 1.7e9 + seq, event)) + "\n")
+        facts = {"state": "finished", "epoch": 10, "epochs": 10, "best": 90.0, "last": 90.0, "device": "cpu"}
+        run.write_state({**run.identity(), **facts})
+
+
 MEASURES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "first-screen": (first_screen, ("s to the first screen",)),
     "long-run": (
@@ -335,6 +372,14 @@ MEASURES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "four-charts": (four_charts, ("bytes/s with four charts", "% of a core with them")),
     "slowed": (slowed, ("images/s of a training, not watched", "images/s of a training, watched")),
     "thousand": (thousand, ("s to a table of 1,000 runs",)),
+    "thousand-of-a-sweep": (
+        thousand_of_a_sweep,
+        (
+            "s to a table of 1,000 runs of a sweep",
+            "s to all of them below it",
+            "s to the means of its 200 cells",
+        ),
+    ),
 }
 
 
