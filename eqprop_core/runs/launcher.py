@@ -51,7 +51,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Launched:
-    """What was started: the first of its devices, runs that come before, what to know, the process's number."""
+    """What was started: the first of its devices, runs that come before, what to know, its process."""
 
     place: Place
     ahead: tuple[Path, ...]

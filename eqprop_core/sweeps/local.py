@@ -17,7 +17,7 @@ import psutil
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import list_devices
 from eqprop_core.runs.folder import RunError, RunFolder
-from eqprop_core.runs.launcher import find_place
+from eqprop_core.runs.launcher import Start, find_places
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
@@ -170,7 +170,7 @@ def places_of(plan: SweepPlan, settings: LaunchSettings) -> tuple[list[Place], l
     warnings: list[str] = []
     for device in wanted:
         if device == "auto":
-            place, said = find_place(_first(plan).changed(device="auto"))
+            (place, *_), said = find_places(_first(plan).changed(device="auto"), Start())
         else:
             place, warning = choose_place(device, lambda _: 0, there)
             said = [warning] if warning else []
