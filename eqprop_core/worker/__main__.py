@@ -19,7 +19,7 @@ from typing import IO
 from eqprop_core.files import inherited
 from eqprop_core.runs.names import LOCK, STATE
 from eqprop_core.runs.queue import Ticket, given_ticket
-from eqprop_core.worker.ranks import rank_here
+from eqprop_core.worker.ranks import Rank, rank_here
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_core.worker.waiting import mark_stopped, sign, wait_for_turn
 
@@ -43,16 +43,21 @@ def parser() -> argparse.ArgumentParser:
     return words
 
 
+def rank_of(words: argparse.Namespace) -> Rank | None:
+    """Which of several processes this one is, as torchrun says; a launcher's own words win over that."""
+    return None if words.lock is not None and not words.owned else rank_here()
+
+
 def main(arguments: list[str]) -> int:
     """Train the run that the arguments name; returns the exit status."""
     words = parser().parse_args(arguments)
-    here = rank_here()
+    here = rank_of(words)
     wishes = Wishes(together=here is not None)
     if words.nproc is not None and (words.nproc < 1 or here is not None):
         print("error: --nproc: must be at least 1, and not given to what torchrun starts", file=sys.stderr)
         return 2
     if words.owned:
-        words.lock = os.dup(0)
+        words.lock = os.dup(0)  # the standard input, which is inherited through torchrun's engine
     if here is not None and here.rank > 0:
         from eqprop_core.worker.following import follow
 
@@ -67,7 +72,7 @@ def main(arguments: list[str]) -> int:
         for path, held in zip_longest(words.ticket, words.ticket_lock):
             tickets.append(given_ticket(path, held, words.run))
         try:
-            status = _wait_and_own(words, wishes, lock, tickets)
+            status = _wait_and_own(words, wishes, lock, tickets, here)
         finally:
             if lock is not None:
                 lock.close()
@@ -81,7 +86,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _wait_and_own(
-    words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, tickets: Sequence[Ticket]
+    words: argparse.Namespace,
+    wishes: Wishes,
+    lock: IO[bytes] | None,
+    tickets: Sequence[Ticket],
+    here: Rank | None,
 ) -> int:
     state = words.run / STATE
     if lock is not None and not words.owned:
@@ -95,7 +104,7 @@ def _wait_and_own(
             return own_together(words, wishes, lock)
         from eqprop_core.worker.owner import own  # what takes memory: only once it is this run's turn
 
-        return own(words, wishes, lock)
+        return own(words, wishes, lock, here)
     except KeyboardInterrupt:  # asked twice to stop, before there was anything to save
         mark_stopped(state)
         return 128 + (wishes.stop or 2)
@@ -103,7 +112,8 @@ def _wait_and_own(
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    if rank_here() is not None:  # threads of torch.distributed that outlive the interpreter abort the process
+    if rank_of(parser().parse_args()) is not None:
+        # Threads of torch.distributed that outlive the interpreter abort the process.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -12,17 +12,19 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import IO
 
 import psutil
 
 from eqprop_core.problems import printable
+from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, is_run
-from eqprop_core.runs.names import CONFIG
+from eqprop_core.runs.names import CONFIG, STATE
 from eqprop_core.worker.signals import STOPPING, Wishes
+from eqprop_core.worker.waiting import mark_stopped
 
 SECONDS_TO_END = 10
 
@@ -57,10 +59,16 @@ def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
     # Where one has died; what waits for it inside a GPU's library hears nothing and is killed after that.
     engine += ["--shutdown-timeout", str(SECONDS_TO_END), "--no-python"]
     try:
-        with _handed_on(wishes):
+        with _handed_on(wishes, run):
+            if wishes.stop is not None:  # while torch was imported
+                mark_stopped(run.path / STATE)
+                return 128 + wishes.stop
             start(parse_args([*engine, *_words(words)]))  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
+        if wishes.stop is not None and failure.exitcode == -wishes.stop:  # before it could hear signals
+            mark_stopped(run.path / STATE)
+            return 128 + wishes.stop
         if failure.exitcode < 0:
             name = signal.Signals(-failure.exitcode).name
             return _failed(run, f"process {rank} of {words.nproc} (from 0) was ended by {name}")
@@ -92,14 +100,19 @@ def _failed(run: RunFolder, reason: str) -> int:
 
 
 @contextmanager
-def _handed_on(wishes: Wishes) -> Iterator[None]:
+def _handed_on(wishes: Wishes, run: RunFolder) -> Iterator[None]:
     """Hand on what signals ask, and keep a wish to stop for the exit status."""
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         if number in STOPPING:
             wishes.stop = wishes.stop or number
-        for process in psutil.Process().children():
-            process.send_signal(number)
+        processes = psutil.Process().children()
+        for process in processes:
+            with suppress(psutil.Error):
+                process.send_signal(number)
+        if not processes and number in STOPPING:
+            with suppress(OSError):
+                ask(run.path, "stop")
 
     heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, hand_on) for number in (*heard, signal.SIGUSR2)}

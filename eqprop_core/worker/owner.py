@@ -16,19 +16,18 @@ from eqprop_core.runs.names import CONFIG
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.words import NOT_SAVED, in_words
-from eqprop_core.worker.ranks import Rank, joined, rank_here, refuse_idle, told
+from eqprop_core.worker.ranks import Rank, joined, refuse_idle, told
 from eqprop_core.worker.signals import Wishes
 
 if TYPE_CHECKING:
     from eqprop_core.learning.sharing import Group
 
 
-def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> int:
+def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, here: Rank | None = None) -> int:
     """Train the run that the worker's words name; returns the exit status.
 
-    With other processes where the environment says so; this one is rank 0 of them.
+    `here` is this process among those that train together, rank 0; None where it trains alone.
     """
-    here = rank_here()
     run = RunFolder(words.run)
     if lock is None and not is_run(run.path):  # a lock and a state would be left in somebody else's folder
         print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)

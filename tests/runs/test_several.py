@@ -148,6 +148,7 @@ def test_a_run_goes_on_with_the_processes_that_it_was_started_with(tmp_path: Pat
         assert as_before(run, Start(nproc=1)) == Start(nproc=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("apart")
 def test_a_killed_process_ends_the_others_and_resuming_goes_on(eqprop: Run, tmp_path: Path) -> None:
     folder = Path(eqprop("train", *LONG, "--nproc", "2", "--detach").stdout.strip())
@@ -160,7 +161,7 @@ def test_a_killed_process_ends_the_others_and_resuming_goes_on(eqprop: Run, tmp_
     assert "in use" in eqprop("train", "--load-path", folder, code=1).stderr
     (other,) = (process for process in engine.children() if process.pid != owner.pid)
     other.kill()
-    _, left = psutil.wait_procs([owner, other, engine], timeout=20)
+    _, left = psutil.wait_procs([owner, other, engine], timeout=60)
     assert not left
     assert summarize(folder).state == "failed"
     shown = eqprop("runs", "show", folder).stdout
@@ -208,6 +209,7 @@ def wait_until(so: Callable[[], bool]) -> None:
     raise AssertionError("is not so after a long time")
 
 
+@pytest.mark.slow
 def test_in_the_foreground_a_signal_stops_all_with_a_checkpoint(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "eqprop_tui.cli.main", "train", *LONG, "--nproc", "2", "--foreground"]
     program = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -221,6 +223,7 @@ def test_in_the_foreground_a_signal_stops_all_with_a_checkpoint(tmp_path: Path) 
     assert stands_still(folder)[0] == "stopped"
 
 
+@pytest.mark.slow
 def test_the_engine_hands_signals_on(tmp_path: Path, eqprop: Run) -> None:
     folder = Path(
         eqprop("train", *SMALL, "--foreground", "--json").stdout

@@ -31,7 +31,7 @@ DIGITS: dict[str, Any] = {
     "task": "digits", "archi": [64, 10, 10], "lrs": [0.05, 0.05], "T1": 6, "T2": 3, "betas": [0.0, 0.3],
     "mbs": 8, "epochs": 2, "seed": 5, "train_samples": 60, "test_samples": 120, "mmt": 0.9,
 }  # fmt: skip
-SECONDS_TO_END = 20.0  # for processes that have lost one: they know at once, and rank 0 asks who is left
+SECONDS_TO_END = 30.0  # on a machine with much else to do; for processes that have lost one: they know at once, and rank 0 asks who is left
 
 
 def work(path: Path, strike: Strike | None, at: int, wishes: tuple[Wish, ...]) -> int:
@@ -100,7 +100,7 @@ def test_a_run_comes_to_what_one_process_comes_to(size: int, left_alone: dict[in
 
 
 @pytest.mark.parametrize("at", [0, 1])
-@pytest.mark.parametrize("where", ["free phase", "update"])
+@pytest.mark.parametrize("where", [pytest.param("free phase", marks=pytest.mark.slow), "update"])
 def test_where_one_is_killed_the_others_end_and_the_run_goes_on_exactly(
     where: str, at: int, left_alone: dict[int, RunFolder], tmp_path: Path
 ) -> None:
@@ -230,6 +230,7 @@ def test_more_processes_than_images_of_a_batch_are_refused(tmp_path: Path) -> No
     assert "--mbs 2: is less than an image for each of 3 processes" in interruptions.said(run)
 
 
+@pytest.mark.slow
 def test_fast_and_gdu_checks_are_chosen_and_made_by_one(tmp_path: Path) -> None:
     runs = [new(tmp_path, fast=True, check_thm=True, thirdphase=True) for _ in range(2)]
     train(runs[0], 2)
