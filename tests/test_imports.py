@@ -42,6 +42,8 @@ def test_a_process_that_waits_for_its_device_has_loaded_little() -> None:
         ["train", "--preset", "digits-mlp-ep", "--dry-run"],
         ["runs", "list"],
         ["runs", "prune"],
+        ["sweep", "table", "--help"],
+        ["sweep", "list"],
     ],
     ids=" ".join,
 )

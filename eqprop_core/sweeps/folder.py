@@ -136,10 +136,12 @@ class SweepFolder:
             for seed in self.plan.seeds
         ]
 
-    def extended(self, *cells: Cell) -> SweepFolder:
-        """The same sweep with more cells, written down, as those of a search come. Raises `OSError`."""
+    def extended(self, *cells: Cell, search: Mapping[str, JsonValue] | None = None) -> SweepFolder:
+        """The same sweep with more cells or another `search`, written down. Raises `OSError`."""
         plan = self.plan.model_copy(update={"cells": (*self.plan.cells, *cells)})
         document = {**self._document, "plan": plan.model_dump(mode="json")}
+        if search is not None:
+            document["search"] = dict(search)
         write_text(self.path / PLAN, json.dumps(document, indent=2) + "\n")
         return SweepFolder(self.path, plan, document)
 

@@ -14,7 +14,7 @@ from eqprop_core.sweeps.local import LocalLauncher
 from eqprop_core.sweeps.plan import SweepPlan
 from eqprop_core.sweeps.settings import LaunchSettings
 from eqprop_core.sweeps.slurm import SlurmLauncher
-from eqprop_core.sweeps.space import SearchSettings, check_space, first_choice, trial_cell
+from eqprop_core.sweeps.space import MOST_TRIALS, SearchSettings, check_space, first_choice, trial_cell
 
 NEEDED = "needs Optuna, which is not installed: pip install 'eqprop[search]'"
 FLATTERS = (
@@ -49,6 +49,22 @@ def search_of(sweep: SweepFolder) -> SearchSettings | None:
         return SearchSettings.stored(sweep.search)
     except ValidationError:
         raise RunError(f"{sweep.path}: its search cannot be read") from None
+
+
+def with_trials(sweep: SweepFolder, trials: int) -> SweepFolder:
+    """A search that goes on until there are so many trials. Raises `ConfigError` or `RunError`."""
+    settings = search_of(sweep)
+    if settings is None:
+        raise ConfigError([Problem("trials", trials, "goes with a search, and this sweep is none")])
+    least = len(sweep.plan.cells)
+    if not least <= trials <= MOST_TRIALS:
+        message = f"must be from {least}, the trials that there are, to {MOST_TRIALS:,}"
+        raise ConfigError([Problem("trials", trials, message)])
+    changed = settings.model_copy(update={"trials": trials})
+    try:
+        return sweep.extended(search=changed.model_dump(mode="json"))
+    except OSError as error:
+        raise RunError(f"{sweep.path}: cannot be written: {error.strerror or error}") from None
 
 
 def searching(

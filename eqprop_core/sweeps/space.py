@@ -27,6 +27,7 @@ EXAMPLES = "lrs=loguniform:1e-4,1e-1, T1=int:10,60 or act=mysig,tanh"
 LOGARITHMIC = ("loguniform", "logint")
 WHOLE = ("int", "logint")
 MOST_VALUES = 100
+MOST_TRIALS = 9_999
 # Lists whose first or last values are fixed by the data: one number is that of those between.
 HIDDEN = {"archi": (1, 1), "fc": (0, 1)}
 CONNECTIONS = ("lrs", "wds")
@@ -85,7 +86,7 @@ class SearchSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     space: tuple[Choice, ...] = Field(min_length=1)
-    trials: int = Field(ge=1, le=10_000)
+    trials: int = Field(ge=1, le=MOST_TRIALS)
     at_once: int | None = Field(default=None, ge=1, le=1000)
     prune: bool = True
 

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import EpochFinished
-from eqprop_core.problems import ConfigError
+from eqprop_core.problems import ConfigError, printable
 from eqprop_core.published import PUBLISHED
 from eqprop_core.runs.comparing import best_of
 from eqprop_core.runs.folder import RunFolder
@@ -61,7 +61,8 @@ def outcome(sweep: SweepFolder, job: Job) -> Outcome:
     if standing.state == "failed" and summary is not None:
         message = message or failure(RunFolder(job.path))
     if standing.state != "finished":
-        return Outcome(job.seed, job.path, standing.state, summary, message=message)
+        said = None if message is None else printable(message)
+        return Outcome(job.seed, job.path, standing.state, summary, message=said)
     epochs = histories(RunFolder(job.path))
     return Outcome(
         job.seed, job.path, "finished", summary, scores_of(epochs), sum(epoch.seconds for epoch in epochs)
@@ -216,9 +217,18 @@ def table_of(
     for job in sweep.jobs():
         by_cell[job.cell.name].append(read(sweep, job))
     rows = [
-        Row(number, cell, tuple(by_cell[cell.name]), measure) for number, cell in enumerate(plan.cells, 1)
+        Row(number, _shown(cell), tuple(by_cell[cell.name]), measure)
+        for number, cell in enumerate(plan.cells, 1)
     ]
-    return Table(plan.name, plan.title, measure, said_of(plan, measure), tuple(rows))
+    return Table(printable(plan.name), printable(plan.title), measure, said_of(plan, measure), tuple(rows))
+
+
+def _shown(cell: Cell) -> Cell:
+    """A cell with names that do nothing to a terminal, whatever stands in the file of the sweep."""
+    if cell.name.isprintable() and (cell.source or "").isprintable():
+        return cell
+    source = None if cell.source is None else printable(cell.source)
+    return cell.model_copy(update={"name": printable(cell.name), "source": source})
 
 
 def said_of(plan: SweepPlan, measure: Measure) -> str:

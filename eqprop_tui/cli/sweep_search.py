@@ -33,7 +33,9 @@ SearchWords = Annotated[
 ]
 Trials = Annotated[
     int | None,
-    typer.Option("--trials", metavar="N", help=rf"trials of the search \[{TRIALS}]", rich_help_panel=PANEL),
+    typer.Option(
+        "--trials", metavar="N", help=rf"trials of the search, in all \[{TRIALS}]", rich_help_panel=PANEL
+    ),
 ]
 AtOnce = Annotated[
     int | None,

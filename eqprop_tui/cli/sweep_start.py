@@ -21,7 +21,7 @@ from eqprop_core.sweeps.local import places_of
 from eqprop_core.sweeps.making import Wanted, configurations, grid_of, make_sweep
 from eqprop_core.sweeps.plan import SweepPlan
 from eqprop_core.sweeps.process import is_launched, start_launcher
-from eqprop_core.sweeps.searching import FLATTERS, plan_of_search, require, search_of
+from eqprop_core.sweeps.searching import FLATTERS, plan_of_search, require, search_of, with_trials
 from eqprop_core.sweeps.settings import LaunchSettings, launch_settings, sbatch_words
 from eqprop_core.sweeps.space import SearchSettings
 from eqprop_tui.cli import report
@@ -185,6 +185,7 @@ def resume(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="start runs that failed again, too")
     ] = False,
+    trials: Trials = None,
     launcher: Launcher = None,
     detach: Detach = False,
     as_json: AsJson = False,
@@ -210,6 +211,8 @@ def resume(
     sweep = find_sweep(which)
     if search_of(sweep) is not None:
         require()
+    if trials is not None and not is_launched(sweep):
+        sweep = with_trials(sweep, trials)
     settings = launch_settings(_typed(values), sweep.launcher)
     if (sweep.launcher.get("launcher") or "local") != settings.launcher:
         raise ConfigError([Problem("launcher", settings.launcher, "is not what this sweep was started with")])

@@ -38,7 +38,10 @@ def table(
         ),
     ] = None,
     error: Annotated[
-        bool, typer.Option("--error/--accuracy", help="error or accuracy, in per cent", show_default="error")
+        bool,
+        typer.Option(
+            "--error/--accuracy", help="error or accuracy, in per cent \\[error]", show_default=False
+        ),
     ] = True,
     figure: Annotated[
         Path | None,

@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
 
+from eqprop_core.problems import printable, shown
 from eqprop_core.runs.listing import is_run
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.table import OF, Measure, Outcome, measure_of, table_of
@@ -100,7 +101,9 @@ class SweepScreen(BaseScreen):
             return known.by_path.get(job.path, Outcome(job.seed, job.path))
 
         found = table_of(sweep, self.measure, read)
-        self.head.say(Text.assemble(("sweep", "bold"), "   ", sweep.name), sweep_words.standing(found))
+        self.head.say(
+            Text.assemble(("sweep", "bold"), "   ", printable(sweep.name)), sweep_words.standing(found)
+        )
         self.query_one("#sweep-said", TextLines).show(
             Text(f" {found.said}", "dim"), Text(" mean ± standard deviation over seeds (n − 1)", "dim")
         )
@@ -119,7 +122,7 @@ class SweepScreen(BaseScreen):
             told = [run] if run is not None else row.outcomes
             lines += [f"seed {one.seed}: {one.message}" for one in told if one.message]
             if settings := row.cell.settings:
-                lines.append("  ".join(f"{name} {_words(value)}" for name, value in settings.items()))
+                lines.append("  ".join(f"{name} {shown(value)}" for name, value in settings.items()))
         notes = self.query_one("#sweep-notes", TextLines)
         most = 6 if self.has_class("-tall") else 2
         notes.styles.height = max(1, min(len(lines), most))
@@ -244,7 +247,3 @@ def judge(text: str) -> str | None:
     if Path(text.strip()).suffix not in FORMS:
         return f"must end in {', '.join(FORMS)}"
     return run_actions.judge_file(text)
-
-
-def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

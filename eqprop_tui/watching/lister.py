@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eqprop_core.problems import printable
 from eqprop_core.runs.filtering import Filter, stored_settings
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import RunSummary, run_folders, summarize
@@ -142,7 +143,7 @@ def _sweep(path: Path) -> Sweep | None:
         folder = SweepFolder.open(path)
     except RunError:
         return None
-    return Sweep(path, folder.plan.name, folder.created, folder.planned)
+    return Sweep(path, printable(folder.plan.name), folder.created, folder.planned)
 
 
 def _folders(place: Path) -> list[Path]:

@@ -220,6 +220,25 @@ def test_a_plan_that_is_none_breaks_no_list(world: World, content: str) -> None:
     play(act)
 
 
+def test_whatever_a_plan_says_it_does_nothing_to_the_terminal(world: World) -> None:
+    sweep = make_sweep(world.results, cell("[red]a[/]"), seeds=[0])
+    path = sweep.path / "sweep.json"
+    content = path.read_text().replace("[red]a[/]", "[red]a[/]\\u001b[31m").replace('"tiny"', '"\\u001b[2J"')
+    path.write_text(content)
+    world.run(epoch(1, 90.0))
+
+    async def act() -> None:
+        async with world.open() as app:
+            await with_sweep(world, app)
+            await world.sees(r"\x1b[2J")
+            assert "\x1b" not in world.screen()
+            await world.press("t")
+            await world.sees(r"[red]a[/]\x1b[31m")
+            assert "\x1b" not in world.screen()
+
+    play(act)
+
+
 @pytest.mark.parametrize("size", [(60, 16), (80, 24), (160, 48), (240, 70)])
 def test_every_row_fits_the_terminal(world: World, size: tuple[int, int]) -> None:
     sweep = make_sweep(world.results, cell("a" * 120), cell("漢字" * 40, lrs=[1, 1]), seeds=range(12))

@@ -13,13 +13,14 @@ from optuna.trial import TrialState
 from small_runs import epoch
 from sweeps.made import tell
 
+from eqprop_core.problems import ConfigError
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.processes import own_mark
 from eqprop_core.sweeps.folder import Job, SweepFolder, find_sweep
 from eqprop_core.sweeps.making import Wanted, make_sweep
 from eqprop_core.sweeps.search import Search
-from eqprop_core.sweeps.searching import plan_of_search, search_of
+from eqprop_core.sweeps.searching import plan_of_search, search_of, with_trials
 from eqprop_core.sweeps.space import SearchSettings, space_of
 from eqprop_core.sweeps.table import measure_of, table_of
 from eqprop_tui import sweep_words
@@ -243,6 +244,20 @@ def test_more_trials_than_two_digits_do_not_move_folders(tmp_path: Path) -> None
     for number in range(1, 120):
         sweep = sweep.extended(sweep.plan.cells[0].model_copy(update={"name": f"trial {number}"}))
     assert SweepFolder.open(sweep.path).jobs()[0].path == before
+
+
+def test_a_search_that_is_over_goes_on_with_more_trials(tmp_path: Path) -> None:
+    sweep = begin(tmp_path, "lrs=loguniform:0.01,1", trials=2, prune=False)
+    search, _ = searching(sweep, by_rate)
+    run_out(search)
+    sweep = with_trials(SweepFolder.open(sweep.path), 4)
+    assert SweepFolder.open(sweep.path).planned == 4
+    search, _ = searching(sweep, by_rate)
+    run_out(search)
+    assert states(search) == ["COMPLETE"] * 4
+    for trials, message in ((3, "must be from 4, the trials that there are"), (10**6, "to 9,999")):
+        with pytest.raises(ConfigError, match=message):
+            with_trials(search.sweep, trials)
 
 
 def test_the_study_can_be_read_by_optuna_itself(tmp_path: Path) -> None:
