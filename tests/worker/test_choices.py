@@ -157,3 +157,8 @@ def test_bptt_computes_time_steps_twice_where_memory_is_short(
     weights = [checkpoint.load(run.path / "checkpoint.tar")["model_state_dict"] for run in (plain, spared)]
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
     assert not any("BPTT" in words for words in choose(prepare(Plan(RunConfig(**SMALL)))))
+
+
+def test_numbers_that_slow_a_processor_down_count_as_zero() -> None:
+    tiny = torch.full((9,), 1e-30)
+    assert not (tiny * 1e-10).any()
