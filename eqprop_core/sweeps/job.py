@@ -71,8 +71,11 @@ class RunJob:
             if summarize(run.path).state == "finished":
                 return "finished"
             with self._hearing():
+                in_slurm = "SLURM_JOB_ID" in os.environ  # whose limits hold, and which ends it
                 with _undisturbed():
-                    self._worker = launch(run, config, Start(now=self.now), self.place).pid
+                    self._worker = launch(
+                        run, config, Start(now=self.now, apart=not in_slurm), self.place
+                    ).pid
                 status = self._wait()
                 if status in STOPPED and self._told:
                     self._wait_for_the_end()

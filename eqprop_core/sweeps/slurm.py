@@ -53,7 +53,7 @@ def submit_all(
         job = standing.job
         if job.path in queue:
             say(f"{named(job)}: job {queue[job.path][0]} is {queue[job.path][1].lower()}")
-        elif to_do(standing, retry_failed=retry_failed):
+        elif to_do(standing, retry_failed=retry_failed, has_no_job=True):
             number = _submit(sweep, settings, job, submitted)
             submitted += 1
             say(f"{named(job)}: submitted as job {number}")
@@ -95,7 +95,11 @@ class SlurmLauncher:
         self.room = TRIALS_AT_ONCE * len(sweep.plan.seeds)
         self._asked, self._queue = time.monotonic(), queued(sweep)
         going_on = [job for job in jobs if job.path in self._queue]
-        self.add(job for job in jobs if job not in going_on and to_do(stands(sweep, job), retry_failed=False))
+        self.add(
+            job
+            for job in jobs
+            if job not in going_on and to_do(stands(sweep, job), retry_failed=False, has_no_job=True)
+        )
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Submit these."""

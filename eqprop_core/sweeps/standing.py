@@ -65,8 +65,12 @@ def counted(standings: Sequence[Standing]) -> dict[str, int]:
     return {state: counts[state] for state in (*STATES, *sorted(set(counts) - set(STATES))) if counts[state]}
 
 
-def to_do(standing: Standing, *, retry_failed: bool) -> bool:
-    """Whether a run is to be started by a launcher that begins or goes on."""
+def to_do(standing: Standing, *, retry_failed: bool, has_no_job: bool = False) -> bool:
+    """Whether a run is to be started by a launcher that begins or goes on.
+
+    A run of another host that says nothing may go on unseen; where the scheduler `has_no_job` for it, it is
+    over.
+    """
     if standing.state == "failed":
         return retry_failed or standing.summary is None
-    return standing.state in (WAITING, "stopped", "lost")
+    return standing.state in (WAITING, "stopped", "lost", *(["unreachable"] if has_no_job else []))

@@ -51,8 +51,11 @@ def stop(
             break
         time.sleep(SECONDS_BETWEEN_LOOKS)
     if on_slurm:
-        slurm.cancel([number for number, _ in slurm.queued(sweep).values()])
-    elif kill:
+        going_on = [number for number, _ in slurm.queued(sweep).values()]
+        slurm.cancel(going_on)
+        say(f"{len(going_on)} jobs cancelled") if going_on else None
+        return []
+    if kill:
         for standing in left:
             _kill(sweep, standing)
             say(f"{named(standing.job)}: killed")

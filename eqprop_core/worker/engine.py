@@ -19,7 +19,7 @@ from typing import IO
 import psutil
 
 from eqprop_core.problems import printable
-from eqprop_core.runs.control import ask
+from eqprop_core.runs.control import ask, take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, is_run
 from eqprop_core.runs.names import CONFIG, STATE
@@ -36,7 +36,9 @@ def own_together(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | No
         print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
         return 1
     try:
-        lock = lock or run.lock()
+        if lock is None:
+            lock = run.lock()
+            take(run.path)  # asked of processes that are gone
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -56,8 +58,10 @@ def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
 
     engine = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(words.nproc)]
     engine += ["--signals-to-handle", "SIGQUIT"]  # the others are handed on here, and given their time
+    engine += ["--no-python"]
     # Where one has died; what waits for it inside a GPU's library hears nothing and is killed after that.
-    engine += ["--shutdown-timeout", str(SECONDS_TO_END), "--no-python"]
+    # Versions of torchrun that have no such limit take no notice of the variable.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_END))
     try:
         with _handed_on(wishes, run):
             if wishes.stop is not None:  # while torch was imported
@@ -74,7 +78,7 @@ def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
             return _failed(run, f"process {rank} of {words.nproc} (from 0) was ended by {name}")
         _failed(run, f"process {rank} of {words.nproc} (from 0) ended with status {failure.exitcode}")
         return failure.exitcode
-    except Exception as error:  # whatever the engine could not do
+    except (Exception, SystemExit) as error:  # whatever the engine could not do
         return _failed(run, f"the processes of the run could not be started: {error}")
     return 0
 

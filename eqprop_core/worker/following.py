@@ -64,7 +64,8 @@ def _train(here: Rank, group: Group, wishes: Wishes, devices: str | None) -> Non
 
 def _take_over(told: dict[str, Any], ready: Prepared, trainer: Trainer) -> None:
     """Stand where rank 0 does, and compute as it does."""
-    use(ready, told["choices"])
+    use(ready, told["choices"], first=True)
+    torch.set_num_threads(told["threads"])
     if ready.net.numerics.compiled:
         share = -(-ready.config.mbs // told["processes"])
         _, error = compile_step(ready.net, share, ready.device)
@@ -73,10 +74,12 @@ def _take_over(told: dict[str, Any], ready: Prepared, trainer: Trainer) -> None:
     trainer.restore(torch.load(io.BytesIO(told["state"]), map_location=ready.device, weights_only=True))
 
 
-def use(ready: Prepared, choices: object) -> Iterator[Event]:
+def use(ready: Prepared, choices: object, *, first: bool = False) -> Iterator[Event]:
     """Compute by the choices of rank 0; there is nothing to say."""
     numerics = read_numerics(choices)
     assert numerics is not None
+    if ready.net.compiled_step is None and not first:  # it could not be compiled here
+        numerics = replace(numerics, compiled=False)
     ready.net.use(numerics)
     return iter(())
 

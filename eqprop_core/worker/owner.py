@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 from eqprop_core.catalogue import DataError
 from eqprop_core.events import RunFailed, RunFinished, Warned
 from eqprop_core.problems import ConfigError, printable
+from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import is_run
 from eqprop_core.runs.names import CONFIG
@@ -33,7 +34,9 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, here:
         print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
         return 1
     try:
-        lock = lock or run.lock()
+        if lock is None:
+            lock = run.lock()
+            take(run.path)  # asked of a process that is gone
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1  # its state is the owner's to write

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from eqprop_core import catalogue
@@ -29,7 +30,9 @@ PRODUCTS_WORTH_SHARING = 2e7  # multiplications in a time step
 
 # Where inputs are nearly always zero, as in the corners of MNIST, moments of an optimizer decay below 1e-38,
 # and a CPU takes many times as long for such numbers: they count as zero. Threads do as the one that begins
-# them, so this comes before torch begins any.
+# them, so this comes before torch begins any. NumPy looks once how small numbers can be, and is to see what is
+# usual.
+np.finfo(np.float32), np.finfo(np.float64)
 torch.set_flush_denormal(True)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.worker import checkpoint
@@ -46,6 +48,7 @@ class Together:
             self.group.tell(
                 {
                     "processes": self.processes,
+                    "threads": torch.get_num_threads(),
                     "choices": ready.net.numerics.document(),
                     "state": bytes(checkpoint.packed(trainer.state())),
                 }

@@ -20,7 +20,7 @@ from eqprop_core.sweeps.folder import SweepFolder, find_sweep
 from eqprop_core.sweeps.local import places_of
 from eqprop_core.sweeps.making import Wanted, configurations, grid_of, make_sweep
 from eqprop_core.sweeps.plan import SweepPlan
-from eqprop_core.sweeps.process import is_launched, start_launcher
+from eqprop_core.sweeps.process import is_launched, own, start_launcher
 from eqprop_core.sweeps.searching import FLATTERS, plan_of_search, require, search_of, with_trials
 from eqprop_core.sweeps.settings import LaunchSettings, launch_settings, sbatch_words
 from eqprop_core.sweeps.space import SearchSettings
@@ -231,7 +231,8 @@ def _launch(
     """Have the runs of a sweep started, and watch them unless it is to be left."""
     report.say(f"{sweep.path}")
     if settings.launcher == "slurm" and sweep.search is None:
-        slurm.submit_all(sweep, settings, retry_failed=retry_failed, say=report.say)
+        with own(sweep, None):  # two that submit at once would submit runs twice
+            slurm.submit_all(sweep, settings, retry_failed=retry_failed, say=report.say)
     else:
         for said in start_launcher(sweep, settings, retry_failed=retry_failed):
             report.say(f"warning: {said}")

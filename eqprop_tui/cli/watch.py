@@ -182,12 +182,12 @@ def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bo
         raise typer.Exit(128 + (asked or signal.SIGTERM))
     if not folder.path.exists():
         raise RunError(told_of_gone(folder.path))
-    message = folder.read_state().get("message")
-    if summary.state == "failed" or message:
-        raise RunError(str(message or outcome.failure or "failed"))
     if killed:
         tell_killed(folder)
         raise typer.Exit(128 + signal.SIGKILL)
+    message = folder.read_state().get("message")
+    if summary.state == "failed" or message:
+        raise RunError(str(message or outcome.failure or "failed"))
     said = _last_words(folder)
     raise RunError(_go_on(folder, f"{called(folder)}: its process has died{': ' + said if said else ''}"))
 

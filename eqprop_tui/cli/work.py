@@ -134,6 +134,8 @@ def train(
     here = here or bool(os.environ.get("EQPROP_FOREGROUND") and not detach)
     wanted = Start(now=now, on_finish=on_finish, nproc=nproc, devices=devices, apart=not here)
     if plan.stored is not None:
+        if "device" in flags and nproc is None and devices is None:
+            wanted = replace(wanted, nproc=1)  # whatever devices it was started on before
         wanted = as_before(plan.stored, wanted)
     find_places(plan.config, wanted)
     alone = wanted.devices is None and (wanted.nproc or 1) == 1

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from small_runs import make_run
 from test_launcher import GPUS, SMALL, stands
 from typer.testing import Result
 
@@ -146,6 +147,14 @@ def test_a_run_goes_on_with_the_processes_that_it_was_started_with(tmp_path: Pat
         (tmp_path / "meta.json").write_text(json.dumps({"started_with": written}))
         assert as_before(run, Start()) == expected
         assert as_before(run, Start(nproc=1)) == Start(nproc=1)
+
+
+def test_a_device_that_is_named_wins_over_those_of_before(eqprop: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "results")
+    run.describe({"started_with": {"nproc": None, "devices": "0,1"}})
+    further = ["train", "--load-path", str(run.path), "--epochs", "1", "--dry-run"]
+    assert "--devices 0,1: there is no GPU 0" in eqprop(*further, code=2).stderr
+    eqprop(*further, "--device", "cpu")
 
 
 @pytest.mark.slow

@@ -11,7 +11,9 @@ import pytest
 import slurm_standins
 from small_sweeps import Run, ends_like_an_undisturbed_run, kinds, started, states, trains, wait_for
 
-from eqprop_core.sweeps.folder import list_sweeps
+from eqprop_core.sweeps.folder import Job, list_sweeps
+from eqprop_core.sweeps.plan import Cell
+from eqprop_core.sweeps.standing import Standing, to_do
 from eqprop_core.sweeps.submitted import numbers_of
 
 ON_SLURM = ["--launcher", "slurm"]
@@ -134,3 +136,10 @@ def test_a_job_that_slurm_refuses_is_submitted_by_resume(slurm: Path, eqprop: Ru
     told = eqprop("sweep", "resume", "--account", "other", "--detach").stderr
     assert told.count("submitted as job") == 8
     assert "account=other" in (slurm / "101" / "script").read_text()
+
+
+def test_a_run_that_fell_silent_is_begun_again_where_the_scheduler_has_no_job_for_it(tmp_path: Path) -> None:
+    job = Job(Cell(name="one", preset=None, settings={}), 0, tmp_path)
+    silent = Standing(job, "unreachable")
+    assert to_do(silent, retry_failed=False, has_no_job=True)
+    assert not to_do(silent, retry_failed=True)
