@@ -30,8 +30,8 @@ PRODUCTS_WORTH_SHARING = 2e7  # multiplications in a time step
 
 # Where inputs are nearly always zero, as in the corners of MNIST, moments of an optimizer decay below 1e-38,
 # and a CPU takes many times as long for such numbers: they count as zero. Threads do as the one that begins
-# them, so this comes before torch begins any. NumPy looks once how small numbers can be, and is to see what is
-# usual.
+# them, so this comes before torch begins any. NumPy looks once how small numbers can be, and
+# is to see what is usual.
 np.finfo(np.float32), np.finfo(np.float64)
 torch.set_flush_denormal(True)
 
