@@ -91,7 +91,7 @@ class Measure:
 
     def value(self, accuracy: float) -> float:
         """The figure that an accuracy in per cent stands for."""
-        return 100.0 - accuracy if self.error else accuracy
+        return round(100.0 - accuracy, 9) if self.error else accuracy
 
     @property
     def heading(self) -> str:
