@@ -27,7 +27,7 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.settings import Plan
 from eqprop_core.speed.compiling import compile_step
 from eqprop_core.worker.out_of_memory import memory_told
-from eqprop_core.worker.preparing import Prepared, prepare
+from eqprop_core.worker.preparing import Prepared, count_tiny_as_zero, prepare
 from eqprop_core.worker.ranks import ProcessLostError, Rank, joined, place_of
 from eqprop_core.worker.signals import Wishes
 
@@ -46,6 +46,7 @@ def follow(words: argparse.Namespace, here: Rank, wishes: Wishes) -> int:
 
 
 def _train(here: Rank, group: Group, wishes: Wishes, devices: str | None) -> None:
+    count_tiny_as_zero()
     config = RunConfig(**group.tell(None))
     ready = prepare(Plan(config), place=here.place(config.device, devices))
     group.gather(place_of(ready.label))

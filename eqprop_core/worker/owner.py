@@ -98,7 +98,9 @@ def _work(
 ) -> tuple[bool, bool]:
     """Train; returns whether the run finished, and whether something of worth could not be saved."""
     from eqprop_core.worker import process  # torch: it sees what the environment says now
+    from eqprop_core.worker.preparing import count_tiny_as_zero
 
+    count_tiny_as_zero()
     work = process.begin(plan, run=run, wishes=wishes, place=place, lock=lock, group=group)
     unsaved = finished = False
     for record in work.records:

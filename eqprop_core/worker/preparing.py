@@ -28,13 +28,6 @@ from eqprop_core.worker import checkpoint
 
 PRODUCTS_WORTH_SHARING = 2e7  # multiplications in a time step
 
-# Where inputs are nearly always zero, as in the corners of MNIST, moments of an optimizer decay below 1e-38,
-# and a CPU takes many times as long for such numbers: they count as zero. Threads do as the one that begins
-# them, so this comes before torch begins any. NumPy looks once how small numbers can be, and
-# is to see what is usual.
-np.finfo(np.float32), np.finfo(np.float64)
-torch.set_flush_denormal(True)
-
 
 @dataclass(frozen=True)
 class Work:
@@ -113,6 +106,17 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
         checkpoint.load_weights(net, checkpoint.load(path), path)
         loaded = path.name
     return Prepared(plan, config, device, label, dataset, net.to(device), loaded, tuple(warnings))
+
+
+def count_tiny_as_zero() -> None:
+    """Take numbers below 1e-38 as zero from here on, in a process that is there to train.
+
+    Where inputs are nearly always zero, as in the corners of MNIST, moments of an optimizer decay to such
+    numbers, with which a CPU takes many times as long. Threads do as the one that begins them, so this comes
+    before torch begins any; it is for the whole process, and other code may not expect it.
+    """
+    np.finfo(np.float32), np.finfo(np.float64)  # NumPy looks once how small numbers can be: before
+    torch.set_flush_denormal(True)
 
 
 def choose_threads(net: Network, batch: int) -> None:

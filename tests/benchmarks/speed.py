@@ -42,7 +42,7 @@ from eqprop_core.speed.baseline import (
 from eqprop_core.speed.bench import bench, optimizer_of, training_step
 from eqprop_core.speed.choosing import choose_numerics, fastest_precision
 from eqprop_core.speed.timing import alternated
-from eqprop_core.worker.preparing import choose_threads
+from eqprop_core.worker.preparing import choose_threads, count_tiny_as_zero
 
 CPU = torch.device("cpu")
 CIFAR, CNN, MLP = "cifar10-cnn-mse-ep-symmetric", "mnist-cnn-ep", "mnist-mlp-ep"
@@ -216,6 +216,7 @@ ROWS: dict[str, Callable[[int, Path], None]] = {
 
 def main() -> None:
     """Measure the rows that are asked for."""
+    count_tiny_as_zero()  # as in a process that trains
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +161,14 @@ def test_bptt_computes_time_steps_twice_where_memory_is_short(
     assert not any("BPTT" in words for words in choose(prepare(Plan(RunConfig(**SMALL)))))
 
 
-def test_numbers_that_slow_a_processor_down_count_as_zero() -> None:
-    tiny = torch.full((9,), 1e-30)
-    assert not (tiny * 1e-10).any()
+def test_numbers_that_slow_a_processor_down_count_as_zero_in_a_process_that_trains() -> None:
+    program = """
+import torch
+from eqprop_core.worker.preparing import count_tiny_as_zero
+count_tiny_as_zero()
+torch.set_num_threads(2)
+print(torch.full((1_000_000,), 1e-30).mul(1e-10).count_nonzero().item())
+"""
+    assert torch.full((9,), 1e-30).mul(1e-10).all()  # nowhere else
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout == "0\n"
