@@ -290,7 +290,8 @@ def _repeat_choices(recorded: object, device: torch.device, processes: int) -> l
         return []
     recorded = {"processes": 1, **recorded}
     threads = recorded.get("threads")
-    if type(threads) is int and 1 <= threads <= 1024 and recorded["processes"] == processes:
+    alike = type(recorded["processes"]) is int and recorded["processes"] == processes
+    if type(threads) is int and 1 <= threads <= 1024 and alike:
         torch.set_num_threads(threads)
     now = {**facts_of(device), "processes": processes}
     return [

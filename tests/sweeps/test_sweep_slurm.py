@@ -46,7 +46,7 @@ def test_a_job_that_is_signalled_is_queued_again_and_its_run_goes_on_bit_for_bit
 ) -> None:
     words = ["--partition", "long", "--gpus", "1", "--cpus", "2", "--mem", "4G", "--account", "lab"]
     more = ["--constraint", "a100", "--sbatch", "exclusive", "--sbatch", "nice=5", "--time", "1:30:00"]
-    sweep = started(eqprop, *ON_SLURM, *words, *more)
+    sweep = started(eqprop, *ON_SLURM, *words, *more, "--epochs", "8")
     (job,) = sweep.jobs()
     (at_slurm,) = slurm_standins.jobs(slurm)
     script = (at_slurm / "script").read_text()
@@ -69,9 +69,9 @@ def test_a_job_that_is_signalled_is_queued_again_and_its_run_goes_on_bit_for_bit
 
 @pytest.mark.slow
 def test_jobs_that_run_out_of_time_do_every_run_once(slurm: Path, eqprop: Run) -> None:
-    words = ["--grid", "alg=EP,BPTT", "--seeds", "0-1", "--epochs", "12"]
+    words = ["--grid", "alg=EP,BPTT", "--seeds", "0-1", "--epochs", "40"]
     sweep = started(eqprop, *ON_SLURM, "--time", "1", "--grace", "48", *words)  # 12 s at a time
-    wait_for(lambda: states(sweep) == {"finished": 4}, limit=400)
+    wait_for(lambda: states(sweep) == {"finished": 4}, limit=900)
     for job in sweep.jobs():
         assert kinds(job)["run_finished"] == 1
         ends_like_an_undisturbed_run(eqprop, sweep, job)
