@@ -70,7 +70,7 @@ def test_every_run_is_done_once_whatever_happens_to_processes(words: list[str], 
         resumed = 1 if job in (killed, moved) else 0
         assert (kinds(job)["run_finished"], kinds(job)["run_resumed"]) == (1, resumed)
         ends_like_an_undisturbed_run(eqprop, sweep, job)
-    assert all((kinds(job)["run_started"], kinds(job)["epoch_finished"]) == (1, 3) for job in others)
+    assert all((kinds(job)["run_started"], kinds(job)["epoch_finished"]) == (1, 6) for job in others)
     assert len(numbers_of(sweep, killed)) == 2 and len(numbers_of(sweep, moved)) == 1
     assert eqprop("sweep", "resume", sweep.name).stdout.startswith(f"{len(sweep.jobs())} finished")
     assert all(kinds(job)["run_finished"] == 1 for job in sweep.jobs())
