@@ -69,7 +69,7 @@ def test_a_job_that_is_signalled_is_queued_again_and_its_run_goes_on_bit_for_bit
 
 @pytest.mark.slow
 def test_jobs_that_run_out_of_time_do_every_run_once(slurm: Path, eqprop: Run) -> None:
-    words = ["--grid", "alg=EP,BPTT", "--seeds", "0-1", "--epochs", "40"]
+    words = ["--grid", "alg=EP,BPTT", "--seeds", "0-1", "--epochs", "25"]
     sweep = started(eqprop, *ON_SLURM, "--time", "1", "--grace", "48", *words)  # 12 s at a time
     wait_for(lambda: states(sweep) == {"finished": 4}, limit=900)
     for job in sweep.jobs():
