@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.resources
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -178,18 +178,26 @@ def read_preset(path: Path) -> Preset:
     return parse_preset(read_text(path), path)
 
 
-def parse_preset(text: str, path: Path) -> Preset:
-    """The preset that `text` is, as the file at `path`, which need not exist. Raises `PresetError`."""
-    if len(text.encode(errors="replace")) > SIZE_LIMIT:
-        raise file_error(path, f"is too large for a preset: {SIZE_LIMIT:,} bytes at most")
+def judged_document(
+    text: str, path: Path, problems_of: Callable[[Mapping[str, Any]], Iterable[Problem]]
+) -> dict[str, Any]:
+    """The TOML of the file at `path`, if it has no problems. Raises `PresetError`, with their lines."""
     try:
         document = parse_toml(text)
     except (ValueError, RecursionError) as error:
         raise file_error(path, f"is not TOML: {error}") from None
-    problems = list(islice(document_problems(document), MOST_PROBLEMS))
+    problems = list(islice(problems_of(document), MOST_PROBLEMS))
     if problems:
         lines = {problem.setting: line_of(text, problem.setting) for problem in problems}
         raise PresetError(path, problems, {key: line for key, line in lines.items() if line})
+    return document
+
+
+def parse_preset(text: str, path: Path) -> Preset:
+    """The preset that `text` is, as the file at `path`, which need not exist. Raises `PresetError`."""
+    if len(text.encode(errors="replace")) > SIZE_LIMIT:
+        raise file_error(path, f"is too large for a preset: {SIZE_LIMIT:,} bytes at most")
+    document = judged_document(text, path, document_problems)
     expected = document.get("expected")
     return Preset(
         name=path.stem,

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from eqprop_core.config import RunConfig, facts, parse_toml
-from eqprop_core.preset_format import either, flowing, line_of
+from eqprop_core.config import RunConfig, facts
+from eqprop_core.preset_format import either, flowing
 from eqprop_core.presets import (
-    MOST_PROBLEMS,
     NAME,
     NAME_RULE,
-    PresetError,
     file_error,
+    judged_document,
     read_text,
     shipped_folder,
     user_folders,
@@ -97,10 +95,7 @@ def sweep_files() -> dict[str, Path]:
 
 def is_sweep_file(path: Path) -> bool:
     """Whether a TOML file has what a sweep has and a preset has not. Raises `PresetError`."""
-    try:
-        document = parse_toml(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise file_error(path, f"is not TOML: {error}") from None
+    document = judged_document(read_text(path), path, lambda _: ())
     return bool({"cells", "grid", "seeds", "preset"} & set(document))
 
 
@@ -111,15 +106,7 @@ def read_sweep(path: Path) -> SweepFile:
     """Read and judge a file; its settings are judged cell by cell, later. Raises `PresetError`."""
     if not NAME.fullmatch(path.stem) or path.suffix != ".toml":
         raise file_error(path, f"is not named like a sweep: {NAME_RULE}, then .toml")
-    text = read_text(path)
-    try:
-        document = parse_toml(text)
-    except (ValueError, RecursionError) as error:
-        raise file_error(path, f"is not TOML: {error}") from None
-    problems = list(islice(_problems(document), MOST_PROBLEMS))
-    if problems:
-        lines = {problem.setting: line_of(text, problem.setting) for problem in problems}
-        raise PresetError(path, problems, {key: line for key, line in lines.items() if line})
+    document = judged_document(read_text(path), path, _problems)
     presets = document.get("preset")
     rows = [
         Row(cell.get("name"), cell.get("preset"), cell.get("config", {}))

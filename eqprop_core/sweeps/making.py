@@ -141,12 +141,12 @@ def _source(names: Sequence[str]) -> tuple[SweepFile | None, list[str]]:
     }
     if sweeps and len(names) > 1:
         message = "is a sweep, which is given alone; several presets may be given"
-        raise ConfigError([Problem("sweep", next(iter(sweeps)), message)])
+        raise ConfigError([Problem("config", next(iter(sweeps)), message)])
     if sweeps:
         return read_sweep(next(iter(sweeps.values()))), []
     presets = list(names)
     if twice := [name for name in dict.fromkeys(presets) if presets.count(name) > 1]:
-        raise ConfigError([Problem("sweep", twice[0], "is given twice")])
+        raise ConfigError([Problem("config", twice[0], "is given twice")])
     for name in presets:
         if not name.endswith(".toml") and name not in all_presets().presets:
             _refuse_unknown(name, files)
@@ -160,9 +160,13 @@ def _refuse_unknown(name: str, files: Mapping[str, Path]) -> None:
     """Raise for a name that neither a preset nor a sweep has, with those that come close."""
     if NAME.fullmatch(name):
         near = get_close_matches(name, [*files, *all_presets().presets, *COMMANDS], n=3, cutoff=0.5)
-        hint = f"did you mean {either(near)}?" if near else "`eqprop presets list` shows presets"
+        hint = (
+            f"did you mean {either(near)}?"
+            if near
+            else "`eqprop sweep list` and `eqprop presets list` show them"
+        )
         if not any(problem.path.name == f"{name}.toml" for problem in all_presets().problems):
-            raise ConfigError([Problem("sweep", name, f"there is no sweep or preset of this name; {hint}")])
+            raise ConfigError([Problem("config", name, f"there is no sweep or preset of this name; {hint}")])
     load_preset(name)
 
 
