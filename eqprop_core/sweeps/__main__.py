@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -66,10 +67,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}", flush=True)
+    with suppress(OSError):  # a full disk: what cannot be written down here is no reason to end
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}", flush=True)
 
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     os._exit(status)  # submitit's jobs complain where an interpreter is taken down around them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import time
@@ -25,6 +26,8 @@ SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_QUESTIONS = 30.0  # to Slurm
 CHOICES = "d leave it running · s stop all runs after their batch · Enter go on watching"
 TOLD = ("running", "finished", PRUNED, "stopped", "failed", "lost", "unreachable")
+
+ROOM = 64 * 2**10  # bytes that a run cannot begin without
 
 
 class Look:
@@ -160,4 +163,6 @@ def end(sweep: SweepFolder, standings: list[Standing], *, as_json: bool) -> None
     more = " (--retry-failed for those that failed)" if "failed" in left else ""
     if said := error_of_launcher(sweep):
         report.say(f"its launcher ended with an error: {said}")
+    elif shutil.disk_usage(sweep.path).free < ROOM:  # and its launcher could not write that down
+        report.say(f"the disk of {sweep.path} is full")
     raise RunError(f"not all runs are finished; go on with: eqprop sweep resume {sweep.name}{more}")
