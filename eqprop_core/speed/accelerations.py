@@ -13,7 +13,7 @@ from eqprop_core.learning.bptt import bptt_phases
 from eqprop_core.learning.equilibrium import Gradients, gradients_of, relax
 from eqprop_core.networks.network import Masks, Network, State, Watch
 from eqprop_core.networks.numerics import Numerics, Precision
-from eqprop_core.speed.choosing import fastest_precision
+from eqprop_core.speed.choosing import CLEARLY_FASTER, fastest_precision
 from eqprop_core.speed.timing import Timing, alternated, timing_of
 
 COSINE = 0.999  # that of every parameter's gradient with the exact one, at least, with --fast
@@ -172,6 +172,11 @@ def choose_fast(
 
 
 def fastest(tried: list[Acceleration], cosine: float = COSINE) -> Acceleration:
-    """The fastest of those whose gradients have at least this cosine with the exact ones."""
+    """The fastest of those whose gradients have at least this cosine with those of the exact way, the first.
+
+    It is the exact way unless another one is clearly faster: what gains nothing shall cost nothing.
+    """
+    exact = tried[0]
     good = [way for way in tried if way.worst >= cosine]
-    return min(good, key=lambda way: way.seconds.median)
+    best = min(good, key=lambda way: way.seconds.median)
+    return best if best.seconds.median < CLEARLY_FASTER * exact.seconds.median else exact

@@ -69,6 +69,8 @@ def _use_fast(ready: Prepared) -> str:
     x, y = _first_images(ready)
     fast = choose_fast(ready.net, ready.config, x, y)
     ready.net.use(fast.chosen.numerics)
+    if fast.chosen is fast.tried[0]:
+        return f"--fast: exact, since nothing is clearly faster, measured on {len(x)} images at the start"
     return (
         f"--fast: {fast.chosen.numerics.words()}, {fast.speedup:.1f} times as fast as exactly, gradient "
         f"cosine {fast.chosen.worst:.4f} or more, measured on {len(x)} images at the start"

@@ -66,7 +66,7 @@ class AddRun(Dialog):
         hint = self.query_one("#dialog-hint", Static)
         hint.update(Text(f"✗ {wrong}" if wrong else ACCEPTED))
         hint.set_class(wrong is not None, "wrong")
-        self.lister.look(filter=wanted)
+        self.lister.choose(wanted)
 
     def on_key(self, event: events.Key) -> None:
         """The arrows point, wherever the cursor is."""

@@ -123,7 +123,7 @@ class RunsScreen(BaseScreen):
         said.set_class(wrong is not None, "wrong")
         self.query_one("#filter-bar").display = bool(text) or self.filtering
         self.choice.filter = text
-        self.lister.look(filter=wanted)
+        self.lister.choose(wanted)
 
     @on(Input.Changed, "#filter")
     def _typed(self, event: Input.Changed) -> None:

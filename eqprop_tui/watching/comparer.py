@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.names import EVENTS
 from eqprop_tui.watching.feed import Feed
+from eqprop_tui.watching.looking import PAUSE, Looking
 from eqprop_tui.watching.view import RunView
 
-PAUSE = 2.0  # seconds between two looks
 Curve = tuple[tuple[float, ...], tuple[float | None, ...]]  # x and y
 
 
@@ -87,55 +86,37 @@ class _Reader:
         return side
 
 
-class Comparer:
+class Comparer(Looking):
     """Calls `hand_on` from a thread with what is known of the runs, in their order, until it is stopped."""
 
     def __init__(self, hand_on: Callable[[Sequence[Side]], object], pause: float = PAUSE) -> None:
-        self.hand_on, self.pause = hand_on, pause
+        super().__init__("compare runs", pause)
+        self.hand_on = hand_on
         self._wanted: list[Path] = []
         self._readers: dict[Path, _Reader] = {}
-        self._stopped = self._changed = False
-        self._condition = threading.Condition()
-        self._thread = threading.Thread(target=self._watch, name="compare runs", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop; what is being read may still be handed on."""
-        with self._condition:
-            self._stopped = True
-            self._condition.notify()
+        self._sides: dict[Path, Side] = {}
+        self._before: list[Side] | None = None
 
     def compare(self, runs: Iterable[Path]) -> None:
         """Read these runs from now on; those that were read before are not read anew."""
-        with self._condition:
-            self._wanted, self._changed = list(runs), True
-            self._condition.notify()
+        self._wanted = list(runs)
+        self.look()
 
-    def _watch(self) -> None:
-        sides: dict[Path, Side] = {}
-        before: list[Side] | None = None
-        while True:
-            with self._condition:
-                wanted, self._changed = list(self._wanted), False
-                if self._stopped:
-                    return
-            self._readers = {path: self._readers.get(path) or _Reader(path) for path in wanted}
-            sides = {path: side for path, side in sides.items() if path in self._readers}
-            more = False
-            for path, reader in self._readers.items():
-                behind = reader.read()
-                more = more or behind
-                if not behind or path not in sides:
-                    sides[path] = reader.side()
-                    if len(sides) < len(wanted):  # the first curves need not wait for the others
-                        self.hand_on([sides[path] for path in wanted if path in sides])
-            now = [sides[path] for path in wanted]
-            if before is None or list(map(id, now)) != list(map(id, before)):
-                self.hand_on(now)
-            before = now
-            with self._condition:
-                if not (self._stopped or self._changed or more):
-                    self._condition.wait(self.pause)
+    def once(self, *, anew: bool) -> bool:
+        """Read a piece of each run, and hand on what has changed."""
+        wanted = self._wanted
+        self._readers = {path: self._readers.get(path) or _Reader(path) for path in wanted}
+        self._sides = {path: side for path, side in self._sides.items() if path in self._readers}
+        more = False
+        for path, reader in self._readers.items():
+            behind = reader.read()
+            more = more or behind
+            if not behind or path not in self._sides:
+                self._sides[path] = reader.side()
+                if len(self._sides) < len(wanted):  # the first curves need not wait for the others
+                    self.hand_on([self._sides[path] for path in wanted if path in self._sides])
+        now = [self._sides[path] for path in wanted]
+        if self._before is None or list(map(id, now)) != list(map(id, self._before)):
+            self.hand_on(now)
+        self._before = now
+        return more

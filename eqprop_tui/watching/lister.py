@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,8 @@ from eqprop_core.runs.names import CONFIG, STATE, SWEEPS
 from eqprop_core.runs.roots import default_roots
 from eqprop_core.sweeps.folder import PLAN, SweepFolder
 from eqprop_tui.groups import Group, Sweep, grouped
+from eqprop_tui.watching.looking import PAUSE, Looking
 
-PAUSE = 2.0  # seconds between two looks
-SHARE = 0.03  # of one core that looking may take; more runs are looked at less often
 SAID_AT_REST = ("finished", "failed", "stopped")  # as `state.json` says it; changes only with that file
 Stamp = tuple[int, int, int]
 
@@ -38,68 +35,36 @@ class Found:
     groups: Sequence[Group] = ()
 
 
-class Lister:
+class Lister(Looking):
     """Calls `hand_on` from a thread with the runs of some roots (None: all that are known) until stopped."""
 
     def __init__(
         self, roots: Iterable[Path] | None, hand_on: Callable[[Found], object], pause: float = PAUSE
     ) -> None:
+        super().__init__("list runs", pause)
         self.roots = None if roots is None else list(roots)
-        self.hand_on, self.pause = hand_on, pause
+        self.hand_on = hand_on
         self.filter = Filter()
         self._runs: list[RunSummary] = []
         self._sweeps: dict[Path, Sweep] = {}
         self._plans: dict[Path, tuple[Stamp, Sweep | None]] = {}
         self._known: dict[Path, tuple[Stamp, RunSummary]] = {}
         self._settings: dict[Path, tuple[Stamp, Mapping[str, Any]]] = {}
-        self._look = True  # at the files, and not only through the filter
-        self._held = False
-        self._stopped = False
-        self._condition = threading.Condition()
-        self._thread = threading.Thread(target=self._watch, name="list runs", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+    def choose(self, filter: Filter) -> None:
+        """Choose anew from what is known."""
+        self.filter = filter
+        self.look(anew=False)
 
-    def stop(self) -> None:
-        """Stop; what is being read may still be handed on."""
-        with self._condition:
-            self._stopped = True
-            self._condition.notify()
-
-    def look(self, *, filter: Filter | None = None) -> None:
-        """Look again now; with a filter, only choose anew from what is known."""
-        with self._condition:
-            if filter is None:
-                self._look = True
-            else:
-                self.filter = filter
-            self._held = False
-            self._condition.notify()
-
-    def hold(self) -> None:
-        """Look no more until `look`, as while another screen is shown."""
-        with self._condition:
-            self._held = True
-
-    def _watch(self) -> None:
-        while True:
-            with self._condition:
-                if self._stopped:
-                    return
-                look, self._look, wanted = self._look, False, self.filter
-            begun = time.thread_time()
-            if look:
-                self._runs, self._sweeps = self.runs(), self.sweeps()
-            chosen = wanted.choose(self._runs, self._of)
-            alone, groups = grouped(chosen, self._runs, self._sweeps, empty=wanted == Filter())
-            self.hand_on(Found(chosen, len(self._runs), alone, groups))
-            pause = max(self.pause, (time.thread_time() - begun) / SHARE)
-            with self._condition:
-                if not (self._stopped or self._look or self.filter is not wanted):
-                    came = self._condition.wait(None if self._held else pause)
-                    self._look = self._look or not came
+    def once(self, *, anew: bool) -> bool:
+        """Hand on what the filter lets through."""
+        wanted = self.filter
+        if anew:
+            self._runs, self._sweeps = self.runs(), self.sweeps()
+        chosen = wanted.choose(self._runs, self._of)
+        alone, groups = grouped(chosen, self._runs, self._sweeps, empty=wanted == Filter())
+        self.hand_on(Found(chosen, len(self._runs), alone, groups))
+        return False
 
     def runs(self) -> list[RunSummary]:
         """All runs, the newest first; a file that is as it was is not read again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.names import STATE
 from eqprop_core.sweeps.folder import PLAN, Job, SweepFolder
 from eqprop_core.sweeps.table import Outcome, outcome
-from eqprop_tui.watching.lister import PAUSE, SAID_AT_REST, SHARE, Stamp, stamp_of
+from eqprop_tui.watching.lister import SAID_AT_REST, Stamp, stamp_of
+from eqprop_tui.watching.looking import PAUSE, Looking
 
 FIRST = 0.3  # seconds of reading after which what is known so far is handed on
 
@@ -26,57 +26,26 @@ class Outcomes:
     wrong: str | None = None
 
 
-class Tabler:
+class Tabler(Looking):
     """Calls `hand_on` from a thread with what is known of a sweep, where it has changed, until stopped.
 
     A run that has ended is read once, and again where its state was written again.
     """
 
     def __init__(self, path: Path, hand_on: Callable[[Outcomes], object], pause: float = PAUSE) -> None:
-        self.path, self.hand_on, self.pause = path, hand_on, pause
+        super().__init__("read a sweep", pause)
+        self.path, self.hand_on = path, hand_on
         self._known: dict[Path, tuple[Stamp, Outcome]] = {}
         self._plan: tuple[Stamp, SweepFolder] | None = None
-        self._stopped = self._held = self._look = False
-        self._condition = threading.Condition()
-        self._thread = threading.Thread(target=self._watch, name="read a sweep", daemon=True)
+        self._before: Outcomes | None = None
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop; what is being read may still be handed on."""
-        with self._condition:
-            self._stopped = True
-            self._condition.notify()
-
-    def look(self) -> None:
-        """Look again now."""
-        with self._condition:
-            self._held, self._look = False, True
-            self._condition.notify()
-
-    def hold(self) -> None:
-        """Look no more until `look`, as while another screen is shown."""
-        with self._condition:
-            self._held = True
-
-    def _watch(self) -> None:
-        before: Outcomes | None = None
-        while True:
-            with self._condition:
-                if self._stopped:
-                    return
-                self._look = False
-            begun = time.thread_time()
-            now = self._read()
-            if now != before:
-                self.hand_on(now)
-            before = now
-            pause = max(self.pause, (time.thread_time() - begun) / SHARE)
-            with self._condition:
-                if not (self._stopped or self._look):
-                    self._condition.wait(None if self._held else pause)
+    def once(self, *, anew: bool) -> bool:
+        """Hand on what the runs came to, where it has changed."""
+        now = self._read()
+        if now != self._before:
+            self.hand_on(now)
+        self._before = now
+        return False
 
     def _read(self) -> Outcomes:
         try:
@@ -87,7 +56,7 @@ class Tabler:
         told = time.monotonic()
         for job in sweep.jobs():
             found[job.path] = self._outcome(sweep, job)
-            if self._stopped:
+            if self.stopped:
                 break
             if time.monotonic() - told > FIRST:  # many long files: show those that have been read
                 self.hand_on(Outcomes(sweep, {**{p: kept for p, (_, kept) in self._known.items()}, **found}))

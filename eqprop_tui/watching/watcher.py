@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from eqprop_core.runs.listing import RunSummary, summarize
 from eqprop_core.runs.names import CONSOLE, EVENTS
 from eqprop_tui.watching.console import Console
 from eqprop_tui.watching.feed import Feed
+from eqprop_tui.watching.looking import Looking
 
 
 @dataclass(frozen=True)
@@ -28,31 +28,21 @@ class News:
     more: bool = False
 
 
-class Watcher:
+class Watcher(Looking):
     """Calls `hand_on` from a thread with what is new, `pause` seconds apart, until it is stopped."""
 
     def __init__(self, run: Path, hand_on: Callable[[News], object], pause: float) -> None:
-        self.run, self.hand_on, self.pause = run, hand_on, pause
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name=f"watch {run.name}", daemon=True)
+        super().__init__(f"watch {run.name}", pause, share=1.0)  # what is new is little
+        self.run, self.hand_on = run, hand_on
+        self._feed, self._console = Feed(run / EVENTS), Console(run / CONSOLE)
+        self._before: tuple[RunSummary, bool] | None = None
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop; something that is being read is still handed on."""
-        self._stopped.set()
-
-    def _watch(self) -> None:
-        feed, console = Feed(self.run / EVENTS), Console(self.run / CONSOLE)
-        before: tuple[RunSummary, bool] | None = None
-        while not self._stopped.is_set():
-            records, more = feed.read()
-            news = News(summarize(self.run), records, console.read(), self.run.is_dir(), more)
-            now = (news.summary, news.there)
-            if records or news.printed or now != before:
-                self.hand_on(news)
-            before = now
-            if not more:
-                self._stopped.wait(self.pause)
+    def once(self, *, anew: bool) -> bool:
+        """Hand on what is new."""
+        records, more = self._feed.read()
+        news = News(summarize(self.run), records, self._console.read(), self.run.is_dir(), more)
+        now = (news.summary, news.there)
+        if records or news.printed or now != self._before:
+            self.hand_on(news)
+        self._before = now
+        return more

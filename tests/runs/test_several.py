@@ -177,6 +177,7 @@ def test_a_killed_process_ends_the_others_and_resuming_goes_on(eqprop: Run, tmp_
     assert f"eqprop runs resume {folder.name}" in shown or "eqprop runs resume" in shown
     owner = again(eqprop, folder, 2)
     assert engine_of(owner) != engine.pid
+    wait_until(lambda: resumed(folder) == 1)  # it says that it is running before it writes its first event
     owner.kill()  # who owns it: the engine says what became of it
     assert stands_still(folder) == ("failed", "process 0 of 2 (from 0) was ended by SIGKILL")
     again(eqprop, folder, 3, "--nproc", "3")
@@ -184,7 +185,11 @@ def test_a_killed_process_ends_the_others_and_resuming_goes_on(eqprop: Run, tmp_
     stands(folder, "stopped")
     assert RunFolder(folder).meta()["started_with"] == {"nproc": 3, "devices": None}
     # As they were written: a reader drops the first one where no checkpoint came before the second.
-    assert (folder / "events.jsonl").read_text().count('"kind": "run_resumed"') == 2
+    assert resumed(folder) == 2
+
+
+def resumed(folder: Path) -> int:
+    return (folder / "events.jsonl").read_text().count('"kind": "run_resumed"')
 
 
 def again(eqprop: Run, folder: Path, processes: int, *words: str) -> psutil.Process:

@@ -114,6 +114,7 @@ def test_the_fastest_way_is_among_those_with_good_gradients() -> None:
     assert fastest([exact, close, coarse]) is close
     assert fastest([exact, close, coarse], cosine=0.98) is coarse
     assert fastest([exact, coarse]) is exact
+    assert fastest([exact, way(8.5, 1.0)]) is exact  # not clearly faster
 
 
 def test_cosines_of_nothing() -> None:

@@ -7,12 +7,13 @@ What `eqprop train` says and its exit status are this script's; what was found o
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from small_disk import fill
 
 from eqprop_core.events import EpochFinished, Record, Warned
 from eqprop_core.runs.log import read_events
@@ -22,18 +23,6 @@ from eqprop_tui.cli import main
 
 EPOCHS = 6
 WORDS = ["--task", "digits", "--archi", "64", "40", "10", "--lrs", "0.1", "0.1", "--T1", "4", "--T2", "2", "--betas", "0", "0.5", "--train-samples", "60", "--test-samples", "20", "--seed", "1"]  # fmt: skip
-
-
-def fill(filler: Path) -> None:
-    """Write until not one byte more can be written."""
-    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for size in (65536, 4096, 1):
-        try:
-            while os.write(descriptor, b"x" * size):
-                pass
-        except OSError:
-            continue
-    os.close(descriptor)
 
 
 def main_with(disk: Path, scenario: str) -> int:

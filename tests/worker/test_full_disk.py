@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from on_small_disk import EPOCHS
+from small_disk import on_disk
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import Warned
@@ -32,18 +33,7 @@ from eqprop_tui.cli import work
 
 SMALL: dict[str, Any] = {"task": "digits", "archi": [64, 4, 10], "lrs": [0.1, 0.1], "T1": 3, "T2": 2, "betas": [0, 0.5], "train_samples": 20, "test_samples": 10, "seed": 1}  # fmt: skip
 SCRIPT = Path(__file__).parent / "on_small_disk.py"
-MOUNTED = 'mount -t tmpfs -o size=2m,nr_inodes=400 tmpfs "$0" && exec "$@"'
 POWERLESS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]  # fmt: skip
-
-
-def why_no_disk() -> str:
-    """Why a small file system cannot be made here; empty where it can."""
-    if shutil.which("unshare") is None:
-        return "there is no `unshare`"
-    made = subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", MOUNTED, "/mnt", "true"], capture_output=True, text=True, check=False
-    )
-    return made.stderr.strip() if made.returncode else ""
 
 
 def why_all_powerful() -> str:
@@ -72,14 +62,8 @@ def trained(tmp_path: Path, scenario: str, before: list[str]) -> tuple[Any, dict
     )
 
 
-def on_disk(tmp_path: Path, scenario: str) -> tuple[Any, dict[str, Any]]:
-    if why := why_no_disk():
-        pytest.skip(f"no file system can be made here: {why}")
-    return trained(tmp_path, scenario, ["unshare", "-Urm", "sh", "-c", MOUNTED, str(tmp_path / "disk")])
-
-
 def test_a_disk_that_stays_full_costs_what_came_after_and_nothing_before(tmp_path: Path) -> None:
-    done, found = on_disk(tmp_path, "full")
+    done, found = trained(tmp_path, "full", on_disk(tmp_path / "disk"))
     assert done.status == 1
     assert f"epoch {EPOCHS}" in done.said
     assert found["kept"][:EPOCHS] == [1, 2, 2, 2, 2, 2]
@@ -94,7 +78,7 @@ def test_a_disk_that_stays_full_costs_what_came_after_and_nothing_before(tmp_pat
 
 
 def test_once_there_is_space_again_everything_is_written_and_what_is_lost_is_said(tmp_path: Path) -> None:
-    done, found = on_disk(tmp_path, "full for a while")
+    done, found = trained(tmp_path, "full for a while", on_disk(tmp_path / "disk"))
     assert done.status == 0, done.said
     assert found["kept"][:EPOCHS] == [1, 2, 2, 2, 5, 6]
     assert {"model.pt", "final_model.pt", "final_checkpoint.tar", "checkpoint.tar"} <= set(found["files"])
