@@ -9,7 +9,6 @@ the machine is. Processes are forked from one that has imported all it needs.
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from forked import CONTEXT
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from eqprop_core.events import Amended, RunResumed
@@ -60,15 +60,11 @@ class Wish:
 
 
 class Processes:
-    """Starts workers of runs, each forked from a process that has imported torch and done nothing else."""
-
-    def __init__(self) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["eqprop_core.worker.process", "torch._dynamo"])
+    """Starts workers of runs."""
 
     def work(self, run: RunFolder, strike: Strike | None = None, wishes: Sequence[Wish] = ()) -> int:
         """Train a run until it ends or is struck; returns the exit status, negative for a signal."""
-        process = self._context.Process(target=_work, args=(run.path, strike, tuple(wishes)))
+        process = CONTEXT.Process(target=_work, args=(run.path, strike, tuple(wishes)))
         process.start()
         process.join(120)
         assert process.exitcode is not None, "has not ended within two minutes"

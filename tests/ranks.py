@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 import sys
@@ -11,10 +10,9 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-SECONDS = 120.0  # after which processes that have not ended are held to hang
+from forked import CONTEXT
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["eqprop_core.worker.process", "torch.distributed.rendezvous"])
+SECONDS = 120.0  # after which processes that have not ended are held to hang
 
 
 def start(size: int, work: Callable[..., Any], *words: Any) -> list[BaseProcess]:

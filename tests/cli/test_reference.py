@@ -16,6 +16,7 @@ from eqprop_core.runs.log import read_events
 Run = Callable[..., Result]
 
 LINES = (Path(__file__).parent.parent / "reference_commands.txt").read_text().strip().splitlines()
+ALIKE = (*range(1, 10), 13, 14)  # to the first and the eleventh, and to the sixteenth; some 10 s each
 SHORT = ("--epochs", "1", "--train-samples", "4", "--test-samples", "4", "--T1", "8", "--T2", "3")
 
 ALWAYS = {
@@ -60,7 +61,10 @@ def open_everything(folder: Path) -> None:
             assert all(np.isfinite(arrays[name]).all() for name in ("ep", "bptt"))
 
 
-@pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(line, id=str(n), marks=[pytest.mark.slow] * (n in ALIKE)) for n, line in enumerate(LINES)],
+)
 def test_a_command_line_of_the_reference_runs_and_leaves_its_files(
     line: str, eqprop: Run, data_root: Path, tmp_path: Path
 ) -> None:

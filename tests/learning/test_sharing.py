@@ -56,8 +56,8 @@ DTYPES = (torch.float32, torch.float64)
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}  # of values, and of weights relative to their norm
 # Relative to the norm of a gradient, a difference of states over β. The updates of continual EP are differences
 # between two time steps, and far smaller than the states that they are differences of.
-OF_GRADIENTS = {torch.float32: 1e-5, torch.float64: 1e-13}
-OF_CONTINUAL = {torch.float32: 1e-2, torch.float64: 1e-11}
+OF_GRADIENTS = {torch.float32: 1e-5, torch.float64: 1e-12}
+OF_CONTINUAL = {torch.float32: 1e-2, torch.float64: 1e-10}
 
 
 def trained(name: str, size: str, dtype: torch.dtype, data: Path, group: Any = None) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     root = tmp_path_factory.mktemp("atomic")
     config = RunConfig(task="digits", archi=[64, 4, 10], lrs=[0.1, 0.1], mmt=0.5, T1=3, T2=2, betas=[0, 0.5], train_samples=20, test_samples=10, epochs=9, seed=1)  # type: ignore[call-arg, arg-type]  # fmt: skip
     plan = Plan(config)
@@ -219,7 +219,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     list(trainer.run())
     trainer.epochs = 9
     weights = {name: value.clone() for name, value in trainer.net.state_dict().items()}
-    return Bench(run, plan, trainer, kept, weights)
+    gc.collect()
+    gc.freeze()  # so that a thousand collections do not go through all that other tests have imported
+    yield Bench(run, plan, trainer, kept, weights)
+    gc.unfreeze()
 
 
 def outcome(bench: Bench, fault: Fault) -> None:
