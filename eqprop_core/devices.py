@@ -27,6 +27,7 @@ from eqprop_core.problems import ConfigError, Problem
 SMI_FIELDS = ("pci.bus_id", "uuid", "name", "memory.total", "memory.used", "utilization.gpu")
 SMI_PROCESS_FIELDS = ("gpu_uuid", "pid", "used_gpu_memory")
 SMI_SECONDS = 2.0
+RUNS_AT_ONCE = "EQPROP_RUNS_AT_ONCE"  # environment variable: how many runs are started to share the CPU
 ACCEPTED = "accepted are auto, cpu, mps, cuda:1, or the index of a GPU"
 
 T = TypeVar("T")
@@ -149,6 +150,13 @@ def _cores() -> int | None:
     allowed = _maybe(lambda: len(os.sched_getaffinity(0))) or os.cpu_count()
     quota = _maybe(_quota)
     return min(allowed, quota) if allowed and quota else allowed
+
+
+def cores_of_a_run() -> int | None:
+    """Cores for one run: those that this process may use, shared with the runs that are started beside it."""
+    cores = _maybe(_cores)
+    beside = _maybe(lambda: int(os.environ[RUNS_AT_ONCE])) or 1
+    return max(1, cores // max(1, beside)) if cores else None
 
 
 def _quota() -> int | None:

@@ -123,6 +123,18 @@ def test_cores_are_those_of_the_container(quota: str, cores: int, monkeypatch: p
     assert devices._cores() == cores
 
 
+@pytest.mark.parametrize(
+    ("beside", "cores"), [(None, 8), ("1", 8), ("3", 2), ("9", 1), ("0", 8), ("many", 8)]
+)
+def test_runs_that_are_started_beside_each_other_share_the_cores(
+    beside: str | None, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_cores", lambda: 8)
+    if beside is not None:
+        monkeypatch.setenv(devices.RUNS_AT_ONCE, beside)
+    assert devices.cores_of_a_run() == cores
+
+
 def test_apples_gpu_is_mentioned(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine()
     monkeypatch.setattr(platform, "system", lambda: "Darwin")

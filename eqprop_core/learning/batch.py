@@ -31,9 +31,14 @@ JUDGED_BATCHES = 100  # of each epoch where looking at a loss means waiting for 
 
 @dataclass(frozen=True)
 class Looks:
-    """Batches, from 0, that are `observed`, held against BPTT, and whose losses are `judged` to be finite."""
+    """Batches, from 0, that are `observed`, held against BPTT, and whose losses are `judged` to be finite.
+
+    What --fast uses is reviewed before those that are observed, in a run's first epoch before more of them
+    (`at_first`), since weights change fastest at the beginning.
+    """
 
     observed: Container[int]
+    at_first: Container[int]
     checked: Container[int]
     judged: Container[int]
 
@@ -43,6 +48,7 @@ def looks(count: int, config: RunConfig, device: torch.device) -> Looks:
     observed = spaced(count, OBSERVED_BATCHES)
     return Looks(
         observed=observed,
+        at_first=(observed | {2**k for k in range(count.bit_length())}) - {0},
         checked=spaced(count, CHECKED_BATCHES) if config.check_thm else (),
         judged=range(count) if device.type == "cpu" else spaced(count, JUDGED_BATCHES) | observed,
     )

@@ -53,7 +53,7 @@ class Trainer:
     `drop` is asked between time steps: if it says True, all is as before the batch, `boundary` is called at
     once, and unless training ends there the batch begins again. `progress` is told where a batch is that
     takes longer than a second. An evaluation's batches are dropped and told in the same way. `review` is
-    called before each batch that is observed, but the first of a run; its events are among the training's.
+    called before the batches that `Looks` says; its events are among the training's.
 
     In a `group` this process has its rows of every batch and of every evaluation, `mbs` being the whole
     batch; all processes of the group have the same position, histories and events but those of `progress` and
@@ -224,7 +224,7 @@ class Trainer:
         sparse = spaced(count, BATCH_EVENTS_AN_EPOCH)
         said, images_said = self.clock(), self.running.images
         for item in self._batches(self.batch, self.group.rows if self.group is not None else None):
-            if item.index in at.observed and (self.epoch or item.index):
+            if item.index in (at.observed if self.epoch else at.at_first):
                 yield from self.review()
             while (seen := self._attempt(item, at)) is None:
                 if self._ended():

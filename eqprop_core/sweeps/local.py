@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from eqprop_core.config import RunConfig
-from eqprop_core.devices import list_devices
+from eqprop_core.devices import RUNS_AT_ONCE, list_devices
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start, find_places
 from eqprop_core.runs.places import Place, choose_place
@@ -144,7 +144,10 @@ class LocalLauncher:
             place=place,
             now=self.settings.jobs > 1,
             grace=self.settings.grace,
-            environment={"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES")},
+            environment={
+                "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                RUNS_AT_ONCE: str(self.room),
+            },
         )
         before = _progress(job)
         try:

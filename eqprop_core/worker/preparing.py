@@ -17,7 +17,7 @@ from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import Batch, batches
 from eqprop_core.data.datasets import Dataset, load_dataset
 from eqprop_core.data.randomness import generator
-from eqprop_core.devices import choose_device
+from eqprop_core.devices import choose_device, cores_of_a_run
 from eqprop_core.events import Record, RunStarted
 from eqprop_core.networks.network import Network, build_network
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -120,15 +120,20 @@ def count_tiny_as_zero() -> None:
 
 
 def choose_threads(net: Network, batch: int) -> None:
-    """Compute with one thread where a time step is too small to share.
+    """Compute with one thread where a time step is too small to share, else with no more than a run's cores.
 
-    Two threads are then no faster, and many times slower as soon as something else runs on their cores.
+    More threads are no faster, and many times slower as soon as something else runs on their cores. torch
+    counts the machine's, not those that a container grants or that other runs of a sweep compute on.
     OMP_NUM_THREADS, where set, is left alone.
     """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
     inner = net.config.connections()[1:]
     products = sum(2 * batch * prod(shape.weight) * prod((shape.convolved or (1,))[1:]) for shape in inner)
-    if products < PRODUCTS_WORTH_SHARING and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+    threads, cores = torch.get_num_threads(), cores_of_a_run()
+    wanted = 1 if products < PRODUCTS_WORTH_SHARING else min(threads, cores or threads)
+    if wanted != threads:
+        torch.set_num_threads(wanted)
 
 
 def first_batch(ready: Prepared) -> Batch:

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from eqprop_core import devices
 from eqprop_core.config import RunConfig
+from eqprop_core.devices import RUNS_AT_ONCE
 from eqprop_core.events import Event, Settling, Warned
+from eqprop_core.learning.batch import looks
 from eqprop_core.networks.network import Network
 from eqprop_core.networks.numerics import Numerics
 from eqprop_core.problems import ConfigError
@@ -19,7 +22,7 @@ from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.settings import Plan
 from eqprop_core.worker import checkpoint, choices, process
 from eqprop_core.worker.choices import choose, more_exact, review
-from eqprop_core.worker.preparing import prepare
+from eqprop_core.worker.preparing import choose_threads, prepare
 
 SMALL: dict[str, Any] = {"task": "digits", "model": "CNN", "channels": [3], "kernels": [3], "pools": "m", "fc": [8, 10], "lrs": [0.1, 0.1, 0.1], "T1": 40, "T2": 8, "betas": [0.0, 0.3], "mbs": 20, "train_samples": 40, "test_samples": 10, "seed": 1}  # fmt: skip
 
@@ -108,6 +111,12 @@ def test_a_training_reviews_what_fast_uses_before_batches_that_are_observed(
     assert recorded(run)["tol"] == 1e-5
 
 
+def test_what_fast_uses_is_reviewed_soon_after_the_beginning() -> None:
+    at = looks(100, RunConfig(**SMALL), torch.device("cpu"))
+    assert at.at_first == {1, 2, 4, 8, 16, 32, 64, 25, 50, 75}
+    assert at.observed == {0, 25, 50, 75}
+
+
 def test_what_was_recorded_is_kept_and_what_was_not_is_as_it_used_to_be() -> None:
     ready = prepare(Plan(RunConfig(**SMALL)))
     kept = Numerics(layouts=("channels-last", "contiguous", "contiguous"), unpooling="scatter")
@@ -172,3 +181,28 @@ print(torch.full((1_000_000,), 1e-30).mul(1e-10).count_nonzero().item())
     assert torch.full((9,), 1e-30).mul(1e-10).all()  # nowhere else
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout == "0\n"
+
+
+@pytest.mark.parametrize(
+    ("archi", "variables", "threads"),
+    [
+        ([784, 8, 10], {}, 1),
+        ([784, 4096, 4096, 10], {}, 2),
+        ([784, 4096, 4096, 10], {RUNS_AT_ONCE: "2"}, 1),
+        ([784, 8, 10], {"OMP_NUM_THREADS": "2"}, 2),
+    ],
+)
+def test_a_run_has_as_many_threads_as_help_and_as_there_are_cores(
+    archi: list[int], variables: dict[str, str], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    torch.set_num_threads(2)
+    try:
+        with torch.device("meta"):  # nothing is computed
+            choose_threads(Network(RunConfig(archi=archi, lrs=[0.1] * (len(archi) - 1)).model_part()), 100)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
