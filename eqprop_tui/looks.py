@@ -64,6 +64,7 @@ SIGNS = {
     "stopped": ("■", "dim"),
     "waiting": ("·", "dim"),
     "pruned": ("■", "dim"),
+    "changed": ("≠", "waiting"),
     "failed": ("✕", "bad"),
     "lost": ("✕", "bad"),
     "unreachable": ("?", "bad"),

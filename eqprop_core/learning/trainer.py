@@ -97,6 +97,8 @@ class Trainer:
         self.best_accuracy: float | None = None
         self.lr_factor = 1.0
         self.idle = 0.0
+        self._spent = 0.0  # seconds of the present epoch in the processes before
+        self._started: float | None = None  # when the epoch would have begun without a break
         self.events_per_second = EVENTS_PER_SECOND
         self.last_gdu: GduResult | None = None
         self.troubles = Troubles(config, net.classes)
@@ -127,6 +129,7 @@ class Trainer:
             "lr_factor": self.lr_factor,
             "events_per_second": self.events_per_second,
             "troubles": self.troubles.state(),
+            "seconds": self._spent if self._started is None else self.clock() - self.idle - self._started,
         }
 
     def restore(self, state: dict[str, Any], *, with_optimizer: bool = True) -> None:
@@ -143,6 +146,7 @@ class Trainer:
         self.lr_factor = float(state.get("lr_factor", 1.0))
         self.events_per_second = float(state.get("events_per_second", EVENTS_PER_SECOND)) or EVENTS_PER_SECOND
         self.troubles.restore(state.get("troubles", {}))
+        self._spent, self._started = float(state.get("seconds", 0.0)), None
         # What the configuration says now wins over what the optimizer had when it was saved.
         decays = self.config.wds or [0.0] * len(self.rates)
         for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
@@ -168,7 +172,8 @@ class Trainer:
             yield from self._epoch()
 
     def _epoch(self) -> Iterator[Event]:
-        started = self.clock() - self.idle
+        if self._started is None:
+            self._started = self.clock() - self.idle - self._spent
         if self.batch == 0:
             self.running = Running(self.device)
         self.apply_rates()
@@ -176,7 +181,7 @@ class Trainer:
         yield EpochStarted(epoch=self.epoch + 1, batches=count, rates=list(rates_of(self.optimizer)))
         yield from self._train(count)
         if not self.stopped:
-            yield from self._finish_epoch(started)
+            yield from self._finish_epoch(self._started)
 
     def _finish_epoch(self, started: float) -> Iterator[Event]:
         """Evaluate, and go on to the next epoch."""
@@ -214,6 +219,7 @@ class Trainer:
             best=best,
         )
         self.epoch, self.batch = self.epoch + 1, 0
+        self._spent, self._started = 0.0, None
         self.troubles.judge_epochs(self.histories["train"])
         yield finished
         yield from self.troubles.untold()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_OF_A_LEASE = 180.0  # that a server of files gives; twice the usual one
 SECONDS_FOR_THE_END = 600.0  # between the scheduler's SIGTERM and what it announces
 SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT)
@@ -72,6 +74,7 @@ class RunJob:
                 return "finished"
             with self._hearing():
                 in_slurm = "SLURM_JOB_ID" in os.environ  # whose limits hold, and which ends it
+                _wait_for_another_host(run)
                 with _undisturbed():
                     self._worker = launch(
                         run, config, Start(now=self.now, apart=not in_slurm), self.place
@@ -143,6 +146,15 @@ class RunJob:
         deadline = time.monotonic() + SECONDS_FOR_THE_END
         while time.monotonic() < deadline:
             time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _wait_for_another_host(run: RunFolder) -> None:
+    """A machine that died keeps its lock on a network file system for a while."""
+    deadline = time.monotonic() + SECONDS_OF_A_LEASE
+    while run.is_owned() and run.read_state().get("host") not in (None, socket.gethostname()):
+        if time.monotonic() > deadline:
+            return  # it is alive: what starts the run says so
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 @contextmanager

@@ -18,13 +18,14 @@ from eqprop_core.config import RunConfig
 from eqprop_core.devices import RUNS_AT_ONCE, list_devices
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start, find_places
+from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.plan import SweepPlan
 from eqprop_core.sweeps.settings import LaunchSettings
 from eqprop_core.sweeps.standing import Standing, all_stand, named, stands, to_do
-from eqprop_core.sweeps.submitted import ended, numbers_of, place_of
+from eqprop_core.sweeps.submitted import ended, numbers_of, place_of, submitting
 
 if TYPE_CHECKING:
     from submitit.local.local import LocalJob
@@ -37,12 +38,16 @@ Say = Callable[[str], None]
 
 @dataclass
 class Begun:
-    """A run that is going on: its device, submitit's job where this launcher started it, where it began."""
+    """A run that is going on: its device, submitit's job where this launcher started it, where it began.
+
+    `events` is the size of what it had written down by then.
+    """
 
     job: Job
     place: Place
     started: LocalJob[Any] | None
     before: tuple[Any, ...]
+    events: int = 0
 
 
 class LocalLauncher:
@@ -121,6 +126,8 @@ class LocalLauncher:
             return False
         if ended(self.sweep, begun.job, begun.started.job_id):
             return False
+        if begun.events == _size_of_events(begun.job):  # it has only waited for others on its device
+            return True
         if begun.before == _progress(begun.job):
             self.say(f"{named(begun.job)}: comes no further in the time that it is given (--time)")
             return False
@@ -149,16 +156,17 @@ class LocalLauncher:
                 RUNS_AT_ONCE: str(self.room),
             },
         )
-        before = _progress(job)
+        before, events = _progress(job), _size_of_events(job)
         try:
             executor = LocalExecutor(place_of(self.sweep, job).absolute(), max_num_timeout=TIMEOUTS)
             executor.update_parameters(
                 timeout_min=self.settings.time or FOR_EVER, signal_delay_s=self.settings.grace
             )
-            started: Any = executor.submit(task)
+            with submitting():
+                started: Any = executor.submit(task)
         except OSError as error:
             raise RunError(f"{named(job)}: cannot be started: {error.strerror or error}") from None
-        self._going_on.append(Begun(job, place, started, before))
+        self._going_on.append(Begun(job, place, started, before, events))
         self.say(f"{named(job)}: started on {place.key}")
 
 
@@ -216,3 +224,10 @@ def _progress(job: Job) -> tuple[Any, ...]:
     """How far a run has come: what changes if it learns anything."""
     state = RunFolder(job.path).read_state()
     return state.get("epoch"), state.get("batch")
+
+
+def _size_of_events(job: Job) -> int:
+    """Bytes of what a run has written down of its training."""
+    with suppress(OSError):
+        return (job.path / EVENTS).stat().st_size
+    return 0

@@ -27,7 +27,7 @@ from eqprop_core.sweeps.plan import Cell, CellsError, SweepPlan, in_cell, seeds_
 
 MOST_RUNS = 10_000
 # Settings that a cell may have of its own and still be what a published figure is of.
-BESIDE_THE_FIGURE = ("epochs", "train_samples", "test_samples", "val_split", "data_dir", "checkpoint_every")
+BESIDE_THE_FIGURE = ("device", "layout", "data_dir", "checkpoint_every")
 
 
 @dataclass(frozen=True)

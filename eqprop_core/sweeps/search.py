@@ -10,7 +10,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import optuna
@@ -60,7 +61,10 @@ class Launcher(Protocol):
 
 @dataclass
 class Going:
-    """A trial that is on its way: its runs, one a seed, and the epochs that Optuna has been told of."""
+    """A trial that is on its way: its runs, one a seed, and the epochs that Optuna has been told of.
+
+    `asked` are the runs that were asked to end, each once before it began and once since.
+    """
 
     number: int
     trial: optuna.Trial
@@ -68,6 +72,7 @@ class Going:
     reported: int = 0
     seen: tuple[int, ...] = ()
     pruned: bool = False
+    asked: set[tuple[Path, bool]] = field(default_factory=set)
 
 
 class Search:
@@ -149,6 +154,9 @@ class Search:
         """Tell Optuna how far a trial is, end it if it is not worth going on, and say what came of it."""
         over = all(self.launcher.over(job) for job in going.jobs)  # asked first: what came before is read
         standings = [stands(self.sweep, job) for job in going.jobs]
+        over = over and not any(standing.alive for standing in standings)  # some may be a killed launcher's
+        if going.pruned:
+            self._end(standings, going.asked)
         curves = self._curves(going, standings)
         for epoch in range(going.reported + 1, min(map(len, curves), default=0) + 1):
             going.trial.report(statistics.fmean(curve[epoch - 1] for curve in curves), epoch)
@@ -182,11 +190,19 @@ class Search:
         """Ask the runs of a trial to stop after their batch, and mark them as pruned."""
         going.pruned = True
         self.say(f"trial {going.number}: worse than others after epoch {going.reported}; it is ended")
+        self._end(standings, going.asked)
+
+    def _end(self, standings: Sequence[Standing], asked: set[tuple[Path, bool]]) -> None:
+        """End what is not finished of a trial that is pruned, also what has begun since."""
         for standing in standings:
+            step = standing.job.path, standing.alive
+            if step in asked or standing.state in OVER:
+                continue
+            asked.add(step)
             if standing.alive:
                 _mark(standing.job)
                 ask(standing.job.path, "stop")
-            elif standing.state != "finished":
+            else:
                 self.launcher.drop(standing.job)
 
     def _tell(self, going: Going, standings: Sequence[Standing]) -> None:
@@ -220,14 +236,21 @@ def _mark(job: Job) -> None:
 
 
 def open_study(sweep: SweepFolder, settings: SearchSettings) -> optuna.Study:
-    """The study in a sweep's folder; a new one begins with what the first cell of the plan has."""
+    """The study in a sweep's folder; a new one begins with what the first cell of the plan has.
+
+    Raises `RunError` for a journal that cannot be read. The caller has the sweep's lock.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = str(sweep.path.absolute() / JOURNAL)
+    _mend(sweep.path / JOURNAL)
     # Locked by a file that is made exclusively, which holds on network file systems, too.
     storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-    study = optuna.create_study(
-        storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True, pruner=pruner()
-    )
+    try:
+        study = optuna.create_study(
+            storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True, pruner=pruner()
+        )
+    except (ValueError, KeyError, TypeError) as error:  # as of lines that are not Optuna's
+        raise RunError(f"{sweep.path / JOURNAL}: cannot be read: {error}") from None
     trials = study.get_trials(deepcopy=False)
     study.sampler = optuna.samplers.TPESampler(  # another sequence each time that it is begun again
         seed=(sweep.plan.seeds[0] + len(trials)) % 2**32, constant_liar=True
@@ -235,6 +258,18 @@ def open_study(sweep: SweepFolder, settings: SearchSettings) -> optuna.Study:
     if not trials:
         study.enqueue_trial(first_choice(sweep.plan, settings.space))
     return study
+
+
+def _mend(journal: Path) -> None:
+    """Take away a last line that ends in its middle, as on a full disk: the next would be glued to it."""
+    try:
+        with journal.open("rb+") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole != len(content):
+                file.truncate(whole)
+    except FileNotFoundError:
+        return
 
 
 def pruner() -> optuna.pruners.BasePruner:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from eqprop_core.problems import ConfigError, Problem, problems_of
 from eqprop_core.rules import DEVICE, DEVICE_RULE
 
+USUAL_MINUTES = 60.0  # of a job of Slurm's, where nothing else is said
 GRACE = 90  # seconds; as submitit has it
 _TIME = re.compile(
     r"(?:(?P<days>\d{1,4})-)?(?:(?P<hours>\d{1,5}):)?(?P<minutes>\d{1,6})(?::(?P<seconds>\d\d))?"
@@ -34,7 +35,7 @@ class LaunchSettings(BaseModel):
     time: float | None = Field(default=None, gt=0, le=10_000_000)
     grace: int = Field(default=GRACE, ge=1, le=86_400)
     partition: str | None = None
-    gpus: int | None = Field(default=None, ge=0, le=1000)
+    gpus: int | None = Field(default=None, ge=0, le=1)  # a run of a sweep is one process
     cpus: int | None = Field(default=None, ge=1, le=10_000)
     mem: str | None = None
     account: str | None = None
@@ -53,7 +54,7 @@ def launch_settings(
 ) -> LaunchSettings:
     """Settings as they are typed, over those that a sweep was made with. Raises `ConfigError`."""
     values: dict[str, Any] = {**(stored or {}), **given}
-    if given.get("launcher", values.get("launcher")) != (stored or {}).get("launcher"):
+    if values.get("launcher", "local") != (stored or {}).get("launcher", "local"):
         values = dict(given)  # of another kind of launcher, nothing that was chosen holds
     problems: list[Problem] = []
     if isinstance(values.get("time"), str):
@@ -78,9 +79,10 @@ def launch_settings(
         settings = LaunchSettings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(problems_of(error)) from None
-    if settings.time is not None and settings.time * 60 <= settings.grace:
+    minutes = USUAL_MINUTES if settings.launcher == "slurm" and settings.time is None else settings.time
+    if minutes is not None and minutes * 60 <= settings.grace:
         message = f"ends a run before it is told to save, {settings.grace} s before the end (--grace)"
-        raise ConfigError([Problem("time", given.get("time", settings.time), message)])
+        raise ConfigError([Problem("time", given.get("time", minutes), message)])
     return settings
 
 

@@ -19,13 +19,12 @@ from eqprop_core.problems import printable
 from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
-from eqprop_core.sweeps.settings import LaunchSettings
+from eqprop_core.sweeps.settings import USUAL_MINUTES, LaunchSettings
 from eqprop_core.sweeps.standing import all_stand, named, stands, to_do
-from eqprop_core.sweeps.submitted import numbers_of, place_of
+from eqprop_core.sweeps.submitted import numbers_of, place_of, submitting
 
 SECONDS = 60
 TIMEOUTS = 1_000_000  # a job that is out of time is queued again as often as it takes
-USUAL_MINUTES = 60
 TRIALS_AT_ONCE = 4  # of a search, where nothing else is said: the scheduler has room for many
 SECONDS_BETWEEN_QUESTIONS = 30.0  # for the queue
 
@@ -73,7 +72,7 @@ def _submit(sweep: SweepFolder, settings: LaunchSettings, job: Job, before: int)
         place.mkdir(parents=True, exist_ok=True)
         executor = SlurmExecutor(place, max_num_timeout=TIMEOUTS)
         executor.update_parameters(**_parameters(sweep, settings, job))
-        with clean_env():
+        with clean_env(), submitting():
             submitted: Any = executor.submit(RunJob(job.path.absolute(), grace=settings.grace))
     except (RuntimeError, FailedJobError, FailedSubmissionError, FileNotFoundError) as error:
         done = (
@@ -110,7 +109,9 @@ class SlurmLauncher:
 
     def drop(self, job: Job) -> None:
         """Cancel a run that has not begun."""
-        cancel(numbers_of(self.sweep, job), pending=True)
+        if job.path in self._queue:  # of jobs that are over, Slurm may know nothing any more
+            with suppress(RunError):  # it may have begun or ended meanwhile
+                cancel([self._queue[job.path][0]], pending=True)
 
     def over(self, job: Job) -> bool:
         """Whether a run is complete, or has left the queue otherwise."""

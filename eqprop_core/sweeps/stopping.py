@@ -35,6 +35,7 @@ def stop(
     """
     on_slurm = sweep.launcher.get("launcher") == "slurm"
     end_launcher(sweep)
+    sweep = SweepFolder.open(sweep.path)  # a search has added trials
     if on_slurm:
         waiting = [number for number, state in slurm.queued(sweep).values() if state == "PENDING"]
         slurm.cancel(waiting, pending=True)

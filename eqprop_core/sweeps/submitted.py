@@ -6,6 +6,9 @@ submitit's pickles are only read by the jobs that they were written for.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eqprop_core.files import open_to_read
@@ -13,7 +16,21 @@ from eqprop_core.problems import printable
 from eqprop_core.sweeps.folder import JOBS, RUNS, Job, SweepFolder
 
 SUBMITTED = "_submitted.pkl"
+SAFE = "PYTHONSAFEPATH"
 LAST_LINE = 2000  # bytes
+
+
+@contextmanager
+def submitting() -> Iterator[None]:
+    """Let submitit's processes import nothing from the folder where they are started, as `python -P`."""
+    before = os.environ.get(SAFE)
+    os.environ[SAFE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(SAFE)
+        if before is not None:
+            os.environ[SAFE] = before
 
 
 def place_of(sweep: SweepFolder, job: Job) -> Path:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from eqprop_core.config import RunConfig
-from eqprop_core.events import EpochFinished
+from eqprop_core.events import Amended, EpochFinished
 from eqprop_core.problems import ConfigError, printable
 from eqprop_core.published import PUBLISHED
 from eqprop_core.runs.comparing import best_of
 from eqprop_core.runs.folder import RunFolder
-from eqprop_core.runs.history import failure, histories
+from eqprop_core.runs.history import current_amendments, failure, histories
 from eqprop_core.runs.listing import RunSummary
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.plan import Cell, SweepPlan
@@ -29,9 +29,12 @@ from eqprop_core.sweeps.standing import PRUNED, WAITING, stands
 Of = Literal["last", "best", "train", "validation"]
 OF: tuple[Of, ...] = get_args(Of)
 PARTS: dict[Of, str] = {"last": "test", "best": "test", "train": "training", "validation": "validation"}
+CHANGED = "changed"  # the state of a finished run that was not trained as its cell says
+# Settings that may be changed on the way without changing what a run comes to.
+ALONGSIDE = ("checkpoint_every", "event_rate", "device", "layout", "data_dir")
 # The order in which a cell says what of its seeds is missing: what needs somebody first.
 MISSING = (
-    *("failed", "lost", "unreachable", "without a figure", "stopped", PRUNED),
+    *("failed", "lost", "unreachable", "without a figure", CHANGED, "stopped", PRUNED),
     *("running", "paused", "starting", "queued", WAITING),
 )
 
@@ -40,9 +43,9 @@ MISSING = (
 class Outcome:
     """What one run of a sweep came to.
 
-    `state` is that of a list of runs, `WAITING` where it has not begun, or `PRUNED`; `scores` are accuracies
-    in per cent, of finished runs alone; `seconds` is the time that its epochs took, `message` what a run that
-    failed said.
+    `state` is that of a list of runs, `WAITING` where it has not begun, `PRUNED`, or `CHANGED`; `scores` are
+    accuracies in per cent, of finished runs alone; `seconds` is the time that its epochs took, `message` what
+    a run that failed said, or what was changed.
     """
 
     seed: int
@@ -63,10 +66,27 @@ def outcome(sweep: SweepFolder, job: Job) -> Outcome:
     if standing.state != "finished":
         said = None if message is None else printable(message)
         return Outcome(job.seed, job.path, standing.state, summary, message=said)
+    if changes := _changes(sweep, job):
+        return Outcome(job.seed, job.path, CHANGED, summary, message=f"with another {' and '.join(changes)}")
     epochs = histories(RunFolder(job.path))
     return Outcome(
         job.seed, job.path, "finished", summary, scores_of(epochs), sum(epoch.seconds for epoch in epochs)
     )
+
+
+def _changes(sweep: SweepFolder, job: Job) -> list[str]:
+    """Settings by which a run was trained otherwise than its cell says, changed on resuming or in flight."""
+    latest: dict[str, object] = {}
+    for record in current_amendments(RunFolder(job.path)):
+        if isinstance(record.event, Amended):
+            latest.update(record.event.settings)
+    if not latest:
+        return []
+    try:
+        planned = sweep.plan.config(job.cell, job.seed).stored()
+    except ConfigError:  # as where the folder of an imagefolder is not here
+        planned = {}
+    return [name for name, value in latest.items() if name not in ALONGSIDE and planned.get(name) != value]
 
 
 def scores_of(epochs: Sequence[EpochFinished]) -> dict[Of, float | None]:
@@ -184,11 +204,16 @@ class Table:
         return sum(len(row.outcomes) for row in self.rows)
 
     def best_first(self) -> list[Row]:
-        """The rows, the best mean first; those without one last, in the order of the plan."""
+        """The rows, the best mean first; after them those that miss a seed, and those without a mean."""
         better = 1 if self.measure.error else -1
         known = [row for row in self.rows if row.mean is not None]
         rest = [row for row in self.rows if row.mean is None]
-        return sorted(known, key=lambda row: better * (row.mean or 0.0)) + rest
+        return sorted(known, key=lambda row: (not row.whole, better * (row.mean or 0.0))) + rest
+
+    @property
+    def best(self) -> Row | None:
+        """The row with the best mean of all its seeds, None where no row has all."""
+        return next((row for row in self.best_first()[:1] if row.whole), None)
 
     @property
     def sources(self) -> list[str]:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -111,10 +112,14 @@ def _wait_and_own(
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    if rank_of(parser().parse_args()) is not None:
-        # Threads of torch.distributed that outlive the interpreter abort the process.
+    if rank_of(parser().parse_args()) is None:
+        sys.exit(main(sys.argv[1:]))
+    status = 1
+    try:
+        status = main(sys.argv[1:])
+    except Exception:
+        traceback.print_exc()
+    finally:  # threads of torch.distributed that outlive the interpreter abort the process, or hold it
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
-    sys.exit(status)

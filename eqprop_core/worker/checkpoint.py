@@ -205,6 +205,9 @@ def _position_problems(content: dict[str, Any]) -> Iterator[str]:
         yield "histories must be lists of numbers"
     if content.get("best_accuracy") is not None and not _is_number(content["best_accuracy"]):
         yield "best_accuracy must be a number"
+    for name in ("lr_factor", "events_per_second", "seconds"):  # older checkpoints have fewer of them
+        if not _is_number(content.get(name, 0)):
+            yield f"{name} must be a number"
     if not _is_count(content.get("epochs")):
         yield "epochs must be a whole number"
     if not _is_count(content.get("seq", 0)):

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -59,11 +60,13 @@ def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
     engine = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(words.nproc)]
     engine += ["--signals-to-handle", "SIGQUIT"]  # the others are handed on here, and given their time
     engine += ["--no-python"]
+    logs = tempfile.TemporaryDirectory(prefix="eqprop-")  # torchrun would leave one of its own behind
+    engine += ["--log-dir", logs.name]
     # Where one has died; what waits for it inside a GPU's library hears nothing and is killed after that.
     # Versions of torchrun that have no such limit take no notice of the variable.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_END))
     try:
-        with _handed_on(wishes, run):
+        with logs, _handed_on(wishes, run):
             if wishes.stop is not None:  # while torch was imported
                 mark_stopped(run.path / STATE)
                 return 128 + wishes.stop

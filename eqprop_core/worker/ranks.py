@@ -52,18 +52,18 @@ class Rank:
 
         `devices` are those of this machine that were chosen for the run, `cpu` or a GPU for each process,
         with commas between them. Without them `--device` is `wanted`, whose `auto` and `cuda` are a GPU for
-        each process here, or the CPU where there are none. Raises `ConfigError`.
+        each process here; `auto` is the CPU where there are none. Raises `ConfigError`.
         """
         import torch
 
         names = devices.split(",") if devices else []
         if names:
-            wanted = "cpu" if names[0] == "cpu" else "auto"
+            wanted = "cpu" if names[0] == "cpu" else "cuda"
         found = self._device(wanted, torch.cuda.device_count())
         return Place(names[self.local] if len(names) > self.local else found, seen_as=found)
 
     def _device(self, wanted: str, gpus: int) -> str:
-        if wanted == "cpu" or (wanted in ("auto", "cuda") and not gpus):
+        if wanted == "cpu" or (wanted == "auto" and not gpus):
             return "cpu"
         if wanted not in ("auto", "cuda"):
             raise ConfigError(
@@ -77,7 +77,7 @@ class Rank:
                 ]
             )
         if self.beside > gpus:
-            there = ", ".join(f"cuda:{n}" for n in range(gpus))
+            there = ", ".join(f"cuda:{n}" for n in range(gpus)) or "none that torch can use"
             raise ConfigError(
                 [
                     Problem(
@@ -104,7 +104,8 @@ def rank_here(environment: Mapping[str, str] = os.environ) -> Rank | None:
 def joined(here: Rank) -> Iterator[Group]:
     """Meet the other processes; the group is there until all of them are done, or one of them fails.
 
-    What ends this process is told to the others. Raises `ProcessLostError` where another is gone.
+    What ends this process is told to the others. Raises `ProcessLostError` where another is gone, and
+    `RunError` where they cannot meet.
     """
     import torch
     from torch import distributed
@@ -113,17 +114,20 @@ def joined(here: Rank) -> Iterator[Group]:
 
     from eqprop_core.learning.sharing import Group
 
-    if gpus := torch.cuda.device_count():
-        torch.cuda.set_device(here.local % gpus)
-    store, _, _ = next(rendezvous("env://", timeout=TO_MEET))
-    store = PrefixStore("eqprop", store)
-    distributed.init_process_group(
-        "cpu:gloo,cuda:nccl" if gpus and distributed.is_nccl_available() else "gloo",
-        store=store,
-        rank=here.rank,
-        world_size=here.size,
-        timeout=TO_ANSWER,
-    )
+    try:
+        if gpus := torch.cuda.device_count():
+            torch.cuda.set_device(here.local % gpus)
+        store, _, _ = next(rendezvous("env://", timeout=TO_MEET))
+        store = PrefixStore("eqprop", store)
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus and distributed.is_nccl_available() else "gloo",
+            store=store,
+            rank=here.rank,
+            world_size=here.size,
+            timeout=TO_ANSWER,
+        )
+    except RuntimeError as error:  # no connection, or a GPU that cannot be used
+        raise RunError(f"the {here.size} processes of the run cannot meet: {_first_line(error)}") from None
     talk = _Talk(here, store)
     try:
         yield Group(here.rank, here.size, talk.add, talk.gather)

@@ -35,7 +35,7 @@ def status(which: Sweep = "last", as_json: AsJson = False) -> None:
             {
                 "folder": str(sweep.path),
                 "name": sweep.name,
-                "launched": bool(queue) if on_slurm else is_launched(sweep),
+                "launched": is_launched(sweep) or (on_slurm and sweep.search is None and bool(queue)),
                 "states": counted(standings),
                 "runs": [_as_document(sweep, standing, queue) for standing in standings],
             }
@@ -59,7 +59,7 @@ def status(which: Sweep = "last", as_json: AsJson = False) -> None:
 
 
 def _launched(sweep: SweepFolder, *, on_slurm: bool, queue: dict[Any, tuple[str, str]]) -> str:
-    if on_slurm:
+    if on_slurm and (sweep.search is None or is_launched(sweep)):
         return f"; {len(queue)} in Slurm's queue"
     if is_launched(sweep):
         return "; a process of its own starts them"

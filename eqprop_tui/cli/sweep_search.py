@@ -96,7 +96,7 @@ def end_search(sweep: SweepFolder, standings: Sequence[Standing], *, as_json: bo
     settings = search_of(sweep)
     assert settings is not None
     table = table_of(sweep, measure_of(sweep))
-    best = table.best_first()[0]
+    best = table.best
     left = settings.trials - len(sweep.plan.cells)
     unfinished = [run for row in table.rows for run in row.outcomes if run.state not in (*OVER, "failed")]
     if as_json:
@@ -105,18 +105,18 @@ def end_search(sweep: SweepFolder, standings: Sequence[Standing], *, as_json: bo
                 "folder": str(sweep.path),
                 "name": sweep.name,
                 "runs": counted(standings),
-                "best": best.cell.name if best.mean is not None else None,
-                "settings": dict(best.cell.settings) if best.mean is not None else None,
-                "value": best.mean,
+                "best": best.cell.name if best is not None else None,
+                "settings": dict(best.cell.settings) if best is not None else None,
+                "value": best.mean if best is not None else None,
                 "measure": table.measure.heading,
             }
         )
     else:
-        if best.mean is not None:
+        if best is not None:
             print(f"best: {best.cell.name}: {table.measure.heading} {sweep_words.mean(best)}")
         print(sweep_words.standing(table))
         print(f"saved in {sweep.path}; all trials: eqprop sweep table {sweep.name}")
     if left > 0 or any(run.state in ("stopped", "lost", "waiting") for run in unfinished):
         raise RunError(f"not all trials are over; go on with: eqprop sweep resume {sweep.name}")
-    if best.mean is None:
+    if best is None:
         raise RunError("no trial is finished")

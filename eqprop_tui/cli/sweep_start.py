@@ -75,7 +75,7 @@ def _on_cluster(name: str, metavar: str, help: str) -> Any:
 
 
 Partition = Annotated[str | None, _on_cluster("--partition", "NAME", "partition")]
-Gpus = Annotated[int | None, _on_cluster("--gpus", "N", "GPUs of a run")]
+Gpus = Annotated[int | None, _on_cluster("--gpus", "1", "GPUs of a run: 1, or 0 for a run on the CPU")]
 Cpus = Annotated[int | None, _on_cluster("--cpus", "N", "CPU cores of a run")]
 Mem = Annotated[str | None, _on_cluster("--mem", "16G", "memory of a run")]
 Account = Annotated[str | None, _on_cluster("--account", "NAME", "account")]
@@ -211,6 +211,9 @@ def resume(
     sweep = find_sweep(which)
     if search_of(sweep) is not None:
         require()
+        if retry_failed:
+            message = "does not go with a search, which does not choose a trial that failed again"
+            raise ConfigError([Problem("retry_failed", None, message)])
     if trials is not None and not is_launched(sweep):
         sweep = with_trials(sweep, trials)
     settings = launch_settings(_typed(values), sweep.launcher)

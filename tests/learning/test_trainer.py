@@ -195,3 +195,27 @@ def test_spaced_batches_are_distinct_and_begin_with_the_first() -> None:
     assert spaced(3, 10) == {0, 1, 2}
     assert spaced(1, 10) == {0}
     assert spaced(0, 10) == set()
+
+
+def test_an_epoch_takes_the_seconds_of_all_processes_that_trained_it() -> None:
+    config, now = RunConfig(**{**SMALL, "epochs": 2}), [0.0]
+
+    def begun() -> Trainer:
+        return Trainer(config, build_network(config.model_part()), dataset(config), clock=lambda: now[0])
+
+    first = begun()
+    first.boundary = lambda: first.batch == 3
+    list(first.run())
+    assert first.stopped
+    now[0] += 100.0
+    stored = first.state()
+    now[0] += 5000.0  # nothing trains
+    second = begun()
+    second.restore(stored)
+    found = []
+    for event in second.run():
+        if isinstance(event, EpochFinished):
+            found.append(event.seconds)
+        elif isinstance(event, EpochStarted):
+            now[0] += 7.0
+    assert found == [107.0, 7.0]

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 from small_runs import make_run
 from test_launcher import GPUS, SMALL, stands
 from typer.testing import Result
@@ -26,6 +27,7 @@ from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.launcher import Start, as_before
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.places import Place, choose_places, environment_of
+from eqprop_core.worker.ranks import Rank
 
 Run = Callable[..., Result]
 CONTEXT = multiprocessing.get_context("fork")
@@ -84,6 +86,16 @@ def test_each_process_has_its_place() -> None:
 def test_what_cannot_be_is_refused_in_words(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(said)):
         places(**asked)
+
+
+@pytest.mark.parametrize(("wanted", "devices"), [("auto", "cuda:0,cuda:1"), ("cuda", None)])
+def test_gpus_that_torch_cannot_use_are_not_replaced_by_the_cpu(
+    wanted: str, devices: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ConfigError, match="there are none that torch can use"):
+        Rank(0, 2, 0, 2).place(wanted, devices)
+    assert Rank(0, 2, 0, 2).place("auto", None).key == "cpu"
 
 
 def test_processes_are_for_trainings_alone_and_refusals_leave_no_folder(eqprop: Run, tmp_path: Path) -> None:

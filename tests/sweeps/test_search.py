@@ -15,13 +15,14 @@ from sweeps.made import tell
 
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.control import take
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.processes import own_mark
 from eqprop_core.sweeps.folder import Job, SweepFolder, find_sweep
 from eqprop_core.sweeps.making import Wanted, make_sweep
-from eqprop_core.sweeps.search import Search
+from eqprop_core.sweeps.search import JOURNAL, Search
 from eqprop_core.sweeps.searching import plan_of_search, search_of, with_trials
 from eqprop_core.sweeps.space import SearchSettings, space_of
+from eqprop_core.sweeps.stopping import stop
 from eqprop_core.sweeps.table import measure_of, table_of
 from eqprop_tui import sweep_words
 
@@ -43,8 +44,9 @@ class Instant:
         self.waiting += jobs
 
     def drop(self, job: Job) -> None:
-        self.waiting.remove(job)
-        self.dropped.append(job)
+        if job in self.waiting:
+            self.waiting.remove(job)
+            self.dropped.append(job)
 
     def over(self, job: Job) -> bool:
         return job not in self.waiting and job.path not in self.begun
@@ -224,6 +226,63 @@ def test_a_pruned_run_is_not_begun_again(tmp_path: Path) -> None:
     search, _ = searching(SweepFolder.open(sweep.path), by_rate)
     run_out(search)
     assert states(search) == ["COMPLETE", "PRUNED"]
+
+
+def test_a_pruned_run_that_a_killed_launcher_has_left_going_on_is_waited_for(tmp_path: Path) -> None:
+    sweep = begin(tmp_path, "lrs=loguniform:0.01,1", trials=2, prune=False)
+    killed, _ = searching(sweep, by_rate)
+    for _ in range(3):
+        killed.step()
+    run = RunFolder(killed.going[1].jobs[0].path)
+    run.relabel(tags=["pruned"])  # it is asked to stop, and in a long batch as its launcher is killed
+    search, _ = searching(SweepFolder.open(sweep.path), by_rate)
+    search.step()
+    assert states(search)[1] == "RUNNING"
+    assert [asked.request for asked in take(run.path)] == ["stop"]
+    run.write_state({**run.read_state(), "state": "stopped"})
+    run_out(search)
+    assert states(search) == ["COMPLETE", "PRUNED"]
+
+
+def test_the_best_trial_has_all_of_its_seeds(tmp_path: Path) -> None:
+    sweep = begin(tmp_path, "T1=int:1,100", trials=3, seeds="0-1", prune=False)
+    first = dict(sweep.plan.cells[0].settings)
+
+    def fails(settings: dict[str, Any], seed: int, number: int) -> float | None:
+        return (99.0 if seed == 0 else None) if settings == first else 50.0
+
+    search, _ = searching(sweep, fails)
+    run_out(search)
+    table = table_of(SweepFolder.open(sweep.path), measure_of(sweep))
+    assert table.best is not None and table.best.number != 1
+    assert [row.number for row in table.best_first()][-1] == 1
+
+
+def test_a_search_goes_on_after_a_line_that_a_full_disk_has_cut(tmp_path: Path) -> None:
+    sweep = begin(tmp_path, "lrs=loguniform:0.01,1", trials=3, prune=False)
+    cut, _ = searching(sweep, by_rate)
+    for _ in range(4):
+        cut.step()
+    with (sweep.path / JOURNAL).open("ab") as file:
+        file.write(b'{"op_code": 6, "worker_id"')
+    search, _ = searching(SweepFolder.open(sweep.path), by_rate)
+    run_out(search)
+    assert states(search) == ["COMPLETE"] * 3
+    (sweep.path / JOURNAL).write_text("nothing of Optuna's\n")
+    with pytest.raises(RunError, match=r"study\.journal: cannot be read"):
+        searching(SweepFolder.open(sweep.path), by_rate)
+
+
+def test_all_trials_are_stopped_whatever_was_known_of_the_sweep_before(tmp_path: Path) -> None:
+    before = begin(tmp_path, "lrs=loguniform:0.01,1", trials=3, prune=False)
+    search, _ = searching(before, by_rate, room=3)
+    for _ in range(3):
+        search.step()
+    assert len(before.jobs()) < len(search.going) == 3
+    said: list[str] = []
+    stop(before, say=said.append, limit=0.0)
+    assert len(said) == 3
+    assert all([asked.request for asked in take(one.jobs[0].path)] == ["stop"] for one in search.going)
 
 
 def test_a_run_that_a_person_stops_counts_as_pruned(tmp_path: Path) -> None:

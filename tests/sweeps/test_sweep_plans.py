@@ -87,9 +87,11 @@ def test_a_plan_keeps_the_settings_of_its_presets(tmp_path: Path) -> None:
 
 def test_a_published_figure_is_that_of_the_preset_as_it_is() -> None:
     symmetric = "cifar10-cnn-cel-ep-symmetric"
-    plan = sweep("alg=EP,BPTT", names=(symmetric,), epochs=1)
+    plan = sweep("alg=EP,BPTT", names=(symmetric,), device="cpu")
     assert [cell.expected_error for cell in plan.cells] == [11.7, None]
     assert plan.cells[0].source is not None
+    for other in ({"epochs": 1}, {"train_samples": 100}):
+        assert sweep("alg=EP", names=(symmetric,), **other).cells[0].expected_error is None
 
 
 @pytest.mark.parametrize(
@@ -265,12 +267,19 @@ def test_times_are_those_of_sbatch(text: str, minutes: float) -> None:
         ({"time": "soon"}, "is no length of time"),
         ({"time": "1", "grace": 60}, "ends a run before it is told to save"),
         ({"jobs": 0}, "--jobs 0: must be 1 or more"),
+        ({"launcher": "slurm", "grace": 3600}, "ends a run before it is told to save"),
+        ({"launcher": "slurm", "gpus": 2}, "--gpus 2: must be 1 or less"),
     ],
 )
 def test_wrong_settings_of_launchers_are_refused(given: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError) as error:
         launch_settings(given)
     assert said in str(error.value)
+
+
+def test_settings_of_before_hold_for_the_same_launcher() -> None:
+    assert launch_settings({"launcher": "local", "time": "2"}, {"jobs": 4}).jobs == 4
+    assert launch_settings({"launcher": "slurm"}, {"jobs": 4}) == launch_settings({"launcher": "slurm"})
 
 
 def test_a_dry_run_shows_the_cells_and_starts_nothing(eqprop: Run, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 from small_runs import epoch
 from sweeps.made import cell, job_of, make_run, make_sweep, tell
 
+from eqprop_core.events import Amended
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.table import Measure, Row, Table, table_of
 from eqprop_core.sweeps.writing import as_csv, as_document, as_latex, escaped
@@ -97,6 +99,26 @@ def test_a_seed_that_is_not_finished_is_said_and_not_averaged(
     assert row.mean == pytest.approx(15.0)
     assert sweep_words.mean(row).endswith(sweep_words.MARK)
     assert not row.whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epochs": 9}, "2 of 3, 1 changed"),
+        ({"lr_factor": 0.5}, "2 of 3, 1 changed"),
+        ({"checkpoint_every": 9.0, "event_rate": 1.0}, "3 of 3"),
+    ],
+)
+def test_a_seed_that_was_trained_otherwise_is_said_and_not_averaged(
+    three: SweepFolder, settings: dict[str, Any], said: str
+) -> None:
+    tell(RunFolder(job_of(three, "a", 2).path), Amended(settings=settings))
+    row = only(three)
+    assert sweep_words.seeds(row) == said
+    if row.whole:
+        return
+    assert row.mean == pytest.approx(9.5)
+    assert row.outcomes[2].message == f"with another {next(iter(settings))}"
 
 
 def test_a_cell_without_any_finished_seed_has_no_mean(tmp_path: Path) -> None:
