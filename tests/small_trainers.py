@@ -93,10 +93,11 @@ def told(events: Iterator[Event]) -> list[Event]:
 
 
 def same(a: Any, b: Any) -> bool:
+    """Whether states are equal in all but what a clock says."""
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(key == "seconds" or same(a[key], b[key]) for key in a)
     if isinstance(a, list):
         return len(a) == len(b) and all(map(same, a, b))
     return bool(a == b)

@@ -174,34 +174,38 @@ def _bptt_updates(
     """The free state after `count` steps from s, and BPTT's elementary gradients going backwards from there.
 
     Every step has leaves of its own that share the memory of the parameters, so that one backward pass tells
-    the steps apart. A softmax readout acts once, at the end: its gradient stands at t = 0.
+    the steps apart; their gradients are added to zeros where they are wanted, which saves copying them. A
+    softmax readout acts once, at the end: its gradient stands at t = 0.
     """
     parameters = dict(net.named_parameters())
-    readout = {
+    readout = [
         p for p in parameters if net.config.softmax and p.startswith(f"synapses.{len(net.synapses) - 1}.")
-    }
-    inside = [name for name in parameters if name not in readout]
-    leaves: list[dict[str, Tensor]] = []
+    ]
+    rows = {name: value.new_zeros(count, *value.shape) for name, value in parameters.items()}
+    leaves: list[Tensor] = []
     states: list[State] = []
     with torch.enable_grad():
-        for _ in range(count):
-            leaf = {name: parameters[name].detach().requires_grad_() for name in inside}
+        for t in reversed(range(count)):
+            leaf = {
+                name: parameters[name].detach().requires_grad_() for name in parameters if name not in readout
+            }
+            for name, value in leaf.items():
+                value.grad = rows[name][t]
             s = functional_call(net, leaf, (x, s, masks))
-            leaves.append(leaf)
-            states.append(s)
+            for layer in s:
+                layer.retain_grad()
+            leaves += leaf.values()
+            states.insert(0, s)
         loss = net.loss(s, y, masks).mean()
-        wanted = [leaf[name] for leaf in reversed(leaves) for name in inside]
-        wanted += [layer for state in reversed(states) for layer in state]
-        wanted += [parameters[name] for name in sorted(readout)]
-        found = iter(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
-    by_step = [{name: next(found) for name in inside} for _ in range(count)]
-    neurons = [[next(found) for _ in s] for _ in range(count)]
-    rows = {name: torch.stack([step[name] for step in by_step]) for name in inside}
+        if readout:
+            of_readout = torch.autograd.grad(loss, [parameters[name] for name in readout], retain_graph=True)
+            for name, gradient in zip(readout, of_readout, strict=True):
+                rows[name][0] = gradient
+        torch.autograd.backward(loss, inputs=[*leaves, *(layer for state in states for layer in state)])
     for n in range(len(s)):
         # Dropout multiplies the drive of a layer by p, and with it EP's neuron updates.
         scale = len(x) * (net.keep[n + 1] if masks is not None else 1.0)
-        rows[f"neurons_{n}"] = torch.stack([-scale * state[n] for state in neurons])
-    for name in sorted(readout):
-        gradient = next(found)
-        rows[name] = torch.cat([gradient[None], gradient.new_zeros(count - 1, *gradient.shape)])
+        gradients = [state[n].grad for state in states]
+        found = [torch.zeros_like(s[n]) if gradient is None else gradient for gradient in gradients]
+        rows[f"neurons_{n}"] = torch.stack(found).mul_(-scale)
     return [layer.detach() for layer in s], rows
