@@ -96,21 +96,23 @@ def preset_text(preset: Preset, width: int, looks: Looks, devices: Sequence[Devi
         facts.append(("run", printable(config.load_path), ""))
     if not preset.shipped:
         facts.append(("file", printable(str(preset.path)), ""))
-    _add_facts(text, facts, width, dim)
+    add_facts(text, facts, width, dim)
     text.append("\n")
     for row in layer_lines(config, width):
         text.append_text(row).append("\n")
     text.append("\n")
-    _add_facts(text, [("settings", telling_settings(config), "")], width, dim)
+    add_facts(text, [("settings", telling_settings(config), "")], width, dim)
     text.append(f"\n$ eqprop {config.todo} --preset {preset.name}\n\n")
     text.append(f"$ {printable(words_of(config))}\n", dim)
     return text
 
 
-def _add_facts(text: Text, facts: Sequence[tuple[str, str, str]], width: int, dim: str) -> None:
-    """Names with what is known, further lines under the first."""
+def add_facts(
+    text: Text, facts: Sequence[tuple[str, str, str]], width: int, dim: str, names: int = NAMES
+) -> None:
+    """Names, in `names` cells, with what is known, further lines under the first."""
     for name, value, style in facts:
-        for line in wrap(value, max(20, width - NAMES), break_on_hyphens=False):
-            text.append(f"{name:<{NAMES}}", dim)
+        for line in wrap(value, max(20, width - names), break_on_hyphens=False):
+            text.append(f"{name:<{names}}", dim)
             text.append(f"{line}\n", style)
             name = ""

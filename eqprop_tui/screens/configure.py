@@ -22,7 +22,7 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.logout import user
 from eqprop_tui.cli import report
-from eqprop_tui.describing import dry_run_text, layer_lines
+from eqprop_tui.describing import add_facts, dry_run_text, layer_lines
 from eqprop_tui.forms import FIELDS, Form, as_text, explained, settings_of
 from eqprop_tui.keys import bindings
 from eqprop_tui.library import data_in_words, data_state, memory_in_words
@@ -110,15 +110,18 @@ class ConfigureScreen(Measuring):
             short = self.has_class("-short")
             state = data_state(config)
             place = room_for(config, self.devices or ())
-            text.append("data    ", dim)
-            text.append(data_in_words(config, state) + "\n", "" if state in ("present", "subset") else bad)
-            text.append("memory  ", dim)
-            text.append(memory_in_words(config, place) + "\n", bad if place.fits is False else "")
+            width = layers.content_size.width or 40
+            facts = [
+                ("data", data_in_words(config, state), "" if state in ("present", "subset") else bad),
+                ("memory", memory_in_words(config, place), bad if place.fits is False else ""),
+            ]
             if takes := self.time_line(config, short=short):
-                text.append("time    ", dim).append(takes + "\n")
+                facts.append(("time", takes, ""))
             if not short:
-                text.append("does    ", dim).append(report.plan_in_words(config) + "\n\n")
-            for line in layer_lines(config, layers.content_size.width or 40):
+                facts.append(("does", report.plan_in_words(config), ""))
+            add_facts(text, facts, width, dim, names=8)
+            text.append("" if short else "\n")
+            for line in layer_lines(config, width):
                 text.append_text(line).append("\n")
             if form.config is None:
                 text.stylize(dim)
