@@ -16,6 +16,7 @@ import psutil
 
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import RUNS_AT_ONCE, list_devices
+from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start, find_places
 from eqprop_core.runs.names import EVENTS
@@ -184,6 +185,8 @@ def places_of(plan: SweepPlan, settings: LaunchSettings) -> tuple[list[Place], l
             (place, *_), said = find_places(_first(plan).changed(device="auto"), Start())
         else:
             place, warning = choose_place(device, lambda _: 0, there)
+            if place.key == "cpu" and device != "cpu" and settings.devices:  # chosen for the sweep, by hand
+                raise ConfigError([Problem("devices", device, "there is no GPU here; cpu is the CPU")])
             said = [warning] if warning else []
         warnings += [one for one in said if one not in warnings]
         if place not in places:

@@ -36,7 +36,10 @@ def start_launcher(sweep: SweepFolder, settings: LaunchSettings, *, retry_failed
     """
     descriptor = _locked(sweep)
     if descriptor is None:
-        raise RunError(f"{sweep.name}: its runs are being started already, by {_owner(sweep)}")
+        raise RunError(
+            f"{sweep.name}: its runs are being started already, by {_owner(sweep)}; "
+            f"eqprop sweep status {sweep.name} shows them"
+        )
     words = [sys.executable, "-P", "-m", "eqprop_core.sweeps", str(sweep.path.resolve())]
     words += ["--lock", str(descriptor), "--settings", json.dumps(settings.model_dump(exclude_unset=True))]
     words += ["--retry-failed"] if retry_failed else []

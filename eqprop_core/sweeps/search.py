@@ -215,8 +215,8 @@ class Search:
             self.say(f"trial {going.number}: {self.part} accuracy {value:.2f} %")
         elif states <= {*OVER, "stopped", *(["waiting"] if going.pruned else [])} and going.reported:
             self.study.tell(going.number, state=TrialState.PRUNED)
-            for standing in standings:
-                if standing.state == "stopped":
+            for standing in standings:  # once more: a process that ends writes the tags that it began with
+                if standing.state in ("stopped", PRUNED):
                     _mark(standing.job)
             self.say(f"trial {going.number}: pruned after epoch {going.reported}")
         else:

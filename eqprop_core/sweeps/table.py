@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import Amended, EpochFinished
-from eqprop_core.problems import ConfigError, printable
+from eqprop_core.problems import ConfigError, printable, shown
 from eqprop_core.published import PUBLISHED
 from eqprop_core.runs.comparing import best_of
 from eqprop_core.runs.folder import RunFolder
@@ -67,7 +67,8 @@ def outcome(sweep: SweepFolder, job: Job) -> Outcome:
         said = None if message is None else printable(message)
         return Outcome(job.seed, job.path, standing.state, summary, message=said)
     if changes := _changes(sweep, job):
-        return Outcome(job.seed, job.path, CHANGED, summary, message=f"with another {' and '.join(changes)}")
+        said = printable(f"trained with {', '.join(changes)}, other than its cell")
+        return Outcome(job.seed, job.path, CHANGED, summary, message=said)
     epochs = histories(RunFolder(job.path))
     return Outcome(
         job.seed, job.path, "finished", summary, scores_of(epochs), sum(epoch.seconds for epoch in epochs)
@@ -86,7 +87,8 @@ def _changes(sweep: SweepFolder, job: Job) -> list[str]:
         planned = sweep.plan.config(job.cell, job.seed).stored()
     except ConfigError:  # as where the folder of an imagefolder is not here
         planned = {}
-    return [name for name, value in latest.items() if name not in ALONGSIDE and planned.get(name) != value]
+    changed = {n: v for n, v in latest.items() if n not in ALONGSIDE and planned.get(n) != v}
+    return [f"{name} {shown(value)}" for name, value in changed.items()]
 
 
 def scores_of(epochs: Sequence[EpochFinished]) -> dict[Of, float | None]:

@@ -89,10 +89,11 @@ def _prepared(
         elif last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
             again = changes_after(run, 0)
-            trainer.epochs = int((run.config() or {}).get("epochs", trainer.epochs))  # as when it began
+            planned = int((run.config() or {}).get("epochs", trainer.epochs))  # as when it began
+            trainer.epochs = planned
             if plan.more_epochs is not None:
                 trainer.epochs = plan.more_epochs
-            opening += _amended(trainer, plan, run, run.settings_now() or {})
+            opening += _amended(trainer, plan, run, run.settings_now() or {}, planned)
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
         if source := run.meta().get("started_from"):
             opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
@@ -246,16 +247,19 @@ def resume(
     ) as error:
         raise RunError(f"{path}: its training state is not valid ({error})") from None
     seq = int(content.get("seq", 0))
+    planned = trainer.epochs
     if plan.more_epochs is not None:
         trainer.epochs = trainer.epoch + plan.more_epochs
     if trainer.epoch >= trainer.epochs and _is_finished(run, seq):
         raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
-    said += _amended(trainer, plan, run, stored)
+    said += _amended(trainer, plan, run, stored, planned)
     return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
 
 
-def _amended(trainer: Trainer, plan: Plan, run: RunFolder, had: Mapping[str, Any]) -> list[Event]:
-    """What there is to write down of settings, and of epochs, that are not those that the run `had`."""
+def _amended(
+    trainer: Trainer, plan: Plan, run: RunFolder, had: Mapping[str, Any], planned: int
+) -> list[Event]:
+    """What there is to write down of settings, and of epochs, that are not those that the run had."""
     said: list[Event] = []
     if changes := changed_settings(had, trainer.config):
         # What config.toml does not say already, since it was a flag, is written down to hold from here on.
@@ -267,6 +271,13 @@ def _amended(trainer: Trainer, plan: Plan, run: RunFolder, had: Mapping[str, Any
         said.append(
             Amended(settings={"epochs": trainer.epochs}, epoch=trainer.epoch + 1, batch=trainer.batch)
         )
+        if trainer.epochs < planned:
+            said.append(
+                Warned(
+                    message=f"ends after {trainer.epochs} epochs, rather than the {planned} of before: "
+                    f"--epochs {plan.more_epochs} counts from where the run stands"
+                )
+            )
     return said
 
 

@@ -133,7 +133,7 @@ def change(
 def resume(
     run: Wanted,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="epochs to add to a complete run")
+        int | None, typer.Option("--epochs", min=1, help="epochs to train from where it stands")
     ] = None,
     now: Annotated[bool, typer.Option("--now", help="do not wait for other runs on its device")] = False,
     on_finish: Annotated[

@@ -55,15 +55,24 @@ def status(which: Sweep = "last", as_json: AsJson = False) -> None:
     print(report.aligned(headings, rows, right=("epoch", "best", "last", "left")))
     print()
     over = all(standing.state in OVER for standing in standings) and len(standings) >= sweep.planned
-    print(in_words(standings) + ("" if over else _launched(sweep, on_slurm=on_slurm, queue=queue)))
+    trials = f", of {sweep.planned} runs of the search" if sweep.search is not None else ""
+    next_step = "" if over else _launched(sweep, standings, on_slurm=on_slurm, queue=queue)
+    print(in_words(standings) + trials + next_step)
 
 
-def _launched(sweep: SweepFolder, *, on_slurm: bool, queue: dict[Any, tuple[str, str]]) -> str:
+def _launched(
+    sweep: SweepFolder,
+    standings: list[Standing],
+    *,
+    on_slurm: bool,
+    queue: dict[Any, tuple[str, str]],
+) -> str:
     if on_slurm and (sweep.search is None or is_launched(sweep)):
         return f"; {len(queue)} in Slurm's queue"
     if is_launched(sweep):
         return "; a process of its own starts them"
-    return f"; go on with: eqprop sweep resume {sweep.name}"
+    failed = " --retry-failed" if all(one.state in (*OVER, "failed") for one in standings) else ""
+    return f"; go on with: eqprop sweep resume {sweep.name}{failed if sweep.search is None else ''}"
 
 
 def _as_document(sweep: SweepFolder, standing: Standing, queue: dict[Any, tuple[str, str]]) -> dict[str, Any]:
@@ -132,6 +141,10 @@ def stop(
 ) -> None:
     """Stop a sweep: its runs after their batch, with a checkpoint."""
     sweep = find_sweep(which)
+    standings = all_stand(sweep)
+    if all(standing.state in OVER for standing in standings) and len(standings) >= sweep.planned:
+        report.say("all of its runs are finished: there is nothing to stop")
+        return
     left = stopping.stop(sweep, kill=kill, say=report.say)
     report.say(f"stopped; go on with: eqprop sweep resume {sweep.name}" if not left else _left(sweep, left))
     print(in_words(all_stand(sweep)))

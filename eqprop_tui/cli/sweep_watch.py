@@ -96,6 +96,9 @@ def watch(sweep: SweepFolder) -> list[Standing]:
         if choice == "s":
             report.say("stopping")
             stopping.stop(sweep, say=report.say)
+            print(in_words(look.now()))
+            report.say(f"go on with: eqprop sweep resume {sweep.name}")
+            raise typer.Exit(128 + signal.SIGINT)
 
 
 def _follow(look: Look, seen: dict[int, str]) -> list[Standing]:

@@ -20,12 +20,17 @@ from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.tables import epoch_rows, save_rows
 from eqprop_tui.columns import padded
+from eqprop_tui.commands import Commands
 from eqprop_tui.screens.dialogs import Answer
 
 WAYS_TO_STOP = (
     Answer("s", "stop", "after its batch, with a checkpoint"),
     Answer("n", "now", "now, dropping the batch, with a checkpoint"),
     Answer("t", "terminate", "terminate: by a signal, for a process that does not listen"),
+    Answer("k", "kill", "kill: what is not in a checkpoint is lost"),
+)
+WAYS_TO_STOP_SWEEP = (
+    Answer("s", "stop", "no more runs are started, and those that go on stop after their batch"),
     Answer("k", "kill", "kill: what is not in a checkpoint is lost"),
 )
 LISTED = 6  # runs that a question names one by one
@@ -42,6 +47,25 @@ def resume(path: Path, more_epochs: int | None) -> str:
     launched = go_on(run, Start(more_epochs=more_epochs), named=name)
     waits = f", waits for {launched.place.key} behind {len(launched.ahead)}" if launched.ahead else ""
     return "\n".join([f"{name} goes on{waits}", *launched.warnings])
+
+
+def stop_sweep(commands: Commands, sweep: Path, how: str) -> str:
+    """Stop a whole sweep in one of `WAYS_TO_STOP_SWEEP`, as `eqprop sweep stop` does."""
+    return _of_sweep(commands, "stop", sweep, *(["--kill"] if how == "kill" else []))
+
+
+def resume_sweep(commands: Commands, sweep: Path) -> str:
+    """Go on with a sweep, as `eqprop sweep resume` does."""
+    _of_sweep(commands, "resume", sweep, "--detach")
+    return f"{printable(sweep.name)} goes on"
+
+
+def _of_sweep(commands: Commands, command: str, sweep: Path, *words: str) -> str:
+    status, out, diagnostics = commands.carry_out(["sweep", command, str(sweep), *words])
+    if status != 0:
+        *_, last = [f"eqprop sweep {command} ended with status {status}", *diagnostics.strip().splitlines()]
+        raise RunError(printable(last.removeprefix("error: ")))
+    return f"{printable(sweep.name)}: {printable(out.strip())}"
 
 
 def judge_epochs(text: str) -> str | None:

@@ -209,9 +209,10 @@ class RunsScreen(BaseScreen):
         possible = {
             "unfilter": self.filtering or bool(self.choice.filter),
             "unmark": bool(self.eqprop.marks),
-            "stop": any(state in ALIVE for state in states),
+            "stop": any(state in ALIVE for state in states) or self._pointed_sweep() is not None,
             "delete": bool(states) and not any(state in (*ALIVE, "unreachable") for state in states),
-            "resume": run is not None and (run.state == "paused" or run.state not in ALIVE),
+            "resume": self.table.group is not None
+            or (run is not None and (run.state == "paused" or run.state not in ALIVE)),
             "table": self.table.group is not None,
             "unfold": self.table.group is not None and not self.choice.filter,
             "compare": bool(states),
@@ -248,12 +249,17 @@ class RunsScreen(BaseScreen):
         self.app.push_screen(CompareScreen(marks))
 
     def action_resume(self) -> None:
-        """Go on with a run; ask for epochs where it is complete."""
-        if (run := self.table.run) is not None:
+        """Go on with a run, asking for epochs where it is complete; or with a sweep."""
+        if (group := self.table.group) is not None:
+            self._do(lambda: run_actions.resume_sweep(self.eqprop.commands, group.path))
+        elif (run := self.table.run) is not None:
             self.eqprop.resume(run.path)
 
     def action_stop(self) -> None:
-        """Ask how to stop the run, or all that are marked."""
+        """Ask how to stop the run, or all that are marked; or the sweep, which then starts no more."""
+        if (group := self._pointed_sweep()) is not None:
+            self._stop_sweep(group)
+            return
         runs = [run for run in self.targets() if run.state in ALIVE]
 
         def answered(how: str | None) -> None:
@@ -262,6 +268,21 @@ class RunsScreen(BaseScreen):
 
         title = f"stop {run_actions.named(runs)}?"
         self.app.push_screen(Choose(title, run_actions.WAYS_TO_STOP), answered)
+
+    def _pointed_sweep(self) -> Group | None:
+        """The sweep that is pointed at, where no runs are marked and its runs are not all over."""
+        group = self.table.group
+        if group is None or self.eqprop.marks or group.counts["finished"] >= group.sweep.planned:
+            return None
+        return group
+
+    def _stop_sweep(self, group: Group) -> None:
+        def answered(how: str | None) -> None:
+            if how is not None:
+                self._do(lambda: run_actions.stop_sweep(self.eqprop.commands, group.path, how))
+
+        title = f"stop the sweep {group.sweep.name}?\n{group.words}"
+        self.app.push_screen(Choose(title, run_actions.WAYS_TO_STOP_SWEEP), answered)
 
     def action_delete(self) -> None:
         """Delete the run, or all that are marked, after asking."""

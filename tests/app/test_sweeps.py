@@ -106,7 +106,7 @@ def test_a_sweep_is_marked_with_all_of_its_runs(world: World) -> None:
     play(act)
 
 
-def test_what_is_done_on_the_line_of_a_sweep_is_done_to_its_runs(world: World) -> None:
+def test_a_sweep_is_stopped_on_its_line_and_asks_its_runs_to_stop(world: World) -> None:
     sweep = make_sweep(world.results, cell("a"), seeds=[0, 1])
     for seed in (0, 1):
         mark = {**own_mark(), "heartbeat": world.heartbeat()}
@@ -118,7 +118,7 @@ def test_what_is_done_on_the_line_of_a_sweep_is_done_to_its_runs(world: World) -
             screen = await with_sweep(world, app)
             assert not screen.check_action("delete", ()) and not screen.check_action("export", ())
             await world.press("s")
-            await world.sees("stop 2 runs?")
+            await world.sees("stop the sweep tiny?")
             await world.press("s")
             asked = [job.path / "control" for job in sweep.jobs()]
             await world.until(lambda: all(list(folder.glob("*.json")) for folder in asked))

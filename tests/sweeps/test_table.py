@@ -118,7 +118,8 @@ def test_a_seed_that_was_trained_otherwise_is_said_and_not_averaged(
     if row.whole:
         return
     assert row.mean == pytest.approx(9.5)
-    assert row.outcomes[2].message == f"with another {next(iter(settings))}"
+    ((name, value),) = settings.items()
+    assert row.outcomes[2].message == f"trained with {name} {value}, other than its cell"
 
 
 def test_a_cell_without_any_finished_seed_has_no_mean(tmp_path: Path) -> None:
