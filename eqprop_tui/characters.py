@@ -14,7 +14,7 @@ from textual.filter import LineFilter
 
 from eqprop_tui.charts.glyphs import ASCII, BRAILLE, Glyphs
 
-LACKING, INSTEAD = "✓✗✕●◐◌‖▸▾━╸╌┄┈", "vxx*+o=>v=>--."  # in fonts without braille
+LACKING, INSTEAD = "✓✗✕●◐◌‖≠▸▾━╸╌┄┈", "vxx*+o=!>v=>--."  # in fonts without braille
 OTHERS, IN_SEVEN_BIT = "│┤└─┬…–−±×·•β∂σ■→←↑↓▌█▎▁▂▃▄▅▆▇", "|++-+~--~x.*bdo#><^v|#|       "
 FEW = str.maketrans(LACKING, INSTEAD)
 SEVEN_BIT = dict(zip(LACKING + OTHERS, INSTEAD + IN_SEVEN_BIT, strict=True))

@@ -22,8 +22,10 @@ from small_files import cifar10_files, idx_files  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def _fixed_seed() -> None:
+def _as_at_first() -> None:
+    """A test may train in this process as a worker does, which counts tiny numbers as zero."""
     torch.manual_seed(0)
+    torch.set_flush_denormal(False)
 
 
 def _isolated(home: Path, patch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,8 @@ def test_epochs_that_were_added_are_not_forgotten_when_the_process_dies(eqprop: 
     eqprop("train", "--load-path", run, "--epochs", "500", "--detach")
     planned = stands(run, "running")["epochs"]
     assert planned > 500
+    while '"kind": "amended"' not in (run / "events.jsonl").read_text():  # it runs before it has said so
+        os.sched_yield()
     eqprop("runs", "stop", run, "--kill")
     eqprop("runs", "resume", run)
     while stands(run, "running", "starting")["epochs"] != planned:
