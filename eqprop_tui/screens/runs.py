@@ -211,7 +211,7 @@ class RunsScreen(BaseScreen):
             "unmark": bool(self.eqprop.marks),
             "stop": any(state in ALIVE for state in states) or self._pointed_sweep() is not None,
             "delete": bool(states) and not any(state in (*ALIVE, "unreachable") for state in states),
-            "resume": self.table.group is not None
+            "resume": self._pointed_sweep() is not None
             or (run is not None and (run.state == "paused" or run.state not in ALIVE)),
             "table": self.table.group is not None,
             "unfold": self.table.group is not None and not self.choice.filter,
