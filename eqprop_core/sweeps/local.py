@@ -7,9 +7,11 @@ that a launcher that is killed and started again goes on where the other one was
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -169,6 +171,15 @@ class LocalLauncher:
             raise RunError(f"{named(job)}: cannot be started: {error.strerror or error}") from None
         self._going_on.append(Begun(job, place, started, before, events))
         self.say(f"{named(job)}: started on {place.key}")
+
+
+def refuse_patterns(results: Path) -> None:
+    """Raise `ConfigError` for a folder whose path submitit's local jobs would take for a pattern."""
+    if found := re.search("%[jtAa]", str(results.absolute())):
+        message = (
+            f"has {found[0]} in its path, which stands for a number in names of jobs; give another folder"
+        )
+        raise ConfigError([Problem("results", str(results), message)])
 
 
 def places_of(plan: SweepPlan, settings: LaunchSettings) -> tuple[list[Place], list[str]]:

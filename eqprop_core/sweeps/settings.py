@@ -102,15 +102,20 @@ def minutes_of(text: str) -> float:
 
 
 def sbatch_words(words: list[str]) -> dict[str, str | bool]:
-    """Parameters of sbatch as they are typed: `gres=gpu:2`, `exclusive`. Raises `ConfigError`."""
+    """Parameters of sbatch as they are typed: `gres=gpu:2`, `exclusive`. Raises `ConfigError`.
+
+    One that is empty, as `wckey=`, is not to be given.
+    """
     found: dict[str, str | bool] = {}
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
-        if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or not value.isprintable() or (equals and not value):
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or not value.isprintable():
             message = "is no parameter of sbatch such as gres=gpu:2 or exclusive"
             raise ConfigError([Problem("sbatch", word, message)])
-        if name in KEPT:
-            raise ConfigError([Problem("sbatch", word, f"is seen to by eqprop; {KEPT[name]}")])
+        if name in KEPT or (name == "requeue" and equals):
+            raise ConfigError(
+                [Problem("sbatch", word, f"is seen to by eqprop; {KEPT.get(name, KEPT['no-requeue'])}")]
+            )
         found[name] = value if equals else True
     return found
 

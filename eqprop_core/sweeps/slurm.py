@@ -29,10 +29,13 @@ TRIALS_AT_ONCE = 4  # of a search, where nothing else is said: the scheduler has
 SECONDS_BETWEEN_QUESTIONS = 30.0  # for the queue
 
 
-def require() -> None:
-    """Raise `RunError` where Slurm's commands are not here."""
+def require(results: Path) -> None:
+    """Raise `RunError` where there is no Slurm, `ConfigError` where it can write no logs."""
     if missing := [name for name in ("sbatch", "srun", "squeue") if shutil.which(name) is None]:
         raise RunError(f"--launcher slurm needs Slurm, and there is no {', '.join(missing)} here")
+    from eqprop_core.sweeps.submitting import refuse_unwritable
+
+    refuse_unwritable(results)
 
 
 def submit_all(
@@ -63,16 +66,18 @@ def submit_all(
 
 def _submit(sweep: SweepFolder, settings: LaunchSettings, job: Job, before: int) -> str:
     """Submit one run; returns the number of its job."""
-    from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
-    from submitit.helpers import clean_env
 
+    from eqprop_core.sweeps.submitting import Executor, environment, patterns_in_names_alone
+
+    parameters = _parameters(sweep, settings, job)
+    named_so = {name.replace("_", "-") for name in (*parameters, *parameters["additional_parameters"])}
     place = place_of(sweep, job).absolute()
     try:
         place.mkdir(parents=True, exist_ok=True)
-        executor = SlurmExecutor(place, max_num_timeout=TIMEOUTS)
-        executor.update_parameters(**_parameters(sweep, settings, job))
-        with clean_env(), submitting():
+        executor = Executor(place, max_num_timeout=TIMEOUTS)
+        executor.update_parameters(**parameters)
+        with environment(named_so), submitting(), patterns_in_names_alone():
             submitted: Any = executor.submit(RunJob(job.path.absolute(), grace=settings.grace))
     except (RuntimeError, FailedJobError, FailedSubmissionError, FileNotFoundError) as error:
         done = (
@@ -135,8 +140,11 @@ def _refused(error: Exception) -> str:
 
 def _parameters(sweep: SweepFolder, settings: LaunchSettings, job: Job) -> dict[str, Any]:
     """submitit's names of what sbatch is given."""
+    from eqprop_core.sweeps.submitting import CORES_OF_THE_STEP
+
     minutes = settings.time if settings.time is not None else USUAL_MINUTES
-    more: dict[str, Any] = {"requeue": True, **settings.sbatch}
+    wished = {name: value for name, value in settings.sbatch.items() if value != ""}
+    more: dict[str, Any] = {"requeue": True, **wished}
     if settings.mem is not None:
         more["mem"] = settings.mem
     given = {
@@ -149,10 +157,11 @@ def _parameters(sweep: SweepFolder, settings: LaunchSettings, job: Job) -> dict[
         "account": settings.account,
         "qos": settings.qos,
         "constraint": settings.constraint,
-        "setup": list(settings.setup) or None,
+        "setup": [*settings.setup, CORES_OF_THE_STEP],
         "additional_parameters": more,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    # submitit's own key of the workload is refused by clusters that keep account of such keys
+    return {"wckey": None, **{name: value for name, value in given.items() if value is not None}}
 
 
 def queued(sweep: SweepFolder) -> dict[Path, tuple[str, str]]:

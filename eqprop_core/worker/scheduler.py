@@ -22,7 +22,7 @@ def requeue() -> Requeued | None:
 
     None where it does not run under Slurm, and in a job of submitit's, which sees to that itself.
     """
-    job = os.environ.get("SLURM_JOB_ID")
+    job = _own_number()
     if not job or os.environ.get("SUBMITIT_EXECUTOR"):
         return None
     try:
@@ -34,3 +34,9 @@ def requeue() -> Requeued | None:
     if asked.returncode != 0:
         return Requeued(False, f"job {job} could not be requeued: {asked.stderr.strip()[:300]}")
     return Requeued(True, f"job {job} is requeued; the run goes on from this checkpoint when it starts again")
+
+
+def _own_number() -> str | None:
+    """What this job is called; of an array it is this task alone, as its number may be that of the array."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")

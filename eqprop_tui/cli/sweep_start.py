@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.starting import check_sizes
 from eqprop_core.sweeps import slurm
 from eqprop_core.sweeps.folder import SweepFolder, find_sweep
-from eqprop_core.sweeps.local import places_of
+from eqprop_core.sweeps.local import places_of, refuse_patterns
 from eqprop_core.sweeps.making import Wanted, configurations, grid_of, make_sweep
 from eqprop_core.sweeps.plan import SweepPlan
 from eqprop_core.sweeps.process import is_launched, own, start_launcher
@@ -167,7 +168,7 @@ def start(
     if dry:
         show_plan(plan, configs, settings, as_json=as_json, searched=searched)
         return
-    _refuse_absent(plan, settings)
+    _refuse_absent(plan, settings, results_root(results))
     for config in {(config.task, config.data_root): config for config in configs}.values():
         fetch_if_absent(config)
     sweep = SweepFolder.create(
@@ -219,7 +220,7 @@ def resume(
     settings = launch_settings(_typed(values), sweep.launcher)
     if (sweep.launcher.get("launcher") or "local") != settings.launcher:
         raise ConfigError([Problem("launcher", settings.launcher, "is not what this sweep was started with")])
-    _refuse_absent(sweep.plan, settings)
+    _refuse_absent(sweep.plan, settings, sweep.path)
     _launch(sweep, settings, retry_failed=retry_failed, detach=detach, as_json=as_json)
 
 
@@ -247,11 +248,12 @@ def _launch(
         print(sweep.path)
 
 
-def _refuse_absent(plan: SweepPlan, settings: LaunchSettings) -> None:
-    """Raise for devices that are not here, and where there is no Slurm."""
+def _refuse_absent(plan: SweepPlan, settings: LaunchSettings, results: Path) -> None:
+    """Raise for devices that are not here, and where no jobs can be started or write their logs."""
     if settings.launcher == "slurm":
-        slurm.require()
+        slurm.require(results)
         return
+    refuse_patterns(results)
     for warning in places_of(plan, settings)[1]:
         report.say(f"warning: {warning}")
 

@@ -171,7 +171,8 @@ def step(words: list[str]) -> int:
     while words[place].startswith("-"):
         name = words[place]
         if name in ("--output", "--error"):
-            path = words[place + 1].replace("%j", os.environ["SLURM_JOB_ID"]).replace("%t", "0")
+            stands_for = {"%": "%", "j": os.environ["SLURM_JOB_ID"], "t": "0"}
+            path = re.sub("%([a-zA-Z%])", lambda found, to=stands_for: to[found[1]], words[place + 1])
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(file, 1 if name == "--output" else 2)
         place += 2 if name in ("--output", "--error") else 1

@@ -298,6 +298,7 @@ def test_a_dry_run_shows_the_cells_and_starts_nothing(eqprop: Run, tmp_path: Pat
         (["status"], 1, "last: is no sweep; there are none yet here"),
         ([EP, "--devices", "cpu,gpu"], 2, "--devices gpu: is not a device"),
         ([EP, "--sbatch", "time=3"], 2, "is seen to by eqprop; give --time"),
+        ([EP, "--results", "net%t"], 2, "--results net%t: has %t in its path"),
         ([EP, "--train-samples", "100000"], 2, "there are 1,438 images"),
         ([EP, "--name", "No!"], 2, "is not the name of a sweep"),
     ],

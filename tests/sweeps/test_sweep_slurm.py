@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 import slurm_standins
 from small_sweeps import Run, ends_like_an_undisturbed_run, kinds, started, states, trains, wait_for
 
+from eqprop_core.sweeps import submitting
 from eqprop_core.sweeps.folder import Job, list_sweeps
 from eqprop_core.sweeps.plan import Cell
 from eqprop_core.sweeps.standing import Standing, to_do
-from eqprop_core.sweeps.submitted import numbers_of
+from eqprop_core.sweeps.submitted import numbers_of, place_of
 
 ON_SLURM = ["--launcher", "slurm"]
 
@@ -46,7 +48,7 @@ def test_a_job_that_is_signalled_is_queued_again_and_its_run_goes_on_bit_for_bit
 ) -> None:
     words = ["--partition", "long", "--gpus", "1", "--cpus", "2", "--mem", "4G", "--account", "lab"]
     more = ["--constraint", "a100", "--sbatch", "exclusive", "--sbatch", "nice=5", "--time", "1:30:00"]
-    sweep = started(eqprop, *ON_SLURM, *words, *more, "--epochs", "8")
+    sweep = started(eqprop, *ON_SLURM, *words, *more, "--epochs", "8", "--results", 'it\'s 50%j & "more"')
     (job,) = sweep.jobs()
     (at_slurm,) = slurm_standins.jobs(slurm)
     script = (at_slurm / "script").read_text()
@@ -119,7 +121,97 @@ def test_a_sweep_on_slurm_is_stopped_and_submitted_again(slurm: Path, eqprop: Ru
     assert numbers_of(sweep, first) == ["101", "103"]
 
 
-def test_without_slurm_nothing_is_made(eqprop: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["net%j", "%A_%a of %N", "100%", "%%t", 'it\'s "$HOME" #1', "ümlaut %u"])
+def test_a_script_has_the_folder_of_its_logs_whatever_that_is_called(
+    name: str, slurm: Path, eqprop: Run, tmp_path: Path
+) -> None:
+    (slurm / "slots").write_text("0")
+    sweep = started(eqprop, *ON_SLURM, "--results", name)
+    (job,) = sweep.jobs()
+    assert numbers_of(sweep, job) == ["101"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing beside it
+    script = (slurm / "101" / "script").read_text()
+    logs = str(place_of(sweep, job).absolute()).replace("%", "%%")
+    step = shlex.split(next(line for line in script.splitlines() if line.startswith("srun ")))
+    for option, log in (("output", "log.out"), ("error", "log.err")):
+        (line,) = (line for line in script.splitlines() if line.startswith(f"#SBATCH --{option}="))
+        assert shlex.split(line.partition("=")[2]) == [f"{logs}/%j_0_{log}"]
+        assert step[step.index(f"--{option}") + 1] == f"{logs}/%j_%t_{log}"
+    assert step[-1] == str(place_of(sweep, job).absolute())
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("back\\slash", "has a backslash in its path"),
+        ("two\nlines", "has a control character in its path"),
+        (os.fsdecode(b"caf\xe9"), "has bytes that are not UTF-8 in its path"),
+    ],
+)
+def test_a_folder_where_slurm_can_write_no_log_is_refused_before_there_is_a_sweep(
+    name: str, why: str, slurm: Path, eqprop: Run, tmp_path: Path
+) -> None:
+    said = eqprop("sweep", "digits-sweep", *ON_SLURM, "--results", name, "--detach", code=2).stderr
+    assert said.startswith("error: --results ") and why in said
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "there", "absent"),
+    [
+        ([], ["requeue"], "wckey"),
+        (["--sbatch", "wckey="], ["requeue"], "wckey"),
+        (["--sbatch", "wckey=lab", "--sbatch", "gres="], ["wckey=lab"], "gres"),
+        (["--cpus", "8"], ["cpus-per-task=8"], "wckey"),
+        (["--sbatch", "cpus-per-task=3"], ["cpus-per-task=3"], "wckey"),
+    ],
+)
+def test_a_script_asks_for_what_was_wished_alone_and_tells_its_step_of_the_cores(
+    words: list[str], there: list[str], absent: str, slurm: Path, eqprop: Run
+) -> None:
+    (slurm / "slots").write_text("0")
+    started(eqprop, *ON_SLURM, *words)
+    lines = (slurm / "101" / "script").read_text().splitlines()
+    assert {f"#SBATCH --{one}" for one in there} <= set(lines)
+    assert not any(line.startswith(f"#SBATCH --{absent}") for line in lines)
+    told = next(number for number, line in enumerate(lines) if "export SRUN_CPUS_PER_TASK=" in line)
+    assert lines[told + 1 :] and any(line.startswith("srun ") for line in lines[told + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "passes"),
+    [
+        ("SLURM_CONF", (), True),
+        ("SLURM_CLUSTERS", (), True),
+        ("SLURM_JWT", (), True),
+        ("SLURM_SITE_SCRATCH", (), True),
+        ("SLURM_HOME", (), True),
+        ("PATH", (), True),
+        ("EQPROP_DATA", (), True),
+        ("SBATCH_ACCOUNT", (), True),
+        ("SBATCH_ACCOUNT", ("account",), False),
+        ("SBATCH_MEM_PER_CPU", ("mem",), False),
+        ("SBATCH_OUTPUT", (), False),
+        ("SBATCH_WAIT", (), False),
+        ("SBATCH_CPU_BIND_LIST", (), False),
+        ("SLURM_JOB_ID", (), False),
+        ("SLURM_CPUS_PER_TASK", (), False),
+        ("SRUN_CPUS_PER_TASK", (), False),
+        ("SUBMITIT_EXECUTOR", (), False),
+        ("RANK", (), False),
+    ],
+)
+def test_sbatch_hears_of_the_cluster_and_of_nothing_that_misleads_it(
+    name: str, parameters: tuple[str, ...], passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "said")
+    with submitting.environment(parameters):
+        assert (name in os.environ) is passes
+    assert os.environ[name] == "said"
+
+
+def test_without_slurm_nothing_is_made(eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing here"))
     said = eqprop("sweep", "digits-sweep", *ON_SLURM, code=1).stderr
     assert said == "error: --launcher slurm needs Slurm, and there is no sbatch, srun, squeue here\n"
     assert not (tmp_path / "results").exists()
