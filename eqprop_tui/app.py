@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +44,13 @@ from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Ask, Read
 from eqprop_tui.screens.library import LibraryScreen
 from eqprop_tui.screens.steering import Steering
+from eqprop_tui.signals import Ended
+from eqprop_tui.terminal import Terminal
 from eqprop_tui.widgets.runs_table import Choice
 
 FRAME = 0.25  # seconds between two pictures of what is live
 SLOW_FRAME = 1.0  # with a low bandwidth
+SECONDS_TO_DRAW = 0.05  # a screen that is being made
 SECONDS_BETWEEN_LOOKS = 5.0  # at whether the terminal is still there
 
 
@@ -70,7 +72,7 @@ class EqpropApp(App[None], inherit_bindings=False):
     BINDINGS = bindings("everywhere")
 
     def __init__(self, options: Options = Options()) -> None:
-        super().__init__()
+        super().__init__(driver_class=Terminal)
         self.options = options
         self.preferences = load_preferences()
         self.commands = Commands()
@@ -110,13 +112,28 @@ class EqpropApp(App[None], inherit_bindings=False):
             self.open_run(self.options.run)
         self.remember(seen=True)
         if not self.is_headless:
-            terminated = partial(self.exit, return_code=128 + signal.SIGTERM)
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated)
             self.set_interval(SECONDS_BETWEEN_LOOKS, self._end_without_terminal)
 
+    def end(self, number: int) -> None:
+        """End as signal `number` asks, from its handler: the terminal is put back first, if it is there."""
+        self._end_without_terminal()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # nothing is drawn yet, or any more
+            raise Ended(number) from None
+        loop.call_soon_threadsafe(self._end_once_drawn, number)
+
+    def _end_once_drawn(self, number: int) -> None:
+        """Leave, but not while a screen is being made, which would fail."""
+        if self.screen_stack and type(self.screen) is not Screen and self.screen.is_mounted:
+            self.exit(return_code=128 + number)
+        else:
+            asyncio.get_running_loop().call_later(SECONDS_TO_DRAW, self._end_once_drawn, number)
+
     def _end_without_terminal(self) -> None:
-        """End where the terminal has gone and no signal has told, as with nohup."""
+        """End where the terminal has gone, also where no signal has told, as with nohup."""
         if not os.isatty(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0):
+            self.commands.end()
             os._exit(128 + signal.SIGHUP)  # there is nowhere to draw, and nothing to put away
 
     def remember(self, **choices: object) -> None:

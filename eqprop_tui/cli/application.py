@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import typer
 
 from eqprop_tui.cli import report
+from eqprop_tui.signals import heard
 
 
 def open_application(
@@ -20,7 +22,8 @@ def open_application(
     from eqprop_tui.app import EqpropApp, Options, farewell  # textual: only where it is wanted
 
     app = EqpropApp(Options(run=run, results=results, low_bandwidth=low_bandwidth, glyphs=glyphs))
-    app.run()
+    with heard(app.end, also=(signal.SIGINT,)):
+        app.run()
     for line in farewell(app):
         report.say(line)
     if app.return_code:

@@ -19,6 +19,7 @@ from eqprop_core.problems import ConfigError, Problem
 from eqprop_tui.cli import report
 from eqprop_tui.cli.application import open_application
 from eqprop_tui.cli.late import LateGroup, Later
+from eqprop_tui.signals import heard
 
 NO_NUMBERS = {"a valid integer": "is not a whole number", "a valid number": "is not a number"}
 
@@ -144,7 +145,8 @@ def main() -> None:
     """Entry point of the console script."""
     _usable_output()
     try:
-        app(prog_name="eqprop")
+        with heard():
+            app(prog_name="eqprop")
     except BrokenPipeError:
         # The reader has gone (`| head`); that is no error, and flushing at exit must not make it one.
         _close_output()

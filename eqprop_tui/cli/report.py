@@ -29,10 +29,10 @@ PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
 def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
     """A console for standard output or error, `plain_width` columns wide where that is no terminal."""
-    from rich.console import Console
+    from eqprop_tui.cli.consoles import Screen
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
+    return Screen(
         file=stream,
         width=None if stream.isatty() else plain_width,
         highlight=False,

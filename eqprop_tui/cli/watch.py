@@ -252,21 +252,16 @@ class Standing:
 
 @contextmanager
 def _terminated() -> Iterator[None]:
-    """SIGTERM as `Terminated`, SIGHUP as the wish to leave: the terminal is gone, the run goes on."""
+    """SIGTERM as `Terminated`."""
 
     def on_term(number: int, frame: FrameType | None) -> None:
         raise Terminated(number)
 
-    def on_hang_up(number: int, frame: FrameType | None) -> None:
-        os._exit(128 + number)  # nothing of this process matters any more, and there is nowhere to print
-
-    before = {}
+    before = None
     with suppress(ValueError):  # not in the main thread
-        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, on_term)
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, on_hang_up)
+        before = signal.signal(signal.SIGTERM, on_term)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyte
 
 KEYS = {"enter": "\r", "escape": "\x1b", "tab": "\t", "down": "\x1b[B", "up": "\x1b[A", "f2": "\x1bOQ"}
+MODES = {"mouse": 1000, "any mouse": 1003, "alternate screen": 1049, "focus": 1004, "paste": 2004}
 PATIENCE = 60.0  # seconds, on a busy machine
 
 
@@ -80,6 +81,12 @@ class Terminal:
     def attributes(self) -> list[object]:
         """How the terminal treats what is typed and written."""
         return termios.tcgetattr(self.master)[:4]
+
+    @property
+    def modes(self) -> set[str]:
+        """What is on of a full-screen program's modes."""
+        on = {name for name, number in MODES.items() if number << 5 in self._screen.mode}
+        return on | ({"cursor hidden"} if self._screen.cursor.hidden else set())
 
     def clear(self) -> None:
         """Forget what is shown."""

@@ -140,6 +140,50 @@ def test_a_terminal_may_be_too_small_and_is_put_right_at_the_end(
     assert terminal.exit_status() == 143
 
 
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGHUP,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU)),
+    ],
+    ids=lambda number: number.name,
+)
+def test_a_signal_leaves_the_terminal_as_it_was_found(
+    number: signal.Signals, environment: dict[str, str], terminals: list[Terminal]
+) -> None:
+    terminals.append(Terminal(installed(), environment=environment))
+    terminal = terminals[0]
+    found = terminal.attributes
+    terminal.until("ctrl+p palette")
+    assert terminal.modes >= {"mouse", "alternate screen", "cursor hidden", "paste"}
+    for wake_up in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT):  # as schedulers send to every process
+        terminal.process.send_signal(wake_up)
+        terminal.clear()
+        terminal.press("f5")
+        terminal.until("ctrl+p palette")
+    terminal.process.send_signal(number)
+    assert terminal.exit_status() == 128 + number
+    assert terminal.modes == set()
+    assert terminal.attributes == found
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGQUIT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGHUP, signal.SIGTERM))],
+    ids=lambda number: number.name,
+)
+def test_a_signal_to_a_live_list_shows_the_cursor_again(
+    number: signal.Signals, environment: dict[str, str], terminals: list[Terminal]
+) -> None:
+    terminals.append(Terminal(installed(), "runs", "list", "--watch", environment=environment))
+    terminal = terminals[0]
+    terminal.until(lambda _: terminal.modes == {"cursor hidden"})
+    terminal.process.send_signal(signal.SIGUSR1)
+    terminal.process.send_signal(number)
+    assert terminal.exit_status() == 128 + number
+    assert terminal.modes == set()
+
+
 def test_a_suspended_application_comes_back_as_it_was(
     environment: dict[str, str], terminals: list[Terminal]
 ) -> None:
