@@ -10,7 +10,7 @@ Parameter names are the reference's: `synapses.N.weight`, `synapses.N.bias`, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 
@@ -32,8 +32,23 @@ from eqprop_core.networks.readout import CrossEntropy, Readout, SoftmaxReadout, 
 from eqprop_core.networks.relaxation import Dynamics, Present, Relaxation
 
 State = list[Tensor]
-Masks = list[Tensor]
 Watch = Callable[[int, State, State], None]
+
+
+class Masks(list[Tensor]):
+    """Dropout masks of s[0..L], [batch, ...] each: 0 where a neuron is dropped, else 1/p.
+
+    `kept` has 1 for the neurons of s[1..L] that are left, 0 for the others: of the masks' type, since a
+    product of float32 and bool takes several times as long.
+    """
+
+    def __init__(self, masks: Iterable[Tensor], kept: Iterable[Tensor]) -> None:
+        super().__init__(masks)
+        self.kept = list(kept)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Masks:
+        """The same with every mask changed."""
+        return Masks(map(change, self), map(change, self.kept))
 
 
 class Network(nn.Module):
@@ -148,18 +163,23 @@ class Network(nn.Module):
     def draw_masks(
         self, batch: int, generator: torch.Generator | None = None, rows: slice = slice(None)
     ) -> Masks | None:
-        """Dropout masks Bernoulli(p)/p for s[0..L], drawn on the CPU; `None` where all neurons are kept.
+        """Dropout masks Bernoulli(p)/p for s[0..L]; `None` where all neurons are kept.
 
-        Drawn for a whole batch; those of `rows` are returned.
+        Drawn for a whole batch; those of `rows` are returned. They are drawn by `generator`, a fresh one on
+        the CPU, or where the numerics say so on the device, by one with the same seed.
         """
         if all(p == 1 for p in self.keep):
             return None
         weight = self._forward[0].weight
+        device = weight.device if self.numerics.masks == "device" else torch.device("cpu")
+        if generator is not None and device.type != "cpu":
+            generator = torch.Generator(device).manual_seed(generator.initial_seed())
         shapes = [self._forward[0].shape.pre, *self.layer_shapes]
-        return [
-            (torch.rand(batch, *shape, generator=generator)[rows] < p).to(weight.device, weight.dtype) / p
-            for p, shape in zip(self.keep, shapes, strict=True)
+        drawn = (torch.rand(batch, *shape, generator=generator, device=device)[rows] for shape in shapes)
+        kept = [
+            values.lt_(p).to(weight.device, weight.dtype) for p, values in zip(self.keep, drawn, strict=True)
         ]
+        return Masks((ones / p for p, ones in zip(self.keep, kept, strict=True)), kept[1:])
 
     # --- Φ, the definition ----------------------------------------------------------------------------
 
@@ -276,7 +296,7 @@ class Network(nn.Module):
             raise ValueError(f"the state has shapes {found}; {needed} are needed")
 
 
-def masked(layers: Sequence[Tensor], masks: Masks | None) -> list[Tensor]:
+def masked(layers: Sequence[Tensor], masks: Sequence[Tensor] | None) -> list[Tensor]:
     """s∘m, layer by layer."""
     if masks is None:
         return list(layers)

@@ -19,6 +19,7 @@ from eqprop_core.networks.connections import Unpooling
 Layout = Literal["contiguous", "channels-last"]
 Updates = Literal["sync", "async"]
 Precision = Literal["fp32", "tf32", "bf16"]
+Drawn = Literal["cpu", "device"]
 
 MEMORY_FORMATS: dict[Layout, torch.memory_format] = {
     "contiguous": torch.contiguous_format,
@@ -32,16 +33,18 @@ class Numerics:
 
     `layouts` has the memory format of what each connection sees as maps (none: contiguous), `poolings` that
     in which each finds maxima (none: the same), `unpooling` how values get back to the places of maxima,
-    `joined` whether both nudged signs are settled in one batch. `tol` ends phases sample by sample, `updates`
-    is `async` where odd and even layers take turns, `precision` that of the products of a time step,
-    `compiled` whether the time step goes through torch.compile. `checkpointed` makes BPTT compute time steps
-    twice instead of remembering all that is in them.
+    `joined` whether both nudged signs are settled in one batch, `masks` where those of dropout are drawn (on
+    either, others). `tol` ends phases sample by sample, `updates` is `async` where odd and even layers take
+    turns, `precision` that of the products of a time step, `compiled` whether the time step goes through
+    torch.compile. `checkpointed` makes BPTT compute time steps twice instead of remembering all that is in
+    them.
     """
 
     layouts: tuple[Layout, ...] = ()
     poolings: tuple[Layout, ...] = ()
     unpooling: Unpooling = "gradient"
     joined: bool = False
+    masks: Drawn = "cpu"
     checkpointed: bool = False
     tol: float | None = None
     updates: Updates = "sync"

@@ -60,7 +60,7 @@ class Dynamics(NamedTuple):
     def activate(self, drive: Tensor, n: int, masks: Masks | None, *, over: bool = False) -> Tensor:
         """Layer n (from 0) at its drive; written over the drive where that may be."""
         if masks is not None:
-            drive = drive * (masks[n + 1] != 0)
+            drive = drive * masks.kept[n]
         activation = self.activation if n + 1 < len(self.forward) else self.output_activation
         return activation(drive, out=drive) if over else activation(drive)
 
@@ -109,7 +109,7 @@ class Present:
         """The same for the batch and the batch once more."""
         both = copy(self)
         both.input_drive = _twice(self.input_drive)
-        both.masks = None if self.masks is None else [_twice(mask) for mask in self.masks]
+        both.masks = None if self.masks is None else self.masks.each(_twice)
         return both
 
     def dynamics(self) -> tuple[Dynamics, list[LowPrecision]]:
@@ -228,7 +228,7 @@ class Relaxation:
         if isinstance(self.beta, Tensor):
             self.beta = self.beta[rows]
         if self.masks is not None:
-            self.masks = [mask[rows] for mask in self.masks]
+            self.masks = self.masks.each(lambda mask: mask[rows])
         self._places = [places.of(rows) if places is not None else None for places in self._places]
         for product in self._low:
             product.keep(rows)

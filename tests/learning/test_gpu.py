@@ -56,6 +56,27 @@ def test_settling_never_waits_for_the_host(name: str) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
+def test_masks_are_a_function_of_the_seed_and_are_drawn_on_the_gpu() -> None:
+    config = RunConfig(**{**CNN, "dropouts": [0.9, 0.8, 0.7, 1.0]})
+    net = build_network(config.model_part()).cuda()
+    net.use(replace(net.numerics, masks="device"))
+
+    def draw(*position: int, rows: slice = slice(None)) -> list[torch.Tensor]:
+        masks = net.draw_masks(12, generator(3, "dropout", *position), rows)
+        assert masks is not None
+        return list(masks)
+
+    whole, again, other = draw(1, 2), draw(1, 2), draw(1, 3)
+    assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
+    assert not torch.equal(whole[0], other[0])
+    assert all(torch.equal(a[3:7], b) for a, b in zip(whole, draw(1, 2, rows=slice(3, 7)), strict=True))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        draw(1, 2)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def train_on_gpus(folder: Path) -> None:
     """What each process does: a few batches on the GPU of its rank, in float64."""
     with ranks.joined() as group:

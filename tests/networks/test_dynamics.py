@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from eqprop_core import ConfigError, ModelConfig, Network, build_network
 from eqprop_core.networks.activations import ACTIVATIONS, linear, scaled
@@ -205,6 +207,53 @@ def test_masks_keep_the_given_share_and_scale_it_up() -> None:
         assert float((mask > 0).double().mean()) == pytest.approx(p, abs=0.02)
     assert make("max", "mse").draw_masks(3) is None
     assert make("max", "mse", dropouts=[1, 1, 1, 1]).draw_masks(3) is None
+
+
+@pytest.mark.parametrize(
+    ("keep", "rows", "dtype"),
+    [
+        ([1.0, 0.9, 0.25], slice(None), torch.float32),
+        ([0.8, 0.3, 1.0], slice(2, 5), torch.float32),
+        ([0.999, 1e-3, 0.5], slice(6, 6), torch.float64),
+    ],
+)
+def test_masks_are_to_the_bit_what_they_were_drawn_as_from_the_first(
+    keep: list[float], rows: slice, dtype: torch.dtype
+) -> None:
+    net = make("max", "softmax", dropouts=keep).to(dtype)
+    draws = torch.Generator().manual_seed(7)
+    masks = net.draw_masks(6, torch.Generator().manual_seed(7), rows)
+    assert masks is not None
+    for mask, p, shape in zip(masks, keep, [net.config.input_shape, *net.layer_shapes], strict=True):
+        expected = (torch.rand(6, *shape, generator=draws)[rows] < p).to(dtype) / p
+        assert mask.dtype == dtype and torch.equal(mask, expected)
+    for kept, mask in zip(masks.kept, masks[1:], strict=True):
+        assert kept.dtype == dtype and torch.equal(kept != 0, mask != 0)
+
+
+class Comparisons(TorchDispatchMode):
+    """Counts comparisons of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten.ne.Scalar
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("updates", ["sync", "async"])
+@pytest.mark.parametrize("readout", ["mse", "softmax"])
+def test_which_neurons_are_kept_is_not_asked_again_at_every_step(readout: str, updates: Updates) -> None:
+    net = make("max", readout, dropouts=[0.8] * (4 - (readout == "softmax")))
+    net.use(Numerics(updates=updates))
+    x, y, s = random_batch(net)
+    masks = net.draw_masks(len(x), torch.Generator().manual_seed(1))
+    with Comparisons() as seen:
+        net.settle(x, s, steps=3, beta=0.3, y=y, masks=masks)
+        net.step(s, net.input_drive(x, masks), masks=masks)
+    assert seen.count == 0
 
 
 def test_settling_leaves_its_start_alone_and_tells_each_step() -> None:

@@ -15,11 +15,12 @@ from eqprop_core.config import RunConfig
 from eqprop_core.devices import RUNS_AT_ONCE
 from eqprop_core.events import Event, Settling, Warned
 from eqprop_core.learning.batch import looks
-from eqprop_core.networks.network import Network
-from eqprop_core.networks.numerics import Numerics
+from eqprop_core.networks.network import Network, build_network
+from eqprop_core.networks.numerics import Numerics, read_numerics
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.settings import Plan
+from eqprop_core.speed.choosing import choose_numerics
 from eqprop_core.worker import checkpoint, choices, process
 from eqprop_core.worker.choices import choose, more_exact, review
 from eqprop_core.worker.preparing import choose_threads, prepare
@@ -130,6 +131,17 @@ def test_what_was_recorded_is_kept_and_what_was_not_is_as_it_used_to_be() -> Non
     for broken in ({"layouts": ["contiguous"] * 7}, {"poolings": ["contiguous"] * 2}):
         choose(ready, {"choices": broken})
     assert ready.net.numerics == Numerics()
+
+
+def test_masks_are_drawn_where_a_run_computes_unless_it_began_otherwise() -> None:
+    config = RunConfig(**SMALL)
+    net = build_network(config.model_part())
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    new = [choose_numerics(net, config, device).numerics for device in (gpu, cpu)]
+    assert [numerics.masks for numerics in new] == ["device", "cpu"]
+    before = {name: value for name, value in Numerics().document().items() if name != "masks"}
+    assert choose_numerics(net, config, gpu, read_numerics(before)).numerics.masks == "cpu"
+    assert choose_numerics(net, config, cpu, new[0]).numerics.masks == "device"
 
 
 def test_a_layout_can_be_fixed() -> None:
