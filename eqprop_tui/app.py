@@ -26,12 +26,13 @@ from textual.worker import Worker
 
 from eqprop_core.catalogue import DataError
 from eqprop_core.presets import Preset, all_presets
-from eqprop_core.problems import ConfigError
+from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.starting import start_new
+from eqprop_tui import clipboard
 from eqprop_tui.characters import Characters
 from eqprop_tui.commands import Commands
 from eqprop_tui.keys import TABLE, bindings
@@ -282,6 +283,28 @@ class EqpropApp(App[None], inherit_bindings=False):
     def tell(self, problem: Exception | str, *, severity: SeverityLevel = "error") -> None:
         """Say what went wrong, or what is worth knowing."""
         self.notify(str(problem), severity=severity, markup=False, timeout=8)
+
+    def copy(self, text: str) -> None:
+        """Copy a text as far as the terminal allows, and show it with where it went."""
+
+        def by_tmux() -> None:
+            if clipboard.give_to_tmux(text):
+                self.call_from_thread(said, True)
+            else:
+                self.call_from_thread(by_terminal)
+
+        def by_terminal() -> None:
+            self.copy_to_clipboard(text)
+            said(False)
+
+        def said(by_tmux: bool) -> None:
+            where = clipboard.in_words(by_tmux=by_tmux)
+            self.tell(f"{printable(text)}\n\n{where}", severity="information")
+
+        if clipboard.inside_tmux():
+            self.run_worker(by_tmux, thread=True)
+        else:
+            by_terminal()
 
     # --- actions that hold everywhere -----------------------------------------------------------------
 

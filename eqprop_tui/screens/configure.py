@@ -344,8 +344,7 @@ class ConfigureScreen(Measuring):
     async def action_copy_command(self) -> None:
         """The equivalent command line to the clipboard."""
         if not await self.go_to_problem():
-            self.app.copy_to_clipboard(self.form.command())
-            self.eqprop.tell("copied the command line", severity="information")
+            self.eqprop.copy(self.form.command())
 
     def action_back(self) -> None:
         """Back; asks where something was changed."""

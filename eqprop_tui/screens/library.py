@@ -231,8 +231,7 @@ class LibraryScreen(BaseScreen):
     def action_copy_command(self) -> None:
         """The equivalent command line to the clipboard."""
         if self.chosen is not None:
-            self.app.copy_to_clipboard(words_of(self.chosen.run_config()))
-            self.eqprop.tell("copied the command line", severity="information")
+            self.eqprop.copy(words_of(self.chosen.run_config()))
 
     def action_copy(self) -> None:
         """Copy the chosen preset to one of one's own."""

@@ -330,8 +330,7 @@ class RunsScreen(BaseScreen):
     def action_copy_path(self) -> None:
         """Copy the path of the folder of the run or the sweep."""
         if (line := self.table.line) is not None:
-            self.app.copy_to_clipboard(str(line.path))
-            self.eqprop.tell(f"copied {line.path}", severity="information")
+            self.eqprop.copy(str(line.path))
 
     def action_library(self) -> None:
         """To the library; from the filter to the table."""

@@ -175,8 +175,7 @@ class Steering(BaseScreen):
 
     def action_copy_path(self) -> None:
         """Copy the folder."""
-        self.app.copy_to_clipboard(str(self.path))
-        self.eqprop.tell(f"copied: {self.path}", severity="information")
+        self.eqprop.copy(str(self.path))
 
     def action_quit_run(self) -> None:
         """Quit; a run that goes on is asked about."""

@@ -238,8 +238,7 @@ class SweepScreen(BaseScreen):
     def action_copy_path(self) -> None:
         """Copy the path of the sweep's folder, or of the run that is pointed at."""
         path = self.table.run.path if self.table.run is not None else self.path
-        self.app.copy_to_clipboard(str(path))
-        self.eqprop.tell(f"copied {path}", severity="information")
+        self.eqprop.copy(str(path))
 
 
 def judge(text: str) -> str | None:

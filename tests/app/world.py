@@ -48,6 +48,7 @@ class World:
         monkeypatch.chdir(home)
         monkeypatch.setenv("EQPROP_RESULTS", str(self.results))
         monkeypatch.setenv("LC_ALL", "C.UTF-8")
+        monkeypatch.delenv("TMUX", raising=False)
 
     def run(self, *events: Event, state: str = "running", name: str = "one", **settings: Any) -> RunFolder:
         """A run with events that stands so; its process is the test's own."""
