@@ -24,7 +24,7 @@ from eqprop_core.geometry import ConnectionShape
 from eqprop_core.problems import ConfigError, Problem, problems_of
 
 Section = Literal["data", "network", "dynamics", "gradient", "optimizer", "run"]
-Estimator = Literal["one-sided", "random-sign", "symmetric"]
+Estimator = Literal["one-sided", "paired", "random-sign", "symmetric"]
 
 SECTIONS: tuple[Section, ...] = get_args(Section)
 MOST_LAYERS = 1000
@@ -201,6 +201,11 @@ class RunConfig(Architecture):
     )
     random_sign: bool = setting(False, "gradient", "draw the sign of the second beta for each batch")
     thirdphase: bool = setting(False, "gradient", "symmetric estimator: nudge by +beta and by -beta")
+    estimator: Estimator | None = setting(
+        None,
+        "gradient",
+        "EP gradient; paired: one-sided with a free state run on [as the two flags above]",
+    )
     same_update: bool = setting(
         False, "gradient", "vector field: same update for the forward and the backward weight of a pair"
     )
@@ -248,8 +253,10 @@ class RunConfig(Architecture):
         return problems + rules.run_problems(self, () if problems else rules.connection_shapes(self, shape))
 
     @property
-    def estimator(self) -> Estimator:
-        """Which EP gradient estimator `--thirdphase` and `--random-sign` choose."""
+    def chosen_estimator(self) -> Estimator:
+        """The EP gradient estimator that `--estimator`, or `--thirdphase` and `--random-sign`, choose."""
+        if self.estimator is not None:
+            return self.estimator
         return "symmetric" if self.thirdphase else "random-sign" if self.random_sign else "one-sided"
 
     @property

@@ -27,7 +27,7 @@ from eqprop_core.files import alone_in, read_json, write_text
 MOST_REMEMBERED = 200  # measurements, the latest ones
 LONGEST = 1e9  # seconds that are believed
 NETWORK = tuple(name for name in Architecture.model_fields if name != "scale")
-COUNTED = (*NETWORK, "T1", "T2", "alg", "estimator", "same_update", "optim", "layout")
+COUNTED = (*NETWORK, "T1", "T2", "alg", "same_update", "optim", "layout")
 UNMEASURED = ("fast", "tol", "updates", "precision", "compile", "check_thm")  # change how long a batch takes
 
 
@@ -108,6 +108,7 @@ def measured_as(config: RunConfig, devices: Sequence[Device]) -> str | None:
     if device is None:
         return None
     facts: dict[str, Any] = {name: getattr(config, name) for name in COUNTED}
+    facts["estimator"] = config.chosen_estimator
     facts["input"] = catalogue_facts(config)[0]
     facts["batch"] = min(config.mbs, config.train_samples or config.mbs)
     facts["device"] = (device.name, device.cores, os.environ.get("OMP_NUM_THREADS"))

@@ -150,6 +150,8 @@ class _Counts:
         self.config = config
         shapes = config.connections()
         self.shapes = shapes
+        # States that an estimator settles after the free one.
+        self.sides = 2 if config.chosen_estimator in ("symmetric", "paired") else 1
         self.inner = [shape for shape in shapes if shape.kind != "readout"]
         self.parameters = sum(shape.parameters + shape.backward_parameters for shape in shapes)
         self.largest = max(shape.parameters for shape in shapes)
@@ -161,7 +163,9 @@ class _Counts:
 
     def settling(self, batch: int) -> int:
         """The last phase: free and nudged state, the state before a step, and what the step makes."""
-        kept = 3 if self.config.thirdphase else 2
+        kept = 1 + self.sides
+        if self.config.tol is not None or self.config.fast:  # both sides of a contrast in one batch
+            batch, kept = 2 * batch, 2
         values = 3 * self.input + kept * self.state + self._step() + self._references()
         return self._bytes(batch, values) + self._scaled_weights()
 
@@ -177,7 +181,7 @@ class _Counts:
 
     def contrast(self, batch: int) -> int:
         """Two states spread to the places from which pooling took them, and their difference."""
-        kept = 3 if self.config.thirdphase else 2
+        kept = 1 + self.sides
 
         def spread(shape: ConnectionShape) -> int:
             difference = 2 * _convolved(shape) or prod(shape.post)
@@ -214,7 +218,7 @@ class _Counts:
 
     def kept_check(self, batch: int) -> int:
         """What the result of a GDU check holds."""
-        copies = 4 if self.config.thirdphase else 2
+        copies = 4 if self.config.chosen_estimator == "symmetric" else 2
         return FLOAT * self.config.T2 * copies * (self.parameters + batch * self.state)
 
     def _step(self, *, masked: bool = True) -> int:

@@ -7,7 +7,7 @@ Works on anything that has the settings as attributes; `config.py` declares them
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -37,6 +37,9 @@ def inapplicable(config: Any) -> dict[str, str]:
             unused[name] = f"{config.model} takes --archi"
     if config.model not in ("VFMLP", "VFCNN"):
         unused["same_update"] = "only the vector-field models VFMLP and VFCNN have weights to pair"
+    if config.estimator is not None:
+        for name in ("thirdphase", "random_sign"):
+            unused[name] = f"--estimator {config.estimator} says which"
     if config.optim != "sgd":
         unused["mmt"] = "momentum goes with --optim sgd"
     if config.task != "imagefolder":
@@ -170,9 +173,17 @@ def _gradient_problems(config: Any) -> Iterator[Problem]:
         yield Problem("betas", config.betas, needed)
     if config.random_sign and config.thirdphase:
         yield Problem("random_sign", None, "either --random-sign or --thirdphase, not both")
-    if first != 0 and (config.thirdphase or config.random_sign):
-        which = "thirdphase" if config.thirdphase else "random_sign"
-        yield Problem("betas", config.betas, f"the first must be 0 with {flag(which)}")
+    if first != 0 and config.chosen_estimator not in ("one-sided", "paired"):
+        named = {"symmetric": "thirdphase", "random-sign": "random_sign"}
+        chosen = (
+            f"--estimator {config.estimator}" if config.estimator else flag(named[config.chosen_estimator])
+        )
+        yield Problem("betas", config.betas, f"the first must be 0 with {chosen}")
+    if config.alg == "CEP" and config.chosen_estimator == "paired":
+        needed = (
+            "continual EP compares each time step with the one before it: one-sided, random-sign or symmetric"
+        )
+        yield Problem("estimator", "paired", needed)
 
 
 def _speed_problems(config: Any) -> Iterator[Problem]:
@@ -241,7 +252,14 @@ def _arrow(shape: ConnectionShape) -> str:
     return f"{shape.kind} {'×'.join(map(str, shape.pre))}→{'×'.join(map(str, shape.post))}"
 
 
-def refused_flags(config: Any, given: Iterable[str]) -> list[Problem]:
-    """Problems for flags that were typed although this configuration does not use them."""
+def refused_flags(config: Any, given: Mapping[str, Any]) -> list[Problem]:
+    """Problems for flags that were typed although this configuration does not use them.
+
+    A switch that was turned off asks for nothing.
+    """
     unused = inapplicable(config)
-    return [Problem(name, None, f"does not apply: {unused[name]}") for name in given if name in unused]
+    return [
+        Problem(name, None, f"does not apply: {unused[name]}")
+        for name, value in given.items()
+        if name in unused and value is not False
+    ]

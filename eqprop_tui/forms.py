@@ -59,7 +59,10 @@ def choices(name: str) -> tuple[str, ...]:
     kind = kind_of(name)
     if kind is bool:
         return (OFF, ON)
-    return tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
+    if get_origin(kind) is not Literal:
+        return ()
+    unsaid = ("",) if RunConfig.model_fields[name].default is None else ()
+    return (*unsaid, *map(str, get_args(kind)))
 
 
 def as_text(name: str, value: Any) -> str:
@@ -113,7 +116,7 @@ class Form:
     def hidden(self) -> dict[str, str]:
         """Settings that do not apply to what is chosen, each with the reason."""
         chosen = {name: self.typed[name] for name in ("model", "optim", "task")}
-        unused = inapplicable(SimpleNamespace(**chosen))
+        unused = inapplicable(SimpleNamespace(**chosen, estimator=self.typed["estimator"].strip() or None))
         if self.typed["todo"] == "train":
             unused["load_path"] = "training goes on by resuming the run"
         return {name: why for name, why in unused.items() if name in FIELDS}

@@ -119,10 +119,24 @@ def test_one_value_or_words_stand_for_a_list() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "estimator"),
-    [({}, "one-sided"), ({"random_sign": True}, "random-sign"), ({"thirdphase": True}, "symmetric")],
+    [
+        ({}, "one-sided"),
+        ({"random_sign": True}, "random-sign"),
+        ({"thirdphase": True}, "symmetric"),
+        ({"estimator": "paired"}, "paired"),
+        ({"estimator": "symmetric"}, "symmetric"),
+        ({"estimator": "one-sided", "thirdphase": True}, "one-sided"),
+    ],
 )
-def test_the_estimator(flags: dict[str, bool], estimator: str) -> None:
-    assert RunConfig(**MLP, **flags).estimator == estimator
+def test_the_estimator(flags: dict[str, Any], estimator: str) -> None:
+    assert RunConfig(**MLP, **flags).chosen_estimator == estimator
+
+
+def test_a_named_estimator_takes_the_place_of_the_references_switches() -> None:
+    config = RunConfig(**MLP, thirdphase=True, estimator="paired")
+    assert not config.thirdphase and "thirdphase" not in [n for n, v in config.stored().items() if v is True]
+    (problem,) = refused_flags(config, {"thirdphase": True, "random_sign": False})
+    assert str(problem) == "--thirdphase: does not apply: --estimator paired says which"
 
 
 # --- rules --------------------------------------------------------------------------------------------
@@ -278,7 +292,7 @@ def test_what_fits_together_is_accepted(given: dict[str, Any]) -> None:
     ],
 )
 def test_a_typed_flag_without_effect_is_refused(given: dict[str, Any], typed: str, words: str) -> None:
-    (problem,) = refused_flags(RunConfig(**given), [typed, "T1"])
+    (problem,) = refused_flags(RunConfig(**given), {typed: 1, "T1": 9})
     assert words in str(problem)
 
 
@@ -394,7 +408,7 @@ def test_reading_a_file_that_is_not_there_or_malformed_names_it(tmp_path: Path) 
 SETTINGS = """
     model archi channels kernels strides paddings pools fc act loss softmax dropouts scale
     task data_dir data_aug train_samples test_samples val_split image_size
-    T1 T2 tol updates precision compile fast layout alg betas random_sign thirdphase same_update check_thm
+    T1 T2 tol updates precision compile fast layout alg betas random_sign thirdphase estimator same_update check_thm
     optim lrs wds mmt lr_decay decay_epochs epochs mbs
     todo device seed checkpoint_every name results save load_path all_elements dry_run
 """

@@ -90,6 +90,7 @@ def test_what_changes_the_speed_has_another_name(settings: dict[str, Any]) -> No
 
 def test_another_device_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(**DIGITS)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     others = [
         [Device("cpu", "Another", cores=2)],
         [Device("cpu", "A processor", cores=4)],

@@ -74,7 +74,7 @@ def check_batch(
         steps=(config.T1, config.T2),
         beta=config.betas[1],
         beta_free=config.betas[0],
-        symmetric=config.thirdphase,
+        symmetric=config.chosen_estimator == "symmetric",
         same_update=config.same_update,
         masks=net.draw_masks(len(x), generator(config.seed, "dropout", epoch, index)),
     )

@@ -22,16 +22,20 @@ from eqprop_core.networks.relaxation import Relaxation
 
 Gradients = dict[str, Tensor]
 WatchPhase = Callable[[str, int], Watch]  # from a phase and its number of steps to what watches them
+BOTH_SIGNS = "nudged ±β"  # the names of phases that settle both sides of a contrast in one batch: this one,
+BESIDE_FREE = " beside free"  # and those that end so
 
 
 @dataclass(frozen=True)
 class Phases:
     """The states that an estimator contrasts: `first` at `beta_first`, `second` at `beta_second`.
 
-    `free` is the state after the free phase; one-sided estimators have it as `first`.
+    `free` is the state after the free phase. `reference` is the one between the two that vector fields take
+    their presynaptic side from: that state, or where it was run on beside the nudged phase, what it came to.
     """
 
     free: State
+    reference: State
     first: State
     beta_first: float
     second: State
@@ -118,8 +122,10 @@ def relax(
 ) -> Phases:
     """Run the phases that an estimator needs: T1 free steps from zero, then T2 nudged ones for each sign.
 
-    `random-sign` draws the sign of β from `generator`. `watch` names each phase as it starts: `free`,
-    `nudged +β`, `nudged −β`, or `nudged ±β` where the numerics join the two.
+    `random-sign` draws the sign of β from `generator`; `paired` goes on at `beta_free` for T2 steps, too.
+    Where the numerics have a tolerance the one-sided estimators are paired as well, since what the free phase
+    leaves unsettled would be divided by β, and both states of a contrast are settled in one batch.
+    `watch` names each phase as it starts: `free`, `nudged +β`, `nudged −β`, `free on`, or two in one batch.
     Raises `ValueError` for betas that the estimator cannot use.
     """
     check_betas(beta, beta_free, estimator)
@@ -140,27 +146,39 @@ def relax(
     free = phase("free", net.initial_state(len(x)), steps[0], beta_free)
     if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
         beta = -beta
-    if estimator == "symmetric" and net.numerics.joined:
+    sign = "+" if beta > 0 else "−"
+    tolerant = net.numerics.tol is not None
+    if estimator != "symmetric" and not tolerant and estimator != "paired":
+        return Phases(free, free, free, beta_free, phase(f"nudged {sign}β", free, steps[1], beta), beta)
+    symmetric = estimator == "symmetric"
+    other = -beta if symmetric else beta_free
+    if net.numerics.joined or tolerant:
+        name = BOTH_SIGNS if symmetric else f"nudged {sign}β{BESIDE_FREE}"
         target = net.target(y)
-        both = Relaxation(present.twice(), betas=(beta, -beta), target=torch.cat([target, target])).settle(
+        both = Relaxation(present.twice(), betas=(beta, other), target=torch.cat([target, target])).settle(
             [torch.cat([layer, layer]) for layer in free],
             steps[1],
-            watch("nudged ±β", steps[1]) if watch is not None else None,
+            watch(name, steps[1]) if watch is not None else None,
         )
-        nudged, opposite = ([layer[part] for layer in both] for part in (slice(len(x)), slice(len(x), None)))
-        return Phases(free, opposite, -beta, nudged, beta)
-    nudged = phase("nudged +β" if beta > 0 else "nudged −β", free, steps[1], beta)
-    if estimator != "symmetric":
-        return Phases(free, free, beta_free, nudged, beta)
-    opposite = phase("nudged −β" if beta > 0 else "nudged +β", free, steps[1], -beta)
-    return Phases(free, opposite, -beta, nudged, beta)
+        nudged, first = ([layer[part] for layer in both] for part in (slice(len(x)), slice(len(x), None)))
+        return Phases(free, free if symmetric else first, first, other, nudged, beta)
+    nudged = phase(f"nudged {sign}β", free, steps[1], beta)
+    opposite_sign = "−" if beta > 0 else "+"
+    name = f"nudged {opposite_sign}β" if symmetric else "free on"
+    first = phase(name, free, steps[1], other)
+    return Phases(free, free if symmetric else first, first, other, nudged, beta)
+
+
+def settles_contrast(phase: str) -> bool:
+    """Whether the phase of this name settles both sides of a contrast, in one batch [2·images, ...]."""
+    return phase == BOTH_SIGNS or phase.endswith(BESIDE_FREE)
 
 
 def check_betas(beta: float, beta_free: float, estimator: Estimator) -> None:
     """Raise `ValueError` for nudging strengths that an estimator cannot use."""
     if beta == beta_free:
         raise ValueError(f"beta is {beta} in both phases; they must differ")
-    if beta_free != 0 and estimator != "one-sided":
+    if beta_free != 0 and estimator not in ("one-sided", "paired"):
         raise ValueError(f"the {estimator} estimator needs beta_free = 0, not {beta_free}")
 
 
@@ -182,7 +200,7 @@ def gradients_of(
         beta_a=phases.beta_first,
         beta_b=phases.beta_second,
         over=phases.beta_second - phases.beta_first,
-        reference=phases.free,
+        reference=phases.reference,
         y=y,
         same_update=same_update,
         masks=masks,
@@ -205,8 +223,9 @@ def ep_gradients(
     """EP gradient of the mean loss, {parameter name: tensor of its shape}.
 
     x [batch, ...], y [batch] class indices, `steps` = (T1, T2). `estimator` is `one-sided`, `random-sign`
-    (sign of β drawn from `generator`) or `symmetric`; `beta_free` (β₁) may differ from 0 with `one-sided`
-    only. `same_update` chooses that rule in vector fields. Raises `ValueError` for unusable betas.
+    (sign of β drawn from `generator`), `symmetric`, or `paired`: one-sided, against the free state after T2
+    more steps. `beta_free` (β₁) may differ from 0 with `one-sided` and `paired` only. `same_update` chooses
+    that rule in vector fields. Raises `ValueError` for unusable betas.
     """
     phases = relax(
         net,

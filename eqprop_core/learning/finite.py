@@ -89,7 +89,7 @@ def rates_hint(names: Sequence[str], config: RunConfig) -> str:
     if config.wds and any(rates[place] * config.wds[place] > 1 for place in places):
         hint += "; so do smaller weight decays (--wds): rate times decay must stay below 1"
     if config.alg == "CEP":
-        sides = 2 if config.thirdphase else 1
+        sides = 2 if config.chosen_estimator == "symmetric" else 1
         hint += f"; continual EP takes {sides * config.T2} steps a batch and needs smaller rates than EP"
     return hint
 

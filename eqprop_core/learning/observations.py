@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from eqprop_core.events import Activity, Angles, Gdu, GduCurve, GduRow, LayerActivity, Settling
+from eqprop_core.learning.equilibrium import settles_contrast
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.networks.network import Masks, Network, State, Watch
-from eqprop_core.networks.relaxation import largest_changes
+from eqprop_core.networks.relaxation import contrast_changes, largest_changes
 
 BINS = 40
 STUCK = 1e-3  # share of the range within which a neuron counts as stuck at a bound
@@ -75,17 +76,18 @@ class Observed:
         self._masks: Masks | None = None
         self._changes: dict[str, list[Tensor]] = {}
         self._images: dict[str, list[int]] = {}  # that took part in each time step
-        self._last: dict[str, Tensor] = {}  # largest change of each image in the last time step
+        self._last: dict[str, Tensor] = {}  # how far each image is from having settled
 
     def watch(self, phase: str) -> Watch:
         """What watches the steps of a phase."""
+        measure = contrast_changes if settles_contrast(phase) else largest_changes
         found, images = self._changes.setdefault(phase, []), self._images.setdefault(phase, [])
 
         def watched(_: int, before: State, after: State) -> None:
             images.append(len(after[0]))
             found.append(changes(before, after, images[0]))
             if self.net.numerics.tol is not None:
-                self._last[phase] = largest_changes(before, after)
+                self._last[phase] = measure(before, after)
 
         return watched
 

@@ -90,7 +90,7 @@ class Troubles:
             hint = "Other learning rates (--lrs) or start weights (--scale) may help"
             if self.config.alg != "BPTT":
                 hint += "; a GDU check tells how far the updates are from BPTT's gradients"
-                if self.config.estimator != "symmetric":
+                if self.config.chosen_estimator != "symmetric":
                     hint += ", and --thirdphase makes them agree better"
             self._say("chance", f"{now} since the start. {hint}")
 

@@ -3,7 +3,10 @@
 By default every phase takes all its time steps, all layers at once, in the precision of the parameters. The
 accelerations of `Numerics` change how the equilibrium is reached, not where it is:
 
-- `tol`: samples whose state changed by less in a time step are settled and leave the batch.
+- `tol`: samples that have settled leave the batch. In a free phase they have once their state changes by
+  less in a time step. In a nudged phase what counts is what nudging does to the state, which is as small as β
+  and smaller from layer to layer: both states of a contrast are settled side by side, and a sample has
+  settled once their difference changes by less than `tol` of itself in a time step, in every layer.
 - `updates="async"`: odd layers, then even layers, each drive computed once a sweep. Another dynamics with
   the same fixed points; a network with several may choose another one.
 - `precision`: products in low precision, of the difference to a reference whose products are known in full.
@@ -148,7 +151,8 @@ def _twice(values: Tensor) -> Tensor:
 class Relaxation:
     """One phase: settles what is `present`, towards targets [batch, classes] where it is nudged.
 
-    `betas` are the nudging strengths of as many equal parts of the batch, one after the other.
+    `betas` are the nudging strengths of as many equal parts of the batch, one after the other. With two, the
+    same samples are in both parts, and under a tolerance the two states of a sample leave together.
     """
 
     def __init__(
@@ -160,7 +164,8 @@ class Relaxation:
         self.masks = present.masks
         self.input_drive = present.input_drive
         self.beta: float | Tensor = present.output_gain * betas[0]
-        if len(betas) > 1:
+        self._contrast = len(betas) > 1
+        if self._contrast:
             drive = self.input_drive
             each = present.output_gain * torch.tensor(betas, device=drive.device, dtype=drive.dtype)
             self.beta = each.repeat_interleave(len(drive) // len(betas))
@@ -196,14 +201,14 @@ class Relaxation:
         samples: Tensor | None = None  # numbers of those that are left, once some have settled
         for step in range(1, steps + 1):
             before = s
-            s = self._advance(step, before)
+            s = self._advance(step, before, last=step == steps)
             if watch is not None:
                 watch(step, before, s)
-            if step % STEPS_BETWEEN_CHECKS and step < steps:
+            if step == steps or not self._judges(step):
                 continue
-            moving = largest_changes(before, s) >= tol
+            moving = self._changes(before, s) >= tol
             left = moving.nonzero()[:, 0]  # waits for the device
-            if step == steps or len(left) == 0:
+            if len(left) == 0:
                 break
             if len(moving) - len(left) < SHARE_TO_LEAVE * batch:
                 continue
@@ -219,6 +224,22 @@ class Relaxation:
             return list(s)
         _put(found, samples, s)
         return found
+
+    def _judges(self, step: int) -> bool:
+        """Whether it is looked at after this step which samples have settled.
+
+        In low precision only a step that renews the references tells: between two that use the same ones the
+        state may stand still although it is no fixed point. A nudge takes a step a layer to reach the first.
+        """
+        if self._contrast and step <= len(self.net.connections):
+            return False
+        return self._renews(step) if self._low else step % STEPS_BETWEEN_CHECKS == 0
+
+    def _changes(self, before: State, after: State) -> Tensor:
+        """How far each sample is from having settled, in the measure that the tolerance is of: [batch]."""
+        if not self._contrast:
+            return largest_changes(before, after)
+        return contrast_changes(before, after).repeat(2)
 
     def _keep(self, rows: Tensor, s: State) -> State:
         """Go on with these rows of the present batch alone."""
@@ -236,10 +257,14 @@ class Relaxation:
 
     # --- one time step ----------------------------------------------------------------------------------
 
-    def _advance(self, step: int, s: State) -> State:
+    def _advance(self, step: int, s: State, *, last: bool = False) -> State:
         for product in self._low:
-            product.renew = (step - 1) % STEPS_BETWEEN_REFERENCES == 0
+            product.renew = last or self._renews(step)
         return self._step(s)
+
+    def _renews(self, step: int) -> bool:
+        """Whether products in low precision take new references in this step, and are exact."""
+        return (step - 1) % STEPS_BETWEEN_REFERENCES == 0
 
     def _sync(self, s: State) -> State:
         """All layers at once; as `Network.step`, written over the drives. Small networks feel each call."""
@@ -295,6 +320,20 @@ class Relaxation:
 def largest_changes(before: State, after: State) -> Tensor:
     """The largest |Δs| of each sample: [batch]."""
     each = [(new - old).abs_().flatten(1).amax(1) for old, new in zip(before, after, strict=True)]
+    return torch.stack(each).amax(0)
+
+
+def contrast_changes(before: State, after: State) -> Tensor:
+    """The change of each sample's contrast, relative to itself, in the layer where it is largest: [batch].
+
+    The states hold both sides of the contrast, [2·batch, ...], one after the other. Norms are those of a
+    layer; 0 where a contrast is and stays zero.
+    """
+    each = []
+    for old, new in zip(before, after, strict=True):
+        was, now = ((side[0] - side[1]).flatten(1) for side in (old.chunk(2), new.chunk(2)))
+        change, size = (now - was).norm(dim=1), now.norm(dim=1)
+        each.append(torch.where(change > 0, change / size, change))
     return torch.stack(each).amax(0)
 
 

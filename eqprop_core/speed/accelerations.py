@@ -122,7 +122,7 @@ def _gradients(
         steps=(config.T1, config.T2),
         beta=config.betas[1],
         beta_free=config.betas[0],
-        estimator=config.estimator,
+        estimator=config.chosen_estimator,
         masks=masks,
         generator=generator(config.seed, "sign", 0, 0),
         watch=watch,

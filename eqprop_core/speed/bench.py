@@ -200,7 +200,7 @@ def _products(net: Network, config: RunConfig, x: Tensor) -> Callable[[], None]:
         if isinstance(connection, Conv):
             pre, spread = (v.contiguous(memory_format=connection.layout) for v in (pre, spread))
         works.append((connection, pre, spread, *full_products(connection)))
-    sides = 2 if config.estimator == "symmetric" else 1
+    sides = 2 if config.chosen_estimator in ("symmetric", "paired") else 1
     steps = config.T1 + sides * config.T2
 
     @torch.no_grad()

@@ -58,7 +58,8 @@ def choose_numerics(
         numerics = Numerics(
             layouts=tuple(layout for layout, _ in formats),
             poolings=tuple(pooling for _, pooling in formats),
-            joined=config.estimator == "symmetric" and joining_helps(net, config.mbs, device),
+            joined=config.chosen_estimator in ("symmetric", "paired")
+            and joining_helps(net, config.mbs, device),
             masks="cpu" if device.type == "cpu" else "device",
         )
         numerics = replace(numerics, unpooling=_unpooling(net, numerics, config.mbs, device))

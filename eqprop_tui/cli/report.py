@@ -128,15 +128,15 @@ def dry_run(config: RunConfig, *, more_epochs: int | None = None, out: Console |
 def plan_in_words(config: RunConfig, more_epochs: int | None = None) -> str:
     """What the run would do, in a sentence or two."""
     gradient = {
-        "EP": f"EP, {config.estimator} estimator, betas {shown(config.betas)}",
-        "CEP": f"continual EP, {config.estimator} estimator, betas {shown(config.betas)}",
+        "EP": f"EP, {config.chosen_estimator} estimator, betas {shown(config.betas)}",
+        "CEP": f"continual EP, {config.chosen_estimator} estimator, betas {shown(config.betas)}",
         "BPTT": f"BPTT through the last {config.T2} of {config.T1} time steps",
     }[config.alg]
     phases = "" if config.alg == "BPTT" else f"; T1 {config.T1} free and T2 {config.T2} nudged time steps"
     if config.todo == "evaluate":
         return f"evaluate on {config.task}: T1 {config.T1} time steps"
     if config.todo == "gducheck":
-        sides = "+β and −β" if config.thirdphase else "β"
+        sides = "+β and −β" if config.chosen_estimator == "symmetric" else "β"
         return (
             f"gducheck on {config.task}: EP at {sides} = {config.betas[1]:g} against BPTT, "
             f"T1 {config.T1}, T2 {config.T2}"

@@ -18,6 +18,7 @@ from eqprop_tui.widgets.picture import PictureView, Rows, segments_of
 from eqprop_tui.words import memory, share
 
 GAP = 2
+UNSAID = "–"  # where a setting may also be left to others
 
 
 class Choice(PictureView, can_focus=True):
@@ -82,7 +83,8 @@ class Choice(PictureView, can_focus=True):
         self._ends = []
         for option in self.options:
             here = option == self.value
-            line.append(f"({'•' if here else ' '}) {option}", chosen if here else looks.colour("dim"))
+            colour = chosen if here else looks.colour("dim")
+            line.append(f"({'•' if here else ' '}) {option or UNSAID}", colour)
             line.append(" " * GAP)
             self._ends.append(cell_len(line.plain))
         if line.cell_len - GAP > width:
@@ -90,7 +92,7 @@ class Choice(PictureView, can_focus=True):
             at = self.options.index(self.value) + 1 if self.value in self.options else 0
             line = Text.assemble(
                 ("< ", looks.colour("dim")),
-                (self.value, chosen),
+                (self.value or UNSAID, chosen),
                 (" >", looks.colour("dim")),
                 (f"  {at} of {len(self.options)}", looks.colour("dim")),
             )

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from eqprop_core import ModelConfig, Network, build_network
+from eqprop_core.config import Estimator
 from eqprop_core.learning.bptt import bptt_gradients
 from eqprop_core.learning.equilibrium import Gradients, ep_gradients
 from eqprop_core.learning.gdu import gdu_check
-from eqprop_core.networks.numerics import Numerics, Updates, read_numerics
-from eqprop_core.networks.relaxation import largest_changes
+from eqprop_core.networks.numerics import Numerics, Precision, Updates, read_numerics
+from eqprop_core.networks.relaxation import contrast_changes, largest_changes
 
 SHAPE = (2, 11, 10)
 NETWORKS: dict[str, dict[str, object]] = {
@@ -134,6 +135,78 @@ def test_the_gradient_in_low_precision_is_nearly_the_exact_one() -> None:
     exact, low = gradients(Numerics()), gradients(Numerics(precision="bf16"))
     for name, value in low.items():
         assert torch.cosine_similarity(value.flatten(), exact[name].flatten(), 0) > 0.9999
+
+
+def agreement(found: Gradients, exact: Gradients) -> dict[str, tuple[float, float]]:
+    """Cosine and ratio of norms of each parameter's gradients."""
+    pairs = {name: (found[name].double().flatten(), value.flatten()) for name, value in exact.items()}
+    return {
+        name: (float(torch.cosine_similarity(a, b, 0)), float(a.norm() / b.norm()))
+        for name, (a, b) in pairs.items()
+    }
+
+
+def in_both_precisions(**settings: object) -> tuple[Network, Network, Tensor, Tensor]:
+    """The same network in float32 and in float64, and a batch of images."""
+    exact, x, y = make("MLP", **settings)
+    net = build_network(exact.config)
+    net.load_state_dict({name: value.float() for name, value in exact.state_dict().items()})
+    exact.load_state_dict({name: value.double() for name, value in net.state_dict().items()})
+    return net, exact, x, y
+
+
+DEEP = {"archi": [220, 24, 24, 24, 24, 5], "scale": 1.0, "act": "mysig"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("estimator", ["one-sided", "paired", "symmetric"])
+@pytest.mark.parametrize("beta", [0.5, 0.01, -0.001])
+def test_a_tolerance_leaves_the_gradient_right_however_small_beta_is(
+    beta: float, estimator: Estimator, precision: Precision
+) -> None:
+    net, exact, x, y = in_both_precisions(**DEEP)
+    steps = (120, 40)
+    wanted = ep_gradients(exact, x, y, steps=steps, beta=beta, estimator=estimator)
+    for tol in (1e-2, 1e-3, 1e-5):
+        net.use(Numerics(tol=tol, precision=precision))
+        found = ep_gradients(net, x.float(), y, steps=steps, beta=beta, estimator=estimator)
+        for name, (cosine, ratio) in agreement(found, wanted).items():
+            assert cosine > 0.99 and 0.9 < ratio < 1.1, (tol, name, cosine, ratio)
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize(("model", "same_update"), [("MLP", False), ("VFMLP", False), ("VFMLP", True)])
+def test_a_paired_estimate_needs_no_settled_free_state(model: str, same_update: bool, joined: bool) -> None:
+    net, x, y = make(model, scale=1.0)
+    net.use(Numerics(joined=joined))
+
+    def gradients(estimator: Estimator, T1: int) -> Gradients:
+        return ep_gradients(
+            net, x, y, steps=(T1, 60), beta=1e-3, estimator=estimator, same_update=same_update
+        )
+
+    settled = gradients("one-sided", 1500)
+    for name, (cosine, ratio) in agreement(gradients("paired", 1500), settled).items():
+        assert cosine > 1 - 1e-9 and ratio == pytest.approx(1, abs=1e-6), name
+    assert min(cosine for cosine, _ in agreement(gradients("one-sided", 12), settled).values()) < 0.5
+    assert min(cosine for cosine, _ in agreement(gradients("paired", 12), settled).values()) > 0.99
+
+
+def test_a_contrast_has_settled_once_it_changes_by_little_of_itself() -> None:
+    before = [torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 0.0], [2.0, 0.0]])]
+    after = [torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.5, 0.0], [2.0, 0.0]])]
+    assert contrast_changes(before, after).tolist() == [1.0, 0.0]  # 1 became 0.5; 0 stayed 0
+    assert largest_changes(before, after).tolist() == [0.0, 0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("updates", ["sync", "async"])
+def test_in_low_precision_too_what_has_settled_is_a_fixed_point(updates: Updates) -> None:
+    net, _, x, _ = in_both_precisions(**DEEP)
+    tol = 1e-6
+    net.use(Numerics(tol=tol, precision="bf16", updates=updates))
+    found = net.settle(x.float(), net.initial_state(BATCH), steps=400)
+    net.use(Numerics())
+    assert float(largest_changes(found, net.settle(x.float(), found, steps=1)).max()) < 2 * tol
 
 
 @pytest.mark.parametrize("model", NETWORKS)
