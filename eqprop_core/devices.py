@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from eqprop_core import cgroups
 from eqprop_core.problems import ConfigError, Problem
 
 SMI_FIELDS = ("pci.bus_id", "uuid", "name", "memory.total", "memory.used", "utilization.gpu")
@@ -126,15 +127,15 @@ def _maybe(ask: Callable[[], T | None]) -> T | None:
 
 
 def _cpu() -> Device:
-    memory = _maybe(psutil.virtual_memory)
+    memory = _maybe(memory_here)
     count = os.cpu_count() or 1
     average = _maybe(os.getloadavg)
     return Device(
         key="cpu",
         name=_maybe(_cpu_name) or platform.processor() or platform.machine() or "CPU",
         cores=_maybe(_cores),
-        memory_total=memory.total if memory else None,
-        memory_used=memory.total - memory.available if memory else None,
+        memory_total=memory[1] if memory else None,
+        memory_used=memory[1] - memory[0] if memory else None,
         load=min(1.0, average[0] / count) if average else None,
         note="load of the last minute" if average else None,
     )
@@ -146,10 +147,20 @@ def _cpu_name() -> str | None:
 
 
 def _cores() -> int | None:
-    """Cores that this process may use: those it may be scheduled on, within the quota of its container."""
+    """Cores that this process may use: those it may be scheduled on, within what its container is granted."""
     allowed = _maybe(lambda: len(os.sched_getaffinity(0))) or os.cpu_count()
-    quota = _maybe(_quota)
-    return min(allowed, quota) if allowed and quota else allowed
+    granted = _maybe(cgroups.cores)
+    return min(allowed, granted) if allowed and granted else allowed
+
+
+def memory_here() -> tuple[int, int]:
+    """Bytes of memory that this process could have, and all that there are: of its container, if it has less.
+
+    Raises what psutil raises where the system does not tell.
+    """
+    machine, granted = psutil.virtual_memory(), cgroups.memory()
+    total = min(machine.total, granted.limit or machine.total)
+    return min(machine.available, total if granted.free is None else granted.free), total
 
 
 def cores_of_a_run() -> int | None:
@@ -157,12 +168,6 @@ def cores_of_a_run() -> int | None:
     cores = _maybe(_cores)
     beside = _maybe(lambda: int(os.environ[RUNS_AT_ONCE])) or 1
     return max(1, cores // max(1, beside)) if cores else None
-
-
-def _quota() -> int | None:
-    """Cores' worth of time that a Linux control group grants, rounded up; `None` for no limit."""
-    granted, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    return None if granted == "max" else max(1, -(-int(granted) // int(period)))
 
 
 # --- GPUs ---------------------------------------------------------------------------------------------

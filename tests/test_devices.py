@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from eqprop_core import devices
+from eqprop_core import cgroups, devices
 from eqprop_core.devices import Occupant, choose_device, list_devices, occupants
 from eqprop_core.problems import ConfigError
 
@@ -114,13 +114,28 @@ def test_what_the_system_does_not_tell_is_unknown(machine: Any, monkeypatch: pyt
     assert cpu.name and (cpu.memory_total, cpu.memory_used, cpu.load, cpu.note) == (None,) * 4
 
 
-@pytest.mark.parametrize(
-    ("quota", "cores"), [("max 100000", 8), ("250000 100000", 3), ("1000 100000", 1), ("nonsense", 8)]
-)
-def test_cores_are_those_of_the_container(quota: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("granted", "cores"), [(None, 8), (3, 3), (1, 1), (100, 8)])
+def test_cores_are_those_of_the_container(
+    granted: int | None, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(devices.Path, "read_text", lambda _: quota)
+    monkeypatch.setattr(cgroups, "cores", lambda: granted)
     assert devices._cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("limit", "free", "total", "used"),
+    [(None, None, 1000, 400), (500, 200, 500, 300), (500, None, 500, 0), (5000, 4000, 1000, 400)],
+)
+def test_memory_is_that_of_the_container_where_it_has_less(
+    limit: int | None, free: int | None, total: int, used: int, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine()
+    there = SimpleNamespace(total=1000, available=600)
+    monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: there)
+    monkeypatch.setattr(cgroups, "memory", lambda: cgroups.Memory(limit, free))
+    cpu = list_devices()[0]
+    assert (cpu.memory_total, cpu.memory_used) == (total, used)
 
 
 @pytest.mark.parametrize(

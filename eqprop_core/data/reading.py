@@ -6,7 +6,6 @@ Nothing here downloads, and nothing is unpickled before its checksum is right.
 from __future__ import annotations
 
 import gzip
-import os
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from eqprop_core.catalogue import (
     locate,
     split_sizes,
 )
+from eqprop_core.devices import cores_of_a_run
 from eqprop_core.published import DatasetInfo, FileSpec, Split
 
 Pairs = tuple[Tensor, Tensor]  # images uint8 [N, C, H, W], labels int64 [N]
@@ -171,7 +171,7 @@ def _read_images(listed: list[tuple[Path, int]], size: int) -> Pairs:
     def read_one(place: int) -> None:
         pixels[place] = read_image(listed[place][0], size)
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as readers:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, cores_of_a_run() or 1)) as readers:
         warnings.simplefilter("ignore")  # PIL's remarks on size, transparency and metadata
         try:
             for _ in readers.map(read_one, range(len(listed))):

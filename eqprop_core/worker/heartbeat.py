@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
 
+from eqprop_core.devices import memory_here
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS, own_mark
 
 BEATS_TO_BE_SURE = 12  # that the run's folder was deleted for good: a minute
 CLOCK_JUMP = 60.0  # seconds by which the time of day may differ from the time that has passed
-CGROUPS = Path("/proc/self/cgroup")
-CGROUP_ROOTS = {  # of control groups of either version: where they are mounted, and the file of a limit
-    "": (Path("/sys/fs/cgroup"), "memory.max"),
-    "memory": (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
-}
 
 
 class Heartbeat:
@@ -54,7 +49,7 @@ class Heartbeat:
         self._state: dict[str, Any] = {
             **facts,
             **own_mark(),
-            "memory_limit": memory_limit(),
+            "memory_limit": _memory_limit(),
         }
         self._passed = time.monotonic() - time.time()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -115,26 +110,8 @@ class Heartbeat:
                 self._note(f"warning: state.json could not be written: {error.strerror or error}")
 
 
-def memory_limit() -> int | None:
-    """Bytes that this process may use: the least limit of its control groups, or the machine's memory."""
-    limits = []
-    for path in _limit_files():
-        with suppress(OSError, ValueError):  # "max" is no limit
-            limits.append(int(path.read_text()))
+def _memory_limit() -> int | None:
+    """Bytes that this process may use, of its control groups or of the machine."""
     with suppress(psutil.Error, OSError):
-        limits.append(psutil.virtual_memory().total)
-    return min(limits, default=None)
-
-
-def _limit_files() -> Iterator[Path]:
-    """The limits of this process's control group, and of those around it: a scheduler's lie deep."""
-    try:
-        lines = CGROUPS.read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        _, controllers, place = line.split(":", 2)
-        for controller, (root, name) in CGROUP_ROOTS.items():
-            if controller in controllers.split(","):
-                inner = root / place.lstrip("/")
-                yield from (group / name for group in (inner, *inner.parents) if group.is_relative_to(root))
+        return memory_here()[1]
+    return None

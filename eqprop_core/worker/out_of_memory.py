@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-import psutil
 import torch
 
+from eqprop_core.devices import memory_here
 from eqprop_core.memory import fitting_mbs, memory_need
 from eqprop_core.runs.folder import RunError
 from eqprop_core.worker.preparing import Prepared
@@ -54,8 +54,7 @@ def memory_there(device: torch.device) -> tuple[int, int]:
         torch.cuda.empty_cache()
         free, total = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_allocated(device), total  # what this run holds is its own
-    memory = psutil.virtual_memory()
-    return memory.available, memory.total
+    return memory_here()
 
 
 def size(count: int) -> str:

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,8 +69,7 @@ def test_out_of_memory_says_how_much_there_was_and_what_would_fit(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    memory = type("Memory", (), {"available": available, "total": 2**41})
-    monkeypatch.setattr("eqprop_core.worker.out_of_memory.psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr("eqprop_core.worker.out_of_memory.memory_here", lambda: (available, 2**41))
     monkeypatch.setattr(trainer, "train_batch", fail)
     said = eqprop("train", *SMALL, code=1).stderr
     assert "out of memory on cpu: " in said
@@ -141,32 +139,6 @@ def test_a_folder_that_is_gone_for_less_than_a_minute_ends_nothing(
     for _ in absent:
         heart._look_at_folder()
     assert len(given_up) == gives_up
-
-
-@pytest.mark.parametrize(
-    ("groups", "limits", "least"),
-    [
-        ("0::/job/step", {"v2/job/memory.max": "2000", "v2/job/step/memory.max": "max"}, 2000),
-        ("0::/job/step", {"v2/memory.max": "4000", "v2/job/step/memory.max": "3000"}, 3000),
-        ("5:cpu:/x\n4:memory:/job\n0::/", {"v1/job/memory.limit_in_bytes": "1000", "v1/x/memory.limit_in_bytes": "1"}, 1000),
-        ("4:memory:/not/seen/from/here", {"v1/memory.limit_in_bytes": "5000"}, 5000),
-        ("0::/job", {}, 10_000),
-        (None, {}, 10_000),
-    ],
-)  # fmt: skip
-def test_the_memory_limit_is_that_of_the_control_group_and_of_those_around_it(
-    groups: str | None, limits: dict[str, str], least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if groups is not None:
-        (tmp_path / "cgroup").write_text(groups + "\n")
-    for name, limit in limits.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(limit + "\n")
-    roots = {"": (tmp_path / "v2", "memory.max"), "memory": (tmp_path / "v1", "memory.limit_in_bytes")}
-    monkeypatch.setattr(heartbeat, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(heartbeat, "CGROUP_ROOTS", roots)
-    monkeypatch.setattr(heartbeat.psutil, "virtual_memory", lambda: SimpleNamespace(total=10_000))
-    assert heartbeat.memory_limit() == least
 
 
 def test_what_is_asked_after_the_last_batch_is_told(
