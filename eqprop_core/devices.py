@@ -12,9 +12,12 @@ import csv
 import importlib
 import os
 import platform
+import queue
 import re
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,15 +26,19 @@ from typing import Any, TypeVar
 import psutil
 
 from eqprop_core import cgroups
-from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.problems import ConfigError, Problem, printable
 
 SMI_FIELDS = ("pci.bus_id", "uuid", "name", "memory.total", "memory.used", "utilization.gpu")
 SMI_PROCESS_FIELDS = ("gpu_uuid", "pid", "used_gpu_memory")
-SMI_SECONDS = 2.0
+DRIVER_SECONDS = 5.0  # that a driver may take to answer: one that is not kept awake needs some
+SECONDS_IN_PEACE = 60.0  # for which a driver that hangs is not asked again
+LOADED = Path("/proc/driver/nvidia/version")
 RUNS_AT_ONCE = "EQPROP_RUNS_AT_ONCE"  # environment variable: how many runs are started to share the CPU
 ACCEPTED = "accepted are auto, cpu, mps, cuda:1, or the index of a GPU"
 
 T = TypeVar("T")
+
+_silent_until = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,12 @@ class _Gpu:
 def choose_device(wanted: str, gpu_count: int, mps: bool = False) -> tuple[str, str | None]:
     """The torch device that a `--device` means, and a warning or `None`.
 
-    `wanted` is `auto`, `cpu`, `mps`, `cuda`, `cuda:N` or `N`. A GPU where there are none means the CPU, with
-    a warning. Raises `ConfigError` for a GPU that is not among those there are, and for anything else.
+    `wanted` is `auto`, `cpu`, `mps`, `cuda`, `cuda:N` or `N`. A bare index where there is no GPU means the
+    CPU, with a warning, as for the reference. Raises `ConfigError` for a device that is not among those there
+    are, and for anything else.
     """
+    gpus = [f"cuda:{n}" for n in range(gpu_count)]
+    there = ", ".join(["cpu", *gpus, *(["mps"] if mps else [])])
     if wanted == "auto":
         return ("cuda:0" if gpu_count else "mps" if mps else "cpu"), None
     if wanted == "cpu":
@@ -84,17 +94,33 @@ def choose_device(wanted: str, gpu_count: int, mps: bool = False) -> tuple[str, 
     if wanted == "mps":
         if mps:
             return "mps", None
-        raise ConfigError([Problem("device", wanted, "there is no Apple GPU that torch can use here")])
+        message = f"there is no Apple GPU that torch can use here; there is {there}"
+        raise ConfigError([Problem("device", wanted, message)])
     found = re.fullmatch(r"(?:cuda:)?([0-9]{1,6})", wanted)
     if found is None and wanted != "cuda":
         raise ConfigError([Problem("device", wanted, f"is not a device; {ACCEPTED}")])
-    if gpu_count == 0:
+    if gpu_count == 0 and wanted.isdecimal():
         return "cpu", f"--device {wanted}: no GPU here, using the CPU"
     index = int(found[1]) if found else 0
     if index >= gpu_count:
-        there = ", ".join(f"cuda:{n}" for n in range(gpu_count))
-        raise ConfigError([Problem("device", wanted, f"there is no such GPU; there are {there}")])
+        missing = f"such GPU; there are {', '.join(gpus)}" if gpus else f"GPU here; there is {there}"
+        raise ConfigError([Problem("device", wanted, f"there is no {missing}")])
     return f"cuda:{index}", None
+
+
+def choose_here(wanted: str, gpu_count: int, mps: bool = False) -> tuple[str, str | None]:
+    """The same, with what the NVIDIA driver says where it is to blame that there is no GPU."""
+    try:
+        key, warning = choose_device(wanted, gpu_count, mps)
+    except ConfigError as error:
+        if gpu_count or not wanted.startswith("cuda") or not (trouble := driver_trouble()):
+            raise
+        (problem,) = error.problems
+        message = f"{problem.message}; of the NVIDIA driver: {trouble}"
+        raise ConfigError([replace(problem, message=message)]) from None
+    if key == "cpu" and wanted != "cpu" and (trouble := driver_trouble()):
+        warning = f"{warning or '--device auto: using the CPU'}; of the NVIDIA driver: {trouble}"
+    return key, warning
 
 
 def device_among(devices: Sequence[Device], wanted: str) -> str | None:
@@ -116,6 +142,21 @@ def list_devices() -> list[Device]:
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         devices.append(Device("mps", "Apple GPU", note="shares the memory of the computer"))
     return devices
+
+
+def driver_trouble() -> str | None:
+    """Why no NVIDIA GPU can be used although a driver, its tools or GPUs are here; `None` otherwise.
+
+    Takes some seconds at most.
+    """
+    try:
+        gpus = sorted(_ask_driver(), key=lambda gpu: gpu.bus)
+    except DriverError as error:
+        return str(error)
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpus and allowed not in (None, "", "-1") and not _visible(gpus, allowed):
+        return f"CUDA_VISIBLE_DEVICES={printable(allowed or '')[:60]} names none of its {len(gpus)} GPUs"
+    return None
 
 
 def _maybe(ask: Callable[[], T | None]) -> T | None:
@@ -173,12 +214,66 @@ def cores_of_a_run() -> int | None:
 # --- GPUs ---------------------------------------------------------------------------------------------
 
 
+class DriverError(Exception):
+    """What a driver says, or that it says nothing, where it was asked for GPUs."""
+
+
 def _gpus() -> list[_Gpu]:
-    """All NVIDIA GPUs in PCI order, whether visible to CUDA or not."""
-    found = _maybe(_ask_nvml)
-    if found is None:
-        found = _maybe(_ask_smi) or []
-    return sorted(found, key=lambda gpu: gpu.bus)
+    """All NVIDIA GPUs in PCI order, whether visible to CUDA or not; none where the driver does not tell."""
+    return sorted(_maybe(_ask_driver) or [], key=lambda gpu: gpu.bus)
+
+
+def _ask_driver() -> list[_Gpu]:
+    """GPUs as NVML has them, or `nvidia-smi`. Raises `DriverError` where neither can tell."""
+    said = None
+    try:
+        return _in_time("NVML", _ask_nvml)
+    except DriverError as error:
+        said = str(error)
+    except Exception as error:
+        if not isinstance(error, ImportError) and type(error).__name__ != "NVMLError_LibraryNotFound":
+            said = f"NVML says: {_first_line(str(error))}"
+        elif LOADED.exists():
+            said = "a driver is loaded, but not its library; a container must be started with its GPUs"
+    if shutil.which("nvidia-smi") is not None:
+        return _in_time("nvidia-smi", _ask_smi)
+    if said is not None:
+        raise DriverError(said)
+    return []
+
+
+def _in_time(name: str, ask: Callable[[], T]) -> T:
+    """The answer of a driver, or what it raises; `DriverError` where there is none for `DRIVER_SECONDS`.
+
+    A driver that hangs may not even let go of the process that asked. So it is asked by a thread, which is
+    left behind, and not asked again for a while.
+    """
+    global _silent_until
+    answers: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+
+    def asking() -> None:
+        try:
+            answers.put((ask(), None))
+        except Exception as error:
+            answers.put((None, error))
+
+    silent = DriverError(f"{name} does not answer within {DRIVER_SECONDS:g} s")
+    if time.monotonic() < _silent_until:
+        raise silent
+    threading.Thread(target=asking, name="asks the driver", daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=DRIVER_SECONDS)
+    except queue.Empty:
+        _silent_until = time.monotonic() + SECONDS_IN_PEACE
+        raise silent from None
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value]
+
+
+def _first_line(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return printable(lines[0])[:200] if lines else "nothing"
 
 
 def _visible(gpus: Sequence[_Gpu], allowed: str | None) -> list[Device]:
@@ -255,16 +350,24 @@ def _text(value: str | bytes) -> str:
 def _smi_rows(query: str, fields: Sequence[str]) -> Iterator[list[str | None]]:
     """What `nvidia-smi --query-...` answers, a row at a time; what it puts in brackets is not known.
 
-    No rows where there is no such program; raises where it fails.
+    No rows where there is no such program; raises `DriverError` where it fails.
     """
     program = shutil.which("nvidia-smi")
     if program is None:
         return
     command = [program, f"--query-{query}={','.join(fields)}", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=SMI_SECONDS, check=True)
-    for row in csv.reader(answer.stdout.splitlines(), skipinitialspace=True):
-        if len(row) == len(fields):
-            yield [None if cell.strip().startswith("[") else cell.strip() for cell in row]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=2 * DRIVER_SECONDS, check=False
+        )
+    except OSError as error:
+        raise DriverError(f"nvidia-smi cannot be run: {error.strerror or error}") from None
+    rows = list(csv.reader(answer.stdout.splitlines(), skipinitialspace=True))
+    fitting = [row for row in rows if len(row) == len(fields)]
+    if answer.returncode != 0 or (rows and not fitting):
+        raise DriverError(f"nvidia-smi says: {_first_line(answer.stdout + answer.stderr)}")
+    for row in fitting:
+        yield [None if cell.strip().startswith("[") else cell.strip() for cell in row]
 
 
 def _number(cell: str | None, unit: float) -> float | None:

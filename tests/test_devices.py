@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from eqprop_core import cgroups, devices
-from eqprop_core.devices import Occupant, choose_device, list_devices, occupants
+from eqprop_core.devices import Occupant, choose_device, choose_here, list_devices, occupants
 from eqprop_core.problems import ConfigError
 
 GIB = 2**30
@@ -70,6 +71,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Make a machine: `machine(nvml=stub, smi="a shell script")`; without them it has no GPU."""
 
     def make(nvml: StubNvml | None = None, smi: str | None = None, visible: str | None = None) -> None:
+        monkeypatch.setattr(devices, "_silent_until", 0.0)
         monkeypatch.setitem(sys.modules, "pynvml", nvml)
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
@@ -299,6 +301,99 @@ def test_no_torch_is_needed_to_look() -> None:
     assert "torch" not in answer.stdout.split()
 
 
+# --- a driver in trouble ------------------------------------------------------------------------------
+
+
+class NVMLError_LibraryNotFound(Exception):  # noqa: N801, N818  as it is called by NVML's
+    """There is no driver."""
+
+
+@pytest.mark.parametrize(
+    ("nvml", "smi", "said"),
+    [
+        (None, "echo 'No devices were found'; exit 6", "nvidia-smi says: No devices were found"),
+        (None, "echo; echo \"couldn't communicate\" >&2; exit 9", "nvidia-smi says: couldn't communicate"),
+        (None, "printf 'Unable to determine\\033[1m the handle'", "nvidia-smi says: Unable to determine\\x1b[1m the"),
+        (None, "exit 255", "nvidia-smi says: nothing"),
+        (None, "exec sleep 60", "nvidia-smi does not answer within 0.2 s"),
+        (StubNvml(broken=True), None, "NVML says: Driver/library version mismatch"),
+        (StubNvml(broken=True), "echo 'GPU is lost'; exit 15", "nvidia-smi says: GPU is lost"),
+        (None, None, None),
+        (StubNvml(), None, None),
+        (StubNvml(*TWO), "exit 9", None),
+    ],
+)  # fmt: skip
+def test_what_a_driver_says_in_place_of_gpus_is_told(
+    nvml: StubNvml | None, smi: str | None, said: str | None, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "DRIVER_SECONDS", 0.2 if smi and "sleep" in smi else 5.0)
+    machine(nvml, smi)
+    trouble = devices.driver_trouble()
+    assert (trouble is None) if said is None else (trouble is not None and said in trouble)
+    assert bool(gpus()) == (nvml is not None and bool(nvml.gpus))
+
+
+def test_a_driver_that_hangs_is_asked_once_and_left_alone(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer = [], threading.Event()
+
+    def hang() -> None:
+        asked.append(True)
+        answer.wait(60)
+
+    hanging = StubNvml(*TWO)
+    monkeypatch.setattr(hanging, "nvmlInit", hang, raising=False)
+    monkeypatch.setattr(devices, "DRIVER_SECONDS", 0.05)
+    machine(hanging)
+    try:
+        assert gpus() == []
+        assert devices.driver_trouble() == "NVML does not answer within 0.05 s"
+        assert gpus() == [] and len(asked) == 1
+    finally:
+        answer.set()
+
+
+def test_a_driver_without_its_library_is_told_of(
+    machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = StubNvml()
+    monkeypatch.setattr(absent, "nvmlInit", raises(NVMLError_LibraryNotFound("not found")), raising=False)
+    machine(absent)
+    monkeypatch.setattr(devices, "LOADED", tmp_path / "version")
+    assert devices.driver_trouble() is None
+    (tmp_path / "version").touch()
+    assert "a container must be started with its GPUs" in (devices.driver_trouble() or "")
+
+
+@pytest.mark.parametrize(
+    ("visible", "trouble"),
+    [("7", "CUDA_VISIBLE_DEVICES=7 names none of its 2 GPUs"), ("", None), ("-1", None), ("1", None)],
+)
+def test_gpus_that_a_variable_hides_by_mistake_are_told_of(
+    visible: str, trouble: str | None, machine: Any
+) -> None:
+    machine(StubNvml(*TWO), visible=visible)
+    assert devices.driver_trouble() == trouble
+
+
+def test_what_the_driver_says_is_told_where_the_cpu_is_taken_in_its_place(machine: Any) -> None:
+    machine(smi="echo 'Driver/library version mismatch'; exit 18")
+    why = "of the NVIDIA driver: nvidia-smi says: Driver/library version mismatch"
+    assert choose_here("auto", 0) == ("cpu", f"--device auto: using the CPU; {why}")
+    assert choose_here("0", 0) == ("cpu", f"--device 0: no GPU here, using the CPU; {why}")
+    assert choose_here("cpu", 0) == ("cpu", None)
+    with pytest.raises(ConfigError, match=f"--device cuda:0: there is no GPU here; there is cpu; {why}"):
+        choose_here("cuda:0", 0)
+
+
+def raises(error: Exception) -> Any:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    return fail
+
+
 # --- --device -----------------------------------------------------------------------------------------
 
 
@@ -321,9 +416,18 @@ def test_a_device_that_is_there_is_chosen(wanted: str, gpu_count: int, mps: bool
     assert choose_device(wanted, gpu_count, mps) == (chosen, None)
 
 
-@pytest.mark.parametrize("wanted", ["0", "3", "cuda", "cuda:7"])
-def test_a_gpu_where_there_is_none_means_the_cpu_with_a_warning(wanted: str) -> None:
+@pytest.mark.parametrize("wanted", ["0", "3", "17"])
+def test_a_bare_index_where_there_is_no_gpu_means_the_cpu_with_a_warning(wanted: str) -> None:
     assert choose_device(wanted, 0) == ("cpu", f"--device {wanted}: no GPU here, using the CPU")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "mps", "there"),
+    [("cuda", False, "cpu"), ("cuda:0", False, "cpu"), ("cuda:7", True, "cpu, mps")],
+)
+def test_a_gpu_that_was_named_where_there_is_none_is_refused(wanted: str, mps: bool, there: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--device {wanted}: there is no GPU here; there is {there}$"):
+        choose_device(wanted, 0, mps)
 
 
 @pytest.mark.parametrize("wanted", ["2", "cuda:2", "999999"])

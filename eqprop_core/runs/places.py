@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eqprop_core.devices import Device, choose_device, list_devices
+from eqprop_core.devices import Device, choose_here, list_devices
 from eqprop_core.problems import ConfigError, Problem
 
 DRIVERS = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))  # of GPUs that torch may know how to use
@@ -58,7 +58,7 @@ def choose_place(
     if wanted == "auto" and gpus:
         best = min(gpus, key=lambda gpu: (length(Place(gpu.key, gpu.uuid)), _use(gpu)))
         return Place(best.key, best.uuid), None
-    key, warning = choose_device(wanted, len(gpus), any(device.key == "mps" for device in there))
+    key, warning = choose_here(wanted, len(gpus), any(device.key == "mps" for device in there))
     return Place(key, next((gpu.uuid for gpu in gpus if gpu.key == key), None)), warning
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
@@ -58,7 +59,16 @@ def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> La
     plan = make_plan("train", {"load_path": str(run.path)})
     if plan.stored is None:
         raise RunError(f"{named}: has no config.toml to go on with")
-    return launch(run, plan.config, wanted)
+    try:
+        return launch(run, plan.config, wanted)
+    except ConfigError as error:
+        elsewhere = f"; elsewhere it goes on with: eqprop train --load-path {run.path} --device auto"
+        raise ConfigError(
+            [
+                replace(problem, message=problem.message + elsewhere * (problem.setting == "device"))
+                for problem in error.problems
+            ]
+        ) from None
 
 
 def check_sizes(config: RunConfig) -> None:

@@ -17,9 +17,10 @@ from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import Batch, batches
 from eqprop_core.data.datasets import Dataset, load_dataset
 from eqprop_core.data.randomness import generator
-from eqprop_core.devices import choose_device, cores_of_a_run
+from eqprop_core.devices import choose_here, cores_of_a_run
 from eqprop_core.events import Record, RunStarted
 from eqprop_core.networks.network import Network, build_network
+from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.roots import results_root
@@ -66,11 +67,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
     assert config.seed is not None
     warnings: list[str] = []
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order that `eqprop devices` shows
-    chosen, warning = choose_device(
-        place.torch_name if place else config.device,
-        torch.cuda.device_count(),
-        torch.backends.mps.is_available(),
-    )
+    chosen, warning = _chosen(config.device, place)
     label = place.key if place is not None and place.torch_name == chosen else chosen
     if warning:
         warnings.append(warning)
@@ -106,6 +103,21 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
         checkpoint.load_weights(net, checkpoint.load(path), path)
         loaded = path.name
     return Prepared(plan, config, device, label, dataset, net.to(device), loaded, tuple(warnings))
+
+
+def _chosen(wanted: str, place: Place | None) -> tuple[str, str | None]:
+    """What torch computes on, and a warning or None; `place` was chosen for `wanted` before torch was there.
+
+    Raises `ConfigError`.
+    """
+    gpus, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
+    told = place.torch_name if place is not None else wanted
+    if place is None or place.uuid is None or gpus:
+        return choose_here(told, gpus, mps)
+    unusable = f"torch {torch.__version__} can use no GPU here"  # though the driver has this one
+    if wanted.startswith("cuda"):
+        raise ConfigError([Problem("device", wanted, f"{unusable}; there is cpu")])
+    return "cpu", f"--device {wanted}: {unusable}, using the CPU"
 
 
 def count_tiny_as_zero() -> None:

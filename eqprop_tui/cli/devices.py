@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from eqprop_core.devices import list_devices
+from eqprop_core.devices import driver_trouble, list_devices
 from eqprop_tui.cli import report
 from eqprop_tui.cli.report import AsJson
 from eqprop_tui.words import memory, share
@@ -13,6 +13,8 @@ from eqprop_tui.words import memory, share
 def devices(as_json: AsJson = False) -> None:
     """List CPUs and GPUs with their memory and load."""
     found = list_devices()
+    if not any(device.key.startswith("cuda") for device in found) and (trouble := driver_trouble()):
+        report.say(f"warning: no NVIDIA GPU can be used; of the driver: {trouble}")
     if as_json:
         report.put_json([asdict(device) for device in found])
         return

@@ -253,6 +253,8 @@ def carry_out(
     `keep=False` trains in a temporary folder.
     """
     if plan.config.dry_run:
+        if plan.config.todo != "train":  # whose device has been looked for
+            find_places(plan.config, Start())
         report.dry_run(plan.config, more_epochs=plan.more_epochs)
         return None
     wishes = Wishes()
