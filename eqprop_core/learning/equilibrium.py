@@ -118,9 +118,12 @@ def relax(
     beta_free: float = 0.0,
     masks: Masks | None = None,
     generator: torch.Generator | None = None,
+    start: State | None = None,
     watch: WatchPhase | None = None,
 ) -> Phases:
-    """Run the phases that an estimator needs: T1 free steps from zero, then T2 nudged ones for each sign.
+    """Run the phases that an estimator needs: T1 free steps, then T2 nudged ones for each sign.
+
+    The free phase goes on from the state `start`, otherwise from zero.
 
     `random-sign` draws the sign of β from `generator`; `paired` goes on at `beta_free` for T2 steps, too.
     Where the numerics have a tolerance the one-sided estimators are paired as well, since what the free phase
@@ -143,7 +146,7 @@ def relax(
             watch=watch(name, count) if watch is not None else None,
         )
 
-    free = phase("free", net.initial_state(len(x)), steps[0], beta_free)
+    free = phase("free", start or net.initial_state(len(x)), steps[0], beta_free)
     if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
         beta = -beta
     sign = "+" if beta > 0 else "−"

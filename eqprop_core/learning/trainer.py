@@ -28,12 +28,13 @@ from eqprop_core.learning.finite import check_training
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.observations import Observed
 from eqprop_core.learning.optimizer import build_optimizer, decayed, rates_of, set_rates
+from eqprop_core.learning.probe import MOST_PARAMETERS, Probe
 from eqprop_core.learning.running import Running
 from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.steps import BatchDropped, Drop, Progress, Steps
 from eqprop_core.learning.troubles import Troubles
 from eqprop_core.memory import CHECKED_IMAGES
-from eqprop_core.networks.network import Network
+from eqprop_core.networks.network import Network, Watch
 
 EVENTS_PER_SECOND = 10.0
 SECONDS_OF_FREQUENT_EVENTS = 600.0  # then BATCH_EVENTS_AN_EPOCH at most, so that long runs stay readable
@@ -179,6 +180,11 @@ class Trainer:
         self.apply_rates()
         count = self.batches_per_epoch
         yield EpochStarted(epoch=self.epoch + 1, batches=count, rates=list(rates_of(self.optimizer)))
+        if self.batch == 0 and self.epoch & (self.epoch - 1) == 0:  # epochs 0, 1, 2, 4, 8 …
+            while not self._probe():
+                if self._ended():
+                    return
+            yield from self.troubles.untold()
         yield from self._train(count)
         if not self.stopped:
             yield from self._finish_epoch(self._started)
@@ -253,6 +259,30 @@ class Trainer:
                 )
             if self._ended():
                 return
+
+    def _probe(self) -> bool:
+        """Have the gradient judged before an epoch's first batch, on its images; False where that was dropped.
+
+        That is done in epochs that lie further and further apart, since weights change fastest at first.
+        """
+        looks_here = self.group is None or self.group.rank == 0
+        size = sum(parameter.numel() for parameter in self.net.parameters())
+        if self.config.alg == "BPTT" or not looks_here or size > MOST_PARAMETERS:
+            return True
+        steps = Steps(self.clock, self.progress, self.drop)
+
+        def watch(phase: str, count: int) -> Watch:
+            def place(step: int) -> PhaseProgress:
+                return PhaseProgress(epoch=self.epoch + 1, batch=1, phase="probe", step=step, steps=count)
+
+            return steps.watch(place)
+
+        first = next(self._batches(0))
+        try:
+            self.troubles.judge_gradient(Probe(self.net, self.config, first.x, first.y, watch))
+        except BatchDropped:
+            return False
+        return True
 
     def _batches(self, start: int, part: Callable[[int], slice] | None = None) -> Iterator[Batch]:
         """The batches of the present epoch from index `start` on, or the part of each that is asked for."""

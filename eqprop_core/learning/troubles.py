@@ -14,6 +14,7 @@ from eqprop_core.config import RunConfig
 from eqprop_core.events import Warned
 from eqprop_core.learning.finite import smaller_rates
 from eqprop_core.learning.observations import Observed
+from eqprop_core.learning.probe import Probe
 
 STEPS_TO_JUDGE = 4  # times (layers + 2): by a quarter of the phase, the input has reached every layer
 SHRINKS = 0.9  # of the change in the second quarter of the phase, or less, is left in the last quarter
@@ -70,6 +71,11 @@ class Troubles:
             if now is not None and now >= AT_REST and not (then is not None and then >= AT_REST):
                 self._say("resting", self._about_resting(n, now, then, where))
                 break
+
+    def judge_gradient(self, probe: Probe) -> None:
+        """Judge the gradient that the next batches are trained by. Raises what the probe's watch raises."""
+        for kind, message in probe.troubles():
+            self._say(kind, message)
 
     def judge_epochs(self, accuracies: Sequence[float | None]) -> None:
         """Judge the running accuracies of all epochs so far, in per cent: whether the network learns."""

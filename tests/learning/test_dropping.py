@@ -46,6 +46,16 @@ class Located:
         algorithm = self.trainer.algorithm
         self.trainer.algorithm = lambda batch: algorithm(replace(batch, watch=self._located(batch)))
         self.trainer.drop = self._drop
+        self._probing = False
+        probe = self.trainer._probe
+
+        def probed() -> bool:
+            self._probing = True
+            done = probe()
+            self._probing = False
+            return done
+
+        self.trainer._probe = probed  # type: ignore[method-assign]
         self.left: dict[Point, int] = {}
 
     def _located(self, batch: TrainingBatch) -> Any:
@@ -63,6 +73,8 @@ class Located:
 
     def _drop(self) -> bool:
         at = self.trainer
+        if self._probing:  # between no time steps of a batch
+            return False
         if at.batch == at.batches_per_epoch:
             self._phase, self._step = "evaluate", self._step + 1 if self._phase == "evaluate" else 1
         here = Point(at.epoch, at.batch, self._phase, self._step)

@@ -30,7 +30,12 @@ def places(settings: dict[str, Any], seconds: float) -> list[tuple[float, PhaseP
     clock = Clock(seconds)
     run = Trainer(config, build_network(config.model_part()), dataset(config), clock=clock)
     found: list[tuple[float, PhaseProgress]] = []
-    run.progress = lambda event: found.append((clock.now, event))
+
+    def progress(event: PhaseProgress) -> None:
+        if event.phase != "probe":  # of the gradient, before the batches
+            found.append((clock.now, event))
+
+    run.progress = progress
     for _ in run.run():
         pass
     return found
