@@ -18,6 +18,7 @@ from typing import Literal
 import platformdirs
 
 from eqprop_core.files import expanded
+from eqprop_core.problems import NotThereError
 from eqprop_core.published import PUBLISHED, DatasetInfo, FileSpec, Split
 
 TASKS = ("digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder")
@@ -32,6 +33,10 @@ CIFAR10_PYTHON_FILES = (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch",
 
 class DataError(ValueError):
     """A data set is missing, damaged or not what was asked for; the message says where and what would do."""
+
+
+class NoSuchFolderError(DataError, NotThereError):
+    """A folder that was named for a data set is not there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,7 +300,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 def _class_folders(root: Path, split: Split) -> list[str]:
     folder = root / split
     if not folder.is_dir():
-        raise DataError(
+        raise NoSuchFolderError(
             f"{folder} is not a folder: an image folder holds train/<class>/ and test/<class>/ with images "
             f"in each, and is chosen by --data-dir or {DATA_VARIABLE}"
         )

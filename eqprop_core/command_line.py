@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from eqprop_core.config import Architecture, RunConfig
+from eqprop_core.config import Architecture, RunConfig, settings_of
 from eqprop_core.problems import flag
 
 
@@ -14,13 +14,16 @@ def command_line(config: RunConfig, *, todo: bool = False) -> str:
     They follow `eqprop train`, `eqprop evaluate` or `eqprop gducheck`, which say `todo` already; with `todo`
     it is among the flags, as `eqprop reference` takes it. Lists are separated by spaces; those that the
     configuration completed are given too. With `--load-path` the network is the stored one, and no flag but
-    `--dropouts` describes it.
+    `--dropouts` describes it. What means nothing to the command is left out.
     """
+    read = {*(settings_of(config.todo) if not todo else RunConfig.model_fields), "todo"}
     stored = set(Architecture.model_fields) - {"dropouts"} if config.load_path else set()
     words: list[str] = []
     for name, field in RunConfig.model_fields.items():
         value = getattr(config, name)
-        if value is None or value == field.default or name in stored or (name == "todo" and not todo):
+        if value is None or value == field.default or name in stored or name not in read:
+            continue
+        if name == "todo" and not todo:
             continue
         if isinstance(value, bool):
             words.append(flag(name) if value else flag(f"no_{name}"))

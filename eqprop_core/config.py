@@ -25,8 +25,10 @@ from eqprop_core.problems import ConfigError, Problem, problems_of
 
 Section = Literal["data", "network", "dynamics", "gradient", "optimizer", "run"]
 Estimator = Literal["one-sided", "paired", "random-sign", "symmetric"]
+Command = Literal["train", "evaluate", "gducheck", "bench", "sweep"]
 
 SECTIONS: tuple[Section, ...] = get_args(Section)
+COMMANDS: tuple[Command, ...] = get_args(Command)
 MOST_LAYERS = 1000
 TOML_LIMIT = 250_000  # bytes
 # A dotted key of n parts takes tomllib memory that grows with the square of n: gigabytes in a small file.
@@ -222,7 +224,7 @@ class RunConfig(Architecture):
     epochs: Int = setting(
         1, "optimizer", "number of epochs; with --load-path the remaining ones", ge=1, le=1_000_000
     )
-    mbs: Int = setting(20, "optimizer", "images in a batch", ge=1, le=1_000_000)
+    mbs: Int = setting(20, "optimizer", "images in a batch; of gducheck: those compared", ge=1, le=1_000_000)
 
     todo: Literal["train", "evaluate", "gducheck"] = setting(
         "train", "run", "what to do: train, evaluate, or gducheck (hold EP against BPTT step by step)"
@@ -286,6 +288,26 @@ class RunConfig(Architecture):
         """A copy with other values, validated anew."""
         now = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self)(**{**now, **values})
+
+
+# What means nothing to a command: settings, and sections. A preset or a run may hold them all the same.
+NOT_FOR: dict[Command, str] = {
+    "train": "todo all_elements",
+    "evaluate": "gradient optimizer T2 fast data_aug dropouts scale todo name results checkpoint_every "
+    "all_elements",
+    "gducheck": "alg random_sign check_thm optim lrs wds mmt lr_decay decay_epochs epochs tol updates "
+    "precision compile fast test_samples todo checkpoint_every",  # it is always exact
+    "bench": "tol updates precision compile fast check_thm lr_decay decay_epochs todo name results save "
+    "checkpoint_every all_elements dry_run",  # it measures every acceleration by itself
+    "sweep": "todo seed name save load_path all_elements",
+}
+
+
+def settings_of(command: Command) -> tuple[str, ...]:
+    """The settings that mean something to a command."""
+    others = NOT_FOR[command].split()
+    names = RunConfig.model_fields
+    return tuple(name for name in names if name not in others and facts(name)["section"] not in others)
 
 
 def facts(name: str) -> dict[str, Any]:

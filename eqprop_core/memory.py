@@ -25,7 +25,7 @@ EVALUATION_VALUES = 2**25  # values of the largest layer in one batch of an eval
 EVALUATION_IMAGES = 1000
 EVALUATION_IMAGES_ON_CPU = 200  # states that stay in its caches are settled a tenth faster
 CHECKED_IMAGES = 5  # by a GDU check while training
-GDU_IMAGES = 20  # by one from the command line
+GDU_IMAGES = 20  # by one from the command line, where --mbs does not say otherwise
 CLAMPED = ("hard_sigmoid", "my_hard_sig", "ctrd_hard_sig")  # keep what they were given for the way back
 
 
@@ -81,7 +81,7 @@ def memory_need(config: RunConfig) -> MemoryNeed:
     net = _Counts(config)
     if config.todo == "evaluate":
         return _need(net, states=net.evaluation(max(net.train_images, net.test_images)))
-    return _need(net, states=net.contrast(GDU_IMAGES), checks=net.check(GDU_IMAGES))
+    return _need(net, states=net.contrast(config.mbs), checks=net.check(config.mbs))
 
 
 def training_memory(config: RunConfig) -> MemoryNeed:

@@ -65,6 +65,10 @@ class Problem:
         return f"{_line(flag(self.setting), 60)}{value}: {_line(self.message, 360)}"
 
 
+class NotThereError(Exception):
+    """Something was named that is not there, or several are: a folder, an id, a name."""
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used; `problems` lists everything that was found wrong with it."""
 

@@ -8,18 +8,30 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from eqprop_core.config import Command, settings_of
 from eqprop_core.presets import all_presets
+from eqprop_core.problems import flag
 from eqprop_core.runs.log import read_events
 
 SHIPPED = all_presets().presets
-FEW = ["--train-samples", "8", "--test-samples", "4", "--mbs", "4", "--epochs", "1", "--T1", "8", "--T2", "3"]
+FEW = {"train_samples": 8, "test_samples": 4, "mbs": 4, "epochs": 1, "T1": 8, "T2": 3}
+
+
+def few(command: Command) -> list[str]:
+    """Flags for little work, those that mean something to the command."""
+    return [
+        word
+        for name, value in FEW.items()
+        if name in settings_of(command)
+        for word in (flag(name), str(value))
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_a_shipped_preset_runs(
     name: str, eqprop: Callable[..., Result], data_root: Path, tmp_path: Path
 ) -> None:
-    todo = str(SHIPPED[name].config["todo"])
+    todo = SHIPPED[name].run_config().todo
     stored = []
     if "load_path" in SHIPPED[name].config:
         small = [
@@ -40,11 +52,12 @@ def test_a_shipped_preset_runs(
             "--loss",
             "mse",
         ]
-        eqprop("train", *small, *FEW, "--data-dir", data_root, "--results", tmp_path / "made")
+        eqprop("train", *small, *few("train"), "--data-dir", data_root, "--results", tmp_path / "made")
         (run,) = tmp_path.glob("made/*/*/*/*")
         stored = ["--load-path", str(run)]
-    place = ["--data-dir", data_root, "--results", tmp_path / "results", "--save"]
-    eqprop(todo, "--preset", name, *FEW, *place, *stored)
+    place = ["--data-dir", data_root, "--save"]
+    place += ["--results", tmp_path / "results"] if not stored else []
+    eqprop(todo, "--preset", name, *few(todo), *place, *stored)
     (log,) = [
         *tmp_path.glob("results/*/*/*/*/events.jsonl"),
         *tmp_path.glob("made/*/*/*/*/checks/*/events.jsonl"),

@@ -28,7 +28,7 @@ from eqprop_core.files import (
     read_json,
     write_text,
 )
-from eqprop_core.problems import ConfigError, Problem, flag, shown
+from eqprop_core.problems import ConfigError, NotThereError, Problem, flag, shown
 from eqprop_core.runs.names import (
     BEST_MODEL,
     CHECKPOINT,
@@ -55,6 +55,10 @@ TEXT_SHOWN = 1000  # characters of a name or a path
 
 class RunError(RuntimeError):
     """A folder that is not a run, or a run that cannot be used; the message says which and what to do."""
+
+
+class NoSuchRunError(RunError, NotThereError):
+    """What was named is no run, or no sweep, or several."""
 
 
 class RunFolder:
@@ -153,9 +157,9 @@ class RunFolder:
         if path.is_file() and path.name in (CHECKPOINT, BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT):
             path = path.parent
         if not path.is_dir():
-            raise RunError(f"--load-path {path}: there is no such folder; give the folder of a run")
+            raise NoSuchRunError(f"--load-path {path}: there is no such folder; give the folder of a run")
         if not any((path / name).exists() for name in (CONFIG, CHECKPOINT, BEST_MODEL)):
-            raise RunError(
+            raise NoSuchRunError(
                 f"--load-path {path}: holds no run; a run has {CONFIG} and {CHECKPOINT} or {BEST_MODEL}"
             )
         return cls(path)

@@ -15,7 +15,7 @@ from typing import Any
 
 from eqprop_core.files import expanded
 from eqprop_core.problems import shown
-from eqprop_core.runs.folder import RunError, RunFolder, text
+from eqprop_core.runs.folder import NoSuchRunError, RunFolder, text
 from eqprop_core.runs.names import CONFIG, SWEEPS
 from eqprop_core.runs.roots import default_roots, known_roots, results_root
 
@@ -217,7 +217,7 @@ def list_runs(roots: Iterable[Path] | None = None) -> list[RunSummary]:
 
 
 def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
-    """The run named by a folder, `last`, a name, or the first letters of an id. Raises `RunError`."""
+    """The run named by a folder, `last`, a name, or the first letters of an id. Raises `NoSuchRunError`."""
     if is_run(expanded(Path(wanted))):
         return RunFolder(expanded(Path(wanted)))
     runs = list_runs(roots)
@@ -229,8 +229,10 @@ def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
         return RunFolder(found[0].path)
     if found:
         some = ", ".join(run.id for run in found[:6])
-        raise RunError(f"{wanted}: means {len(found)} runs ({some}); give more of the id, or the folder")
-    raise RunError(f"{shown(wanted)}: is no run; {_hint(wanted, runs)}")
+        raise NoSuchRunError(
+            f"{wanted}: means {len(found)} runs ({some}); give more of the id, or the folder"
+        )
+    raise NoSuchRunError(f"{shown(wanted)}: is no run; {_hint(wanted, runs)}")
 
 
 def called(run: RunFolder) -> str:

@@ -14,14 +14,16 @@ from typing import Any, Literal
 
 from eqprop_core.config import Architecture, RunConfig, combine, facts
 from eqprop_core.files import expanded
+from eqprop_core.memory import GDU_IMAGES
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import refused_flags
-from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.folder import NoSuchRunError, RunError, RunFolder
 from eqprop_core.runs.listing import find_run
 from eqprop_core.runs.names import CONFIG
 
 Todo = Literal["train", "evaluate", "gducheck"]
+NOTHING_TO_EVALUATE = "is required: the run whose network is evaluated, as a folder, an id, a name, or last"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def make_plan(
                 f"not resumed"
             )
         settings = stored.settings_now()
+    if todo == "evaluate" and stored is None:
+        raise ConfigError([Problem("load_path", None, NOTHING_TO_EVALUATE)])
     if settings is not None:
         layers.append(settings)
         preset_settings = {
@@ -76,6 +80,8 @@ def make_plan(
     places = {
         name: str(expanded(Path(str(flags[name]))).absolute()) for name in ("data_dir",) if name in flags
     }
+    if todo == "gducheck" and not (preset_settings.get("todo") == todo and "mbs" in preset_settings):
+        preset_settings["mbs"] = GDU_IMAGES  # however large the batches of a training are
     layers += [preset_settings, flags, places, {"todo": todo}]
     try:
         config = combine(*layers)
@@ -106,7 +112,7 @@ def _stored_run(wanted: str) -> RunFolder:
     try:
         path = find_run(wanted).path
     except RunError as error:
-        raise RunError(f"--load-path {error}") from None
+        raise NoSuchRunError(f"--load-path {error}") from None
     return RunFolder.open(path)
 
 

@@ -23,7 +23,7 @@ from eqprop_core import __version__
 from eqprop_core.files import expanded, read_text, write_text
 from eqprop_core.preset_format import either
 from eqprop_core.problems import shown
-from eqprop_core.runs.folder import RunError, new_folder
+from eqprop_core.runs.folder import NoSuchRunError, RunError, new_folder
 from eqprop_core.runs.names import SWEEPS
 from eqprop_core.runs.roots import default_roots, remember_root, results_root
 from eqprop_core.sweeps.plan import Cell, SweepPlan
@@ -105,7 +105,7 @@ class SweepFolder:
         """The sweep in a folder. Raises `RunError` where there is none, or one that cannot be read."""
         path = expanded(path)
         if not is_sweep(path):
-            raise RunError(f"{shown(str(path))}: holds no sweep: it has no {PLAN}")
+            raise NoSuchRunError(f"{shown(str(path))}: holds no sweep: it has no {PLAN}")
         try:
             document = json.loads(read_text(path / PLAN, PLAN_LIMIT))
             plan = SweepPlan.model_validate(document["plan"])
@@ -207,8 +207,10 @@ def find_sweep(which: str, roots: Iterable[Path] | None = None) -> SweepFolder:
         return named[0]
     if named:
         some = ", ".join(sweep.name for sweep in named[:6])
-        raise RunError(f"{which}: means {len(named)} sweeps ({some}); give the whole name, or the folder")
-    raise RunError(f"{shown(which)}: is no sweep; {_hint(which, sweeps)}")
+        raise NoSuchRunError(
+            f"{which}: means {len(named)} sweeps ({some}); give the whole name, or the folder"
+        )
+    raise NoSuchRunError(f"{shown(which)}: is no sweep; {_hint(which, sweeps)}")
 
 
 def _hint(wanted: str, sweeps: Sequence[SweepFolder]) -> str:

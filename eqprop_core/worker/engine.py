@@ -35,7 +35,7 @@ def own_together(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | No
     run = RunFolder(words.run)
     if lock is None and not is_run(run.path):
         print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
-        return 1
+        return 2
     try:
         if lock is None:
             lock = run.lock()

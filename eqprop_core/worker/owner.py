@@ -32,7 +32,7 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, here:
     run = RunFolder(words.run)
     if lock is None and not is_run(run.path):  # a lock and a state would be left in somebody else's folder
         print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
-        return 1
+        return 2
     try:
         if lock is None:
             lock = run.lock()

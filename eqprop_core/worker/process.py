@@ -18,7 +18,6 @@ from eqprop_core.learning.batch import check_batch
 from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.running import Running
 from eqprop_core.learning.sharing import Group
-from eqprop_core.memory import GDU_IMAGES
 from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.places import Place
@@ -70,8 +69,6 @@ def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
         yield session.emit(started(ready))
         for warning in ready.warnings:
             yield session.emit(Warned(message=warning))
-        if not ready.weights:
-            yield session.emit(Warned(message="no --load-path: this network has not been trained"))
         lines = []
         for part in ("train", "validation", "test"):
             images = getattr(ready.dataset, part)
@@ -101,15 +98,14 @@ def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
 
 
 def _gducheck(ready: Prepared, session: Session) -> Iterator[Record]:
-    """Run the GDU check on the first images of a batch."""
+    """Run the GDU check on the first batch, of --mbs images."""
     config, net = ready.config, ready.net
     with session:
         yield session.emit(started(ready))
         for warning in ready.warnings:
             yield session.emit(Warned(message=warning))
         batch = first_batch(ready)
-        x, y = batch.x[:GDU_IMAGES], batch.y[:GDU_IMAGES]
-        result = check_batch(net, config, x, y)
-        yield session.emit(observations.gdu_event(result, epoch=0, batch=0, images=len(x)))
+        result = check_batch(net, config, batch.x, batch.y)
+        yield session.emit(observations.gdu_event(result, epoch=0, batch=0, images=len(batch.x)))
         yield from session.save_gdu(result)
         yield session.emit(RunFinished(best_accuracy=None, last_accuracy=None, seconds=session.seconds))

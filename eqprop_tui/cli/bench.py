@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eqprop_core.config import settings_of
 from eqprop_core.devices import list_devices
 from eqprop_core.estimate import Measured, measured_as, remember
 from eqprop_core.runs.settings import make_plan
@@ -20,7 +21,7 @@ from eqprop_tui.words import in_unit, memory_size, pace
 Timed = dict[str, float]  # median, shortest, longest, in seconds
 
 
-@with_flags(leave_out=("todo", "all_elements", "fast", "tol", "updates", "precision", "compile"))
+@with_flags(settings_of("bench"))
 def bench(
     flags: dict[str, Any],
     preset: PresetName = None,

@@ -18,7 +18,6 @@ from eqprop_tui.cli.listing import as_document
 from eqprop_tui.cli.report import AsJson
 from eqprop_tui.words import accuracy, epochs, pace, stands
 
-FIGURE = "comparison"
 MOST_RUNS = 20  # curves that a picture can tell apart
 CELL = 18  # columns that a run takes at least
 
@@ -30,14 +29,14 @@ def compare(
         typer.Option(
             "--figure",
             metavar="FILE.png",
-            help="where to draw their curves \\[comparison.png, or comparison-2.png … if there is one]",
+            help="draw their curves in one picture, into this file",
         ),
     ] = None,
-    no_figure: Annotated[bool, typer.Option("--no-figure", help="draw nothing")] = False,
+    no_figure: Annotated[bool, typer.Option("--no-figure", hidden=True)] = False,  # the default by now
     force: Annotated[bool, typer.Option("--force", help="overwrite the file of --figure")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs: the settings in which they differ, what they came to, and their curves in a picture."""
+    """Compare runs: the settings in which they differ, what they came to; --figure draws."""
     if no_figure and figure is not None:
         raise ConfigError([Problem("figure", str(figure), "contradicts --no-figure")])
     folders = {folder.path.resolve(): folder for folder in map(find_run, runs)}
@@ -46,7 +45,7 @@ def compare(
         raise ConfigError(
             [Problem("config", "runs compare", f"this {said}; give two to {MOST_RUNS} different ones")]
         )
-    target = None if no_figure else figure_file(figure, force=force)
+    target = None if figure is None else figure_file(figure, force=force)
     compared = [looked_at(folder) for folder in folders.values()]
     differing = settings_that_differ(compared)
     if target is not None:
@@ -71,13 +70,8 @@ def _change(change: Amended) -> str:
     return f"{values} {f'since epoch {change.epoch}' if change.epoch else 'on resuming'}"
 
 
-def figure_file(wanted: Path | None, *, force: bool) -> Path:
+def figure_file(wanted: Path, *, force: bool) -> Path:
     """The file to draw into. Raises `ConfigError` for one that is there already, or cannot be a picture."""
-    if wanted is None:
-        count = 1
-        while (path := Path(FIGURE if count == 1 else f"{FIGURE}-{count}").with_suffix(".png")).exists():
-            count += 1
-        return path
     path = wanted.expanduser()
     message = None
     if path.suffix.lower() != ".png":

@@ -107,14 +107,14 @@ def _option(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def with_flags(*, leave_out: Iterable[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command a flag for every setting; it receives those that were typed as the dictionary `flags`.
+def with_flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each setting that is named; it becomes a `ListCommand`.
 
-    `leave_out` names settings that the command does not take. It becomes a `ListCommand`.
+    It receives those that were typed as the dictionary `flags`.
     """
+    names = tuple(names)
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        names = [name for name in RunConfig.model_fields if name not in set(leave_out)]
         own = [
             parameter
             for parameter in inspect.signature(function, eval_str=True).parameters.values()

@@ -1,6 +1,7 @@
 """The `eqprop` command: its subcommands, and errors as one clear message with an exit code.
 
-0 done, 1 failed, 2 wrong usage or configuration, 130 interrupted.
+0 done, 1 failed, 2 wrong usage or configuration, or something named that is not there, 130 interrupted. A
+reader that has enough, as `| head`, ends a command quietly with 0.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ import io
 import os
 import sys
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
 from eqprop_core import __version__
-from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.problems import ConfigError, NotThereError, Problem
 from eqprop_tui.cli import report
 from eqprop_tui.cli.application import open_application
 from eqprop_tui.cli.late import LateGroup, Later
 from eqprop_tui.signals import heard
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of the click that this typer uses
 NO_NUMBERS = {"a valid integer": "is not a whole number", "a valid number": "is not a number"}
 
 
@@ -74,9 +77,46 @@ class Commands(LateGroup):
                 raise
             report.say(f"error: {error.param.opts[0]}: {said}")
             raise typer.Exit(2) from None
+        except UsageError as error:
+            raise _unknown_flag(error) from None
         except _failures() as error:
             report.say(f"error: {error}")
-            raise typer.Exit(1) from None
+            raise typer.Exit(2 if isinstance(error, NotThereError) else 1) from None
+
+    def make_context(self, *words: Any, **extra: Any) -> Any:
+        """Read the options of `eqprop` itself."""
+        try:
+            return super().make_context(*words, **extra)
+        except UsageError as error:
+            raise _unknown_flag(error) from None
+
+
+def _unknown_flag(error: Any) -> Exception:
+    """What to raise for wrong usage: of an unknown flag, what it is for or the nearest there is."""
+    typed, context = getattr(error, "option_name", None), error.ctx
+    if typed is None or context is None or not hasattr(error, "possibilities"):
+        return error  # type: ignore[no-any-return]
+    offered = [name for option in context.command.params for name in (*option.opts, *option.secondary_opts)]
+    command = context.command_path.partition(" ")[2].removesuffix(" start")  # the one that `sweep` means
+    if said := _not_for(typed, command, offered):
+        report.say(f"error: {typed}: {said}")
+        return typer.Exit(2)
+    error.possibilities = get_close_matches(typed, [name for name in offered if name[:2] == "--"], n=1)
+    return error  # type: ignore[no-any-return]
+
+
+def _not_for(typed: str, command: str, offered: list[str]) -> str | None:
+    """Why a command has no flag for a setting, None for what is none or would be spelled otherwise."""
+    from eqprop_core.config import COMMANDS, RunConfig, settings_of
+
+    setting = typed.removeprefix("--").removeprefix("no-").replace("-", "_")
+    if setting not in RunConfig.model_fields:
+        return None
+    others = [name for name in COMMANDS if setting in settings_of(name)]
+    hint = (
+        f"; did you mean {near[0]}?" if (near := get_close_matches(typed, offered, n=1, cutoff=0.8)) else ""
+    )
+    return f"means nothing to {command}, but to {', '.join(others) or 'reference'}{hint}"
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -145,8 +185,14 @@ def main() -> None:
     """Entry point of the console script."""
     _usable_output()
     try:
-        with heard():
-            app(prog_name="eqprop")
+        try:
+            with heard():
+                app(prog_name="eqprop")
+        except SystemExit as ended:
+            if isinstance(ended.__context__, BrokenPipeError):  # typer and rich make a failure of it
+                raise ended.__context__ from None
+            sys.stdout.flush()
+            raise
     except BrokenPipeError:
         # The reader has gone (`| head`); that is no error, and flushing at exit must not make it one.
         _close_output()

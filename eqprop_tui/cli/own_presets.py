@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import typer
 
 from eqprop_core import preset_files
-from eqprop_core.config import RunConfig
 from eqprop_core.presets import Preset, PresetError, load_preset, parse_preset, read_text
 from eqprop_core.problems import ConfigError, Problem, flag
 from eqprop_core.runs.folder import RunError
@@ -28,10 +27,9 @@ OwnName = Annotated[str, typer.Argument(metavar="NAME", help="name of a preset o
 Here = Annotated[
     bool, typer.Option("--here", help="keep it in ./eqprop-presets, not in your configuration folder")
 ]
-LEFT_OUT = tuple(name for name in RunConfig.model_fields if name not in preset_files.SETTABLE)
 
 
-@with_flags(leave_out=LEFT_OUT)
+@with_flags(preset_files.SETTABLE)
 def new(
     flags: dict[str, Any],
     preset: NewName,

@@ -58,7 +58,7 @@ def list_presets(
         return
     if not chosen:
         report.say("no preset mentions all of these words; `eqprop presets list` shows all")
-        raise typer.Exit(1)
+        return
     _print_list(
         report.console(plain_width=UNLIMITED),
         chosen,

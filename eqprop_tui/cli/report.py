@@ -125,6 +125,32 @@ def dry_run(config: RunConfig, *, more_epochs: int | None = None, out: Console |
     out.print(table)
 
 
+def dry_run_document(config: RunConfig, *, more_epochs: int | None = None) -> dict[str, Any]:
+    """What `dry_run` prints, as plain values; lists of numbers where the table has words."""
+    shapes = config.connections()
+    layers = [
+        {
+            "layer": shape.title,
+            "shape": list(shape.post),
+            "parameters": shape.parameters,
+            "backward": shape.backward_parameters,
+            "lr": None if config.lrs is None else config.lrs[index],
+            "wd": None if config.wds is None else config.wds[index],
+        }
+        for index, shape in enumerate(shapes)
+    ]
+    return {
+        "todo": config.todo,
+        "dry_run": True,
+        "plan": plan_in_words(config, more_epochs),
+        "more_epochs": more_epochs,
+        "input": list(shapes[0].pre),
+        "layers": layers,
+        "parameters": total_parameters(shapes),
+        "settings": config.stored(),
+    }
+
+
 def plan_in_words(config: RunConfig, more_epochs: int | None = None) -> str:
     """What the run would do, in a sentence or two."""
     gradient = {

@@ -38,8 +38,7 @@ class Runs(LateGroup):
         ),
         "compare": (
             "comparing:compare",
-            "Compare runs: the settings in which they differ, what they came to, and their curves in a "
-            "picture.",
+            "Compare runs: the settings in which they differ, what they came to; --figure draws.",
         ),
         "export": (
             "records:export",

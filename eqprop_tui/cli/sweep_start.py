@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eqprop_core.config import RunConfig
+from eqprop_core.config import RunConfig, settings_of
 from eqprop_core.devices import list_devices
 from eqprop_core.estimate import estimate, measured_as, recall
 from eqprop_core.problems import ConfigError, Problem, shown
@@ -35,7 +35,6 @@ from eqprop_tui.words import duration
 
 HERE, SLURM = "On this machine (--launcher local)", "On a cluster (--launcher slurm)"
 SEEDS = re.compile(r"[\d,-]+")
-LEFT_OUT = ("todo", "seed", "name", "save", "load_path", "all_elements")
 
 Sweep = Annotated[str, typer.Argument(metavar="SWEEP", help="a folder, a name, or last")]
 Launcher = Annotated[
@@ -107,7 +106,7 @@ class SweepCommand(ListCommand):
         return super().parse_args(ctx, words)
 
 
-@with_flags(leave_out=LEFT_OUT)
+@with_flags(settings_of("sweep"))
 def start(
     flags: dict[str, Any],
     names: Annotated[

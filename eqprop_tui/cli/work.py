@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from eqprop_core import catalogue
-from eqprop_core.config import RunConfig
+from eqprop_core.config import RunConfig, settings_of
 from eqprop_core.preset_files import settings_of_run
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag
@@ -74,7 +74,7 @@ def _plan(todo: Todo, preset: str | None, flags: dict[str, Any], from_run: str |
     return make_plan(todo, flags, chosen, ("eqprop", *sys.argv[1:]), like=like)
 
 
-@with_flags(leave_out=("todo", "all_elements"))
+@with_flags(settings_of("train"))
 def train(
     flags: dict[str, Any],
     preset: PresetName = None,
@@ -157,24 +157,26 @@ def train(
         print(run.path)
 
 
-@with_flags(leave_out=("todo", "all_elements"))
+@with_flags(settings_of("evaluate"))
 def evaluate(flags: dict[str, Any], preset: PresetName = None, as_json: AsJson = False) -> None:
     """Evaluate a trained network (--load-path) on training and test images."""
     carry_out(_plan("evaluate", preset, flags), as_json=as_json)
 
 
-@with_flags(leave_out=("todo",))
+@with_flags(settings_of("gducheck"))
 def gducheck(flags: dict[str, Any], preset: PresetName = None, as_json: AsJson = False) -> None:
     """Hold EP against BPTT step by step, on a new network or on a trained one (--load-path)."""
     carry_out(_plan("gducheck", preset, flags), as_json=as_json)
 
 
-@with_flags()
+@with_flags(RunConfig.model_fields)
 def reference(flags: dict[str, Any], as_json: AsJson = False) -> None:
     """Take a command line of the reference, word for word; --todo decides what is done."""
     todo = flags.get("todo", "train")
     if todo not in ("train", "evaluate", "gducheck"):
         raise ConfigError([Problem("todo", todo, "is not one of train, evaluate, gducheck")])
+    if todo == "gducheck":
+        flags.pop("mbs", None)  # the reference takes 20 images of a batch, however large it is
     plan = _plan(todo, None, flags)
     carry_out(plan, keep=bool(plan.config.save), as_json=as_json)
 
@@ -255,7 +257,10 @@ def carry_out(
     if plan.config.dry_run:
         if plan.config.todo != "train":  # whose device has been looked for
             find_places(plan.config, Start())
-        report.dry_run(plan.config, more_epochs=plan.more_epochs)
+        if as_json:
+            report.put_json(report.dry_run_document(plan.config, more_epochs=plan.more_epochs))
+        else:
+            report.dry_run(plan.config, more_epochs=plan.more_epochs)
         return None
     wishes = Wishes()
     with nullcontext() if keep else tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from eqprop_core.command_line import command_line
-from eqprop_core.config import RunConfig
+from eqprop_core.config import COMMANDS, NOT_FOR, SECTIONS, RunConfig, settings_of
 from eqprop_core.presets import all_presets
 from eqprop_core.problems import flag
 from eqprop_tui.cli.flags import LIST_FLAGS, join_lists
@@ -89,12 +89,52 @@ def test_flags_win_over_a_preset_and_presets_over_defaults(eqprop: Run) -> None:
         ("--preset nothing-like-it", "nothing-like-it"),
         ("--preset digits-mpl-ep", "digits-mlp-ep"),
         ("--load-path nowhere", "nowhere: is no run"),
+        ("--lrs 1 2 --epocs 3", "No such option: --epocs (Possible options: --epochs)"),
+        ("--lrs 1 2 --chanels 3", "(Possible options: --channels)"),
+        ("--lrs 1 2 --todo evaluate", "--todo: means nothing to train, but to reference"),
+        ("--lrs 1 2 --all-elements", "--all-elements: means nothing to train, but to gducheck"),
     ],
 )
 def test_what_is_typed_wrong_is_said_and_ends_with_2(eqprop: Run, words: str, said: str) -> None:
-    code = 1 if "load-path" in words else 2
-    message = " ".join(eqprop("train", *shlex.split(words), code=code).stderr.replace("│", " ").split())
+    message = " ".join(eqprop("train", *shlex.split(words), code=2).stderr.replace("│", " ").split())
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("gducheck --preset digits-gducheck --lrs 1 2", "--lrs: means nothing to gducheck, but to train, bench"),
+        ("gducheck --preset digits-gducheck --epochs 3", "--epochs: means nothing to gducheck"),
+        ("gducheck --preset digits-gducheck --no-lr-decay", "--no-lr-decay: means nothing to gducheck"),
+        ("evaluate --load-path last --mbs 3", "--mbs: means nothing to evaluate, but to train, gducheck"),
+        ("evaluate --load-path last --T2=3", "--T2: means nothing to evaluate"),
+        ("bench --preset digits-mlp-ep --dry-run", "--dry-run: means nothing to bench"),
+        ("sweep digits-mlp-ep --seed 3", "--seed: means nothing to sweep, but to train, evaluate, gducheck, bench; did you mean --seeds?"),
+        ("runs resume last --epocs 3", "(Possible options: --epochs)"),
+        ("runs list --resultz x", "(Possible options: --results)"),
+        ("--resultz x", "(Possible options: --results)"),
+    ],
+)  # fmt: skip
+def test_a_flag_that_means_nothing_to_a_command_is_refused(eqprop: Run, words: str, said: str) -> None:
+    message = " ".join(eqprop(*shlex.split(words), code=2).stderr.replace("│", " ").split())
+    assert said in message
+
+
+def test_every_setting_means_something_to_a_command() -> None:
+    offered = {command: set(settings_of(command)) for command in COMMANDS}
+    assert set(RunConfig.model_fields) - set().union(*offered.values()) == {"todo"}
+    known = {*RunConfig.model_fields, *SECTIONS}
+    assert all(set(words.split()) <= known for words in NOT_FOR.values())
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "gducheck"])
+def test_a_preset_may_hold_what_means_nothing_to_a_command(command: str) -> None:
+    preset = all_presets().presets["digits-cnn-ep"]
+    flags = {"load_path": "x"} if command == "evaluate" else {}
+    line = command_line(RunConfig(**{**preset.config, **flags, "todo": command}))
+    typed = {word.removeprefix("--").removeprefix("no-").replace("-", "_") for word in line.split() if word[:2] == "--"}  # fmt: skip
+    assert typed <= set(settings_of(command))  # type: ignore[arg-type]
+    assert ("lrs" in typed) == (command == "train")
 
 
 PRESETS = {name: preset for name, preset in all_presets().presets.items() if "load_path" not in preset.config}

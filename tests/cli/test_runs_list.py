@@ -217,4 +217,4 @@ def test_a_run_with_settings_that_cannot_be_read_is_shown(config: str, eqprop: R
 @pytest.mark.parametrize("command", ["show", "note", "export", "delete", "compare"])
 def test_a_typo_gives_near_names(command: str, eqprop: Run, tmp_path: Path) -> None:
     make_run(tmp_path / "results", name="digits-mlp")
-    assert "did you mean digits-mlp?" in eqprop("runs", command, "digts-mlp", code=1).stderr
+    assert "did you mean digits-mlp?" in eqprop("runs", command, "digts-mlp", code=2).stderr

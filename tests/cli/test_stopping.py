@@ -127,9 +127,9 @@ def test_a_run_to_load_is_named_as_in_other_commands(run: Path, eqprop: Run) -> 
         assert "train" in eqprop("evaluate", "--load-path", wanted).stdout
     eqprop("train", "--load-path", "last", "--epochs", "1")
     assert summarize(run).epoch == 3
-    assert "did you mean last?" in eqprop("gducheck", "--load-path", "lasst", code=1).stderr
+    assert "did you mean last?" in eqprop("gducheck", "--load-path", "lasst", code=2).stderr
     (run.parent / "last").mkdir()
-    said = eqprop("gducheck", "--load-path", run.parent / "last", code=1).stderr
+    said = eqprop("gducheck", "--load-path", run.parent / "last", code=2).stderr
     assert "last: holds no run" in said
 
 

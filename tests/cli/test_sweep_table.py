@@ -93,7 +93,7 @@ def test_what_cannot_be_is_said(eqprop: Run, sweep: SweepFolder, words: list[str
 
 
 def test_a_sweep_that_is_not_there_is_said(eqprop: Run, sweep: SweepFolder) -> None:
-    assert "did you mean tiny" in eqprop("sweep", "table", "tinny", code=1).stderr
+    assert "did you mean tiny" in eqprop("sweep", "table", "tinny", code=2).stderr
 
 
 def test_the_figure_is_drawn(eqprop: Run, sweep: SweepFolder, tmp_path: Path) -> None:

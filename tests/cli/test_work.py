@@ -252,9 +252,9 @@ def test_the_references_checkpoint_is_evaluated_and_trained_on_with_its_network_
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--load-path", "."], 1, "holds no run"),
-        (["--load-path", "file"], 1, "no such folder"),
-        (["--task", "imagefolder", "--data-dir", "none"], 1, "none/train"),
+        (["--load-path", "."], 2, "holds no run"),
+        (["--load-path", "file"], 2, "no such folder"),
+        (["--task", "imagefolder", "--data-dir", "none"], 2, "none/train"),
         (["--device", "quantum"], 2, "--device quantum"),
         (["--train-samples", "99999"], 2, "--train-samples 99999"),
         (["--val-split", "0.001"], 1, "--val-split"),
@@ -310,8 +310,46 @@ def test_an_image_folder_is_trained_on_and_a_broken_image_is_named(eqprop: Run, 
 
 def test_without_save_nothing_is_kept(eqprop: Run, tmp_path: Path) -> None:
     eqprop("train", *TINY, "--no-save")
-    eqprop("gducheck", *TINY)
+    eqprop("gducheck", "--preset", "digits-gducheck", "--T1", "6", "--T2", "3")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "images"), [([], 20), (["--mbs", "3"], 3), (["--mbs", "33"], 33)], ids=str)
+def test_a_check_takes_as_many_images_as_were_typed(
+    run: Path, eqprop: Run, words: list[str], images: int
+) -> None:
+    found = [
+        json.loads(eqprop("gducheck", *start, *words, "--json").stdout)["images"]
+        for start in (
+            ["--load-path", run],
+            ["--preset", "digits-mlp-ep", "--T1", "6", "--T2", "3", "--mbs", "20"],
+        )
+        if not words or "--mbs" not in start
+    ]
+    assert set(found) == {images}
+
+
+def test_an_evaluation_needs_a_run(eqprop: Run) -> None:
+    for words in (
+        ["evaluate"],
+        ["evaluate", "--preset", "digits-cnn-ep"],
+        ["reference", "--todo", "evaluate"],
+    ):
+        assert "--load-path: is required: the run whose network" in eqprop(*words, code=2).stderr
+
+
+@pytest.mark.parametrize("more", [[], ["--detach"], ["--nproc", "2"], ["--foreground"]], ids=str)
+def test_a_dry_run_as_json_is_a_document(eqprop: Run, more: list[str]) -> None:
+    document = json.loads(eqprop("train", *TINY, "--dry-run", "--json", *more).stdout)
+    assert document["settings"]["archi"] == [64, 8, 10] and document["parameters"] == 610
+    assert [layer["shape"] for layer in document["layers"]] == [[8], [10]]
+
+
+@pytest.mark.parametrize("words", [["evaluate", "--load-path"], ["gducheck", "--load-path"], ["train", "--load-path"]], ids=str)  # fmt: skip
+def test_a_dry_run_on_a_run_as_json_is_a_document(run: Path, eqprop: Run, words: list[str]) -> None:
+    more = ["--epochs", "2"] if words[0] == "train" else []
+    document = json.loads(eqprop(*words, run, *more, "--dry-run", "--json").stdout)
+    assert (document["todo"], document["more_epochs"]) == (words[0], 2 if more else None)
 
 
 def test_a_disk_that_is_full_is_a_warning_and_training_goes_on(
@@ -370,3 +408,15 @@ def test_output_that_cannot_be_written_ends_in_words(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     gone = subprocess.run(["bash", "-c", f"{' '.join(program)} | head -1"], capture_output=True, text=True, check=False)  # fmt: skip
     assert (gone.returncode, gone.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "presets list", "train --help", "presets show digits-mlp-ep --json"]
+)
+def test_a_reader_that_has_gone_ends_a_command_quietly(words: str) -> None:
+    read, written = os.pipe()
+    os.close(read)
+    program = [sys.executable, "-m", "eqprop_tui.cli.main", *words.split()]
+    done = subprocess.run(program, stdout=written, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(written)
+    assert (done.returncode, done.stderr) == (0, "")
