@@ -42,5 +42,6 @@ def _refuse_what_is_no_run(run: RunFolder) -> None:
     """Raise `RunError` for what is better not deleted whole: a link, or a folder that eqprop did not make."""
     if run.path.is_symlink():
         raise RunError(f"{run.path}: is a link; give the folder that it points to")
+    run.refuse_if_foreign()
     if "id" not in run.meta():
         raise RunError(f"{run.path}: has no meta.json of a run; delete it by hand if it is one")

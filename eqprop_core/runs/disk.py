@@ -27,6 +27,7 @@ from eqprop_core.runs.names import (
     FINAL_MODEL,
     STATE,
 )
+from eqprop_core.runs.reference import is_reference
 
 Kind = Literal["checkpoints", "models", "arrays", "figures", "events", "checks", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -73,10 +74,10 @@ def prunable(run: Path, kinds: Collection[Kind]) -> list[Found]:
 
     Checkpoints are kept where the run may still go on from them: in one that is not finished. They are kept
     too where there is no `model.pt` to evaluate, unless models are to be removed as well. A run that some
-    process may own has nothing to remove.
+    process may own has nothing to remove, nor has a folder of the reference.
     """
     state = summarize(run).state
-    if state not in AT_REST:
+    if state not in AT_REST or is_reference(run):
         return []
     found = files_of(run)
     evaluable = "models" in kinds or any(file.path == Path(BEST_MODEL) for file in found)

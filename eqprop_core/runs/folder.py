@@ -30,19 +30,18 @@ from eqprop_core.files import (
 )
 from eqprop_core.problems import ConfigError, NotThereError, Problem, flag, shown
 from eqprop_core.runs.names import (
-    BEST_MODEL,
+    BEST_FIRST,
     CHECKPOINT,
     CHECKPOINT_BEFORE,
     CHECKS,
     CONFIG,
     EVENTS,
-    FINAL_CHECKPOINT,
-    FINAL_MODEL,
     HYPERPARAMETERS,
     LOCK,
     META,
     STATE,
 )
+from eqprop_core.runs.reference import is_reference, settings_of, state_of
 from eqprop_core.runs.roots import remember_root
 
 if TYPE_CHECKING:
@@ -62,10 +61,11 @@ class NoSuchRunError(RunError, NotThereError):
 
 
 class RunFolder:
-    """One run's folder at `path`."""
+    """One run's folder at `path`; `file` is the one of its files with weights that was named, if one was."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: str | None = None) -> None:
         self.path = path
+        self.file = file
 
     @classmethod
     def create(
@@ -152,23 +152,31 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """The run at a path. Raises `RunError` if there is no run."""
+        """The run at a path, or with weights in a file at that path. Raises `RunError` if there is none."""
         path = expanded(path)
-        if path.is_file() and path.name in (CHECKPOINT, BEST_MODEL, FINAL_MODEL, FINAL_CHECKPOINT):
-            path = path.parent
+        if path.is_file():
+            return cls(path.parent, None if path.name in (CONFIG, HYPERPARAMETERS) else path.name)
         if not path.is_dir():
             raise NoSuchRunError(f"--load-path {path}: there is no such folder; give the folder of a run")
-        if not any((path / name).exists() for name in (CONFIG, CHECKPOINT, BEST_MODEL)):
+        if not any((path / name).exists() for name in (CONFIG, *BEST_FIRST)):
             raise NoSuchRunError(
-                f"--load-path {path}: holds no run; a run has {CONFIG} and {CHECKPOINT} or {BEST_MODEL}"
+                f"--load-path {path}: holds no run; a run has {CONFIG} and {CHECKPOINT} or {BEST_FIRST[0]}"
             )
         return cls(path)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it has a `config.toml`; without one it is another program's, to be read only."""
+        return os.access(self.path / CONFIG, os.F_OK)
+
     def config(self) -> dict[str, Any] | None:
-        """The stored settings, or None where there is no `config.toml`. Raises `ConfigError`."""
+        """The stored settings, those of a folder of the reference too; None where there are none.
+
+        Raises `ConfigError`.
+        """
         path = self.path / CONFIG
-        if not os.access(path, os.F_OK):
-            return None
+        if not self.is_ours:
+            return settings_of(self.path) if is_reference(self.path) else None
         from eqprop_core.config import read_toml
 
         settings, known = read_toml(path), _stored_names()
@@ -202,6 +210,7 @@ class RunFolder:
 
         The process that owns the run, if there is one, takes them over into `state.json` by itself.
         """
+        self.refuse_if_foreign()
         self._change_meta(labels)
         try:
             with suppress(RunError), self.lock():
@@ -209,6 +218,14 @@ class RunFolder:
                     self.write_state({**state, **self.labels()})
         except OSError as error:
             raise self._unwritable(error) from None
+
+    def refuse_if_foreign(self) -> None:
+        """Raise `RunError` for a folder of the reference, which is only read."""
+        if is_reference(self.path):
+            raise RunError(
+                f"{self.path}: is a folder of the reference, in which nothing is changed; "
+                f"`eqprop train --load-path {self.path} --epochs N` begins a run with its weights"
+            )
 
     def _change_meta(self, changes: Mapping[str, Any]) -> None:
         """Change entries of `meta.json`, of which no other process changes any meanwhile. Raises `RunError`.
@@ -322,6 +339,8 @@ class RunFolder:
     def read_state(self) -> dict[str, Any]:
         """What `state.json` says, text and numbers alone (and the tags); empty where it cannot be read."""
         state = read_json(os.path.join(self.path, STATE))  # noqa: PTH118  a `Path` costs as much as reading
+        if not state:
+            state = state_of(self.path)
         plain = {name: value for name, value in state.items() if not isinstance(value, (list, dict))}
         return {**plain, "tags": tags_of(state["tags"])} if "tags" in state else plain
 

@@ -17,6 +17,7 @@ from eqprop_core.events import Amended, EpochFinished, Record, RunFailed, RunRes
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import event_lines, read_events, record_of
 from eqprop_core.runs.names import EVENTS
+from eqprop_core.runs.reference import records_of
 from eqprop_core.runs.words import in_words
 
 TAIL = 2**20  # bytes at the end of a file, for its last events
@@ -26,11 +27,13 @@ def current_events(path: Path, kinds: Collection[str] = ()) -> Iterator[Record]:
     """The records of an events file that hold, in order; with `kinds`, only those.
 
     They are the file's records at the time of the call's first step: what is appended meanwhile is left out.
-    A file that is not there has none. Raises `OSError` where it cannot be read.
+    A file that is not there has none, but where its folder is one of the reference. Raises `OSError` where it
+    cannot be read.
     """
     try:
         end = path.stat().st_size
     except FileNotFoundError:
+        yield from (r for r in records_of(path.parent) if not kinds or r.event.kind in kinds)
         return
     spans = _spans(path, end)
     starts = [first for first, _ in spans]

@@ -17,6 +17,7 @@ from eqprop_core.files import expanded
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import NoSuchRunError, RunFolder, text
 from eqprop_core.runs.names import CONFIG, SWEEPS
+from eqprop_core.runs.reference import is_reference
 from eqprop_core.runs.roots import default_roots, known_roots, results_root
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
@@ -176,7 +177,7 @@ def matching(
 
 
 def run_folders(roots: Iterable[Path]) -> Iterator[Path]:
-    """Every run below the given results folders, with a `config.toml`.
+    """Every run below the given results folders, with a `config.toml` or as the reference leaves it.
 
     They are root/<alg>/<loss>/<date>/<time>, and those of sweeps root/sweeps/<sweep>/runs/<cell>/<seed>.
     """
@@ -187,7 +188,7 @@ def run_folders(roots: Iterable[Path]) -> Iterator[Path]:
             continue
         seen.add(root)
         for path in chain(_below([str(root)], 4), _below([str(root / SWEEPS)], 4)):
-            if is_run(path):
+            if is_run(path) or is_reference(path):
                 yield Path(path)
 
 
@@ -218,8 +219,9 @@ def list_runs(roots: Iterable[Path] | None = None) -> list[RunSummary]:
 
 def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
     """The run named by a folder, `last`, a name, or the first letters of an id. Raises `NoSuchRunError`."""
-    if is_run(expanded(Path(wanted))):
-        return RunFolder(expanded(Path(wanted)))
+    folder = expanded(Path(wanted))
+    if is_run(folder) or is_reference(folder):
+        return RunFolder(folder)
     runs = list_runs(roots)
     if wanted == "last" and runs:
         here = list_runs([results_root()]) if roots is None else []

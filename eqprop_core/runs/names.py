@@ -12,6 +12,9 @@ BEST_MODEL = "model.pt"
 LOCK = "lock"
 FINAL_MODEL = "final_model.pt"
 FINAL_CHECKPOINT = "final_checkpoint.tar"
+# Files with weights, as they are looked for: to evaluate the best, to go on from the latest.
+BEST_FIRST = (BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE, FINAL_MODEL, FINAL_CHECKPOINT)
+LATEST_FIRST = (CHECKPOINT, CHECKPOINT_BEFORE, FINAL_CHECKPOINT, BEST_MODEL, FINAL_MODEL)
 CHECKS = "checks"
 GDU = "gdu"
 ACCURACY_FIGURE = "train-test_acc.png"

@@ -20,7 +20,7 @@ from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import refused_flags
 from eqprop_core.runs.folder import NoSuchRunError, RunError, RunFolder
 from eqprop_core.runs.listing import find_run
-from eqprop_core.runs.names import CONFIG
+from eqprop_core.runs.names import CONFIG, HYPERPARAMETERS
 
 Todo = Literal["train", "evaluate", "gducheck"]
 NOTHING_TO_EVALUATE = "is required: the run whose network is evaluated, as a folder, an id, a name, or last"
@@ -69,7 +69,7 @@ def make_plan(
                 f"--load-path {stored.path}: its checkpoints were removed; it can be evaluated and checked, "
                 f"not resumed"
             )
-        settings = stored.settings_now()
+        settings = _settings_of(stored, flags)
     if todo == "evaluate" and stored is None:
         raise ConfigError([Problem("load_path", None, NOTHING_TO_EVALUATE)])
     if settings is not None:
@@ -89,17 +89,40 @@ def make_plan(
         raise ConfigError(
             [_located(problem, stored, settings or {}, flags) for problem in error.problems]
         ) from None
-    if settings is not None:
+    if settings is not None and stored is not None and stored.is_ours:
         _refuse_contradictions(combine({**settings, "todo": "evaluate"}), config, flags)
     if refused := refused_flags(config, flags):
         raise ConfigError(refused)
     labels: dict[str, Any] = {}
-    if stored is not None and settings is None and todo == "train":  # another program's weights begin a run
-        labels, stored = {"started_from": str(stored.path.resolve())}, None
+    if stored is not None and not stored.is_ours and todo == "train":  # another program's weights begin a run
+        labels = {"started_from": str((stored.path / (stored.file or "")).resolve())}
+        stored = None
     more = config.epochs if stored is not None and todo == "train" and "epochs" in flags else None
     if more is not None and settings is not None:
         config = config.changed(epochs=settings.get("epochs", 1))
     return Plan(config, stored, preset, command, more, labels)
+
+
+def known_settings(load_path: str) -> Mapping[str, Any] | None:
+    """The settings of the run of `--load-path`, None where none can be read. Raises `RunError`."""
+    stored = _stored_run(load_path)
+    try:
+        return stored.settings_now()
+    except ConfigError:  # which is said where they are needed
+        return None
+
+
+def _settings_of(stored: RunFolder, flags: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The settings of a stored run; None for another program's that cannot be read, if flags give a network.
+
+    Raises `ConfigError` or `RunError`.
+    """
+    try:
+        return stored.settings_now()
+    except ConfigError:
+        if stored.is_ours or not Architecture.model_fields.keys() & flags.keys():
+            raise
+    return None
 
 
 def _stored_run(wanted: str) -> RunFolder:
@@ -122,7 +145,8 @@ def _located(
     """Say where a setting came from that nobody typed."""
     if stored is None or problem.setting in flags or problem.setting not in settings:
         return problem
-    return replace(problem, message=f"{problem.message} (in {stored.path / CONFIG})")
+    file = stored.path / (CONFIG if stored.is_ours else HYPERPARAMETERS)
+    return replace(problem, message=f"{problem.message} (in {file})")
 
 
 def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[str, Any]) -> None:

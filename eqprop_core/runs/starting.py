@@ -51,6 +51,7 @@ def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> La
     complete and `wanted` adds no epochs, or where it cannot go on; `ConfigError` for its settings or device.
     """
     wanted, named = wanted or Start(), named or str(run.path)
+    run.refuse_if_foreign()
     state = summarize(run.path).state
     if state in ALIVE:
         raise RunError(f"{named}: is {state} already")

@@ -73,7 +73,7 @@ def quick_benchmark(plan: Plan) -> dict[str, Any]:
 def _prepared(plan: Plan) -> tuple[Prepared, Batch, list[str]]:
     """What there is to measure: everything in place, its first training batch, and what there is to say."""
     plan = Plan(exactly(plan.config), stored=plan.stored)
-    ready = prepare(plan, weights=(names.BEST_MODEL, names.CHECKPOINT))
+    ready = prepare(plan, weights=names.BEST_FIRST)
     warnings = [*ready.warnings, *choose(ready)]
     batch = first_batch(ready)
     return ready, batch, warnings

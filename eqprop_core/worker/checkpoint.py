@@ -1,7 +1,7 @@
 """Checkpoints and models: written whole or not at all, read without ever running code from them.
 
 `checkpoint.tar` is the latest complete state of a training, `model.pt` the best weights with what builds
-their network. The reference's `checkpoint.tar` (its `model_state_dict`) is read as well.
+their network. Weights that other programs saved are read as well (`weights.py`).
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,8 +24,11 @@ from eqprop_core.learning.trainer import Trainer
 from eqprop_core.networks.network import Network
 from eqprop_core.problems import printable, shown
 from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.numbers import NUMPY
+from eqprop_core.worker.weights import is_plain, load_weights
 
 FORMAT = 1
+ALLOWED: list[Any] = [(stand_in, name) for name, stand_in in NUMPY.items()]
 MOMENTS = {"SGD": ("momentum_buffer",), "Adam": ("exp_avg", "exp_avg_sq")}
 
 
@@ -88,25 +92,33 @@ def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote. Raises `RunError` that says what is wrong; never runs code from the file."""
     _check_file(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(ALLOWED):
             warnings.simplefilter("ignore")  # what matters is said below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
-            raise RunError(
-                f"{path}: refused, it holds more than numbers (Python objects that could run code); "
-                f"only state dicts are read"
-            ) from None
+        raise RunError(f"{path}: {_refusal(str(error))}") from None
+    except Exception:  # torch promises nothing about bytes that it did not write
         raise RunError(f"{path}: is not a checkpoint, or is damaged") from None
-    except Exception as error:  # torch promises nothing about bytes that it did not write
-        reason = printable(str(error).split("\n")[0][:120])
-        raise RunError(f"{path}: is not a checkpoint, or is damaged ({reason})") from None
     if not isinstance(content, dict):
         raise RunError(f"{path}: is not a checkpoint: holds {type(content).__name__}, not a dictionary")
     found = content.get("format", FORMAT)
     if not isinstance(found, int) or found != FORMAT:
         raise OtherFormatError(f"{path}: has format {shown(found)}; this version reads {FORMAT}")
     return content
+
+
+def _refusal(said: str) -> str:
+    """Why a pickle is not taken, by what torch, or what stands for NumPy, said of it."""
+    if found := re.search(r"GLOBAL (\S{1,100})", said):
+        return (
+            f"refused, as it holds Python objects ({printable(found[1])}), which could run code when they "
+            f"are read; only numbers, text and tensors are"
+        )
+    if "Unsupported class" in said:
+        return "refused, as it holds Python objects, which could run code when they are read"
+    if found := re.search(r"NumPy [\w ]{1,60}", said):
+        return f"refused, as it holds a {found[0]}".replace("a NumPy data", "NumPy data")
+    return "is not a checkpoint, or is damaged"
 
 
 def _check_file(path: Path) -> None:
@@ -134,42 +146,42 @@ def _check_file(path: Path) -> None:
         raise RunError(f"{path}: is damaged: the checksum of {shown(damaged)} does not match")
 
 
-def load_weights(net: Network, content: dict[str, Any], path: Path) -> None:
-    """Put the weights of a file into a network. Raises `RunError` that names what does not fit."""
-    weights = content.get("model_state_dict")
-    if not isinstance(weights, dict):
-        raise RunError(f"{path}: has no weights (model_state_dict)")
-    own = net.state_dict()
-    wrong: list[str] = []
-    for name, value in own.items():
-        found = weights.get(name)
-        if name not in weights:
-            wrong.append(f"{name} is missing")
-        elif not _is_plain(found):
-            wrong.append(f"{name} is not a tensor of numbers")
-        elif found.shape != value.shape:
-            wrong.append(f"{name} is {_sizes(found)}, this network has {_sizes(value)}")
-    wrong += [f"{shown(name)} is not in this network" for name in weights if name not in own]
-    if wrong:
-        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        raise RunError(f"{path}: is of another network: {'; '.join(wrong[:4])}{more}")
-    net.load_state_dict({name: weights[name] for name in own})
+def load_first(net: Network, folder: Path, names: Sequence[str]) -> tuple[Path, dict[str, Any], list[str]]:
+    """Put the weights of the first file that can be used into a network, of those with these names.
+
+    Returns the file, what it holds, and what there is to say: why another was not taken, and what was done
+    with names and kinds of numbers. Raises `RunError` where there is none.
+    """
+    refused: list[str] = []
+    for path in (folder / name for name in names):
+        if not path.exists():
+            continue
+        try:
+            content = load(path)
+            notes = load_weights(net, content, path)
+        except OtherFormatError:
+            raise
+        except RunError as error:
+            refused.append(str(error))
+            continue
+        return path, content, [*(f"{said}; {path.name} is used instead" for said in refused), *notes]
+    raise RunError("; ".join(refused) or f"{folder}: holds none of {', '.join(names)}")
 
 
 def training_state(
     content: dict[str, Any], trainer: Trainer, path: Path, *, with_optimizer: bool
 ) -> dict[str, Any]:
-    """What `trainer.restore` takes, from a file whose weights fit. Raises `RunError` that says what is wrong.
+    """What `trainer.restore` takes, from a file whose weights its network has taken. Raises `RunError`.
 
     Of an optimizer its moments are taken, and none of its settings: those are the configuration's.
     """
     wrong = list(_position_problems(content))
-    state = dict(content)
+    state = {**content, "model_state_dict": trainer.net.state_dict()}
     if with_optimizer:
         own = trainer.optimizer.state_dict()
         stored = content.get("optimizer_state_dict")
         moments = stored.get("state") if isinstance(stored, dict) else None
-        wrong += _moment_problems(moments, trainer.optimizer)
+        wrong += moment_problems(moments, trainer.optimizer)
     if wrong:
         raise RunError(f"{path}: its training state is not valid ({'; '.join(wrong[:4])})")
     if with_optimizer:
@@ -214,7 +226,7 @@ def _position_problems(content: dict[str, Any]) -> Iterator[str]:
         yield "seq must be a whole number"
 
 
-def _moment_problems(moments: object, optimizer: torch.optim.Optimizer) -> Iterator[str]:
+def moment_problems(moments: object, optimizer: torch.optim.Optimizer) -> Iterator[str]:
     """What an optimizer would trip over many batches later."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not isinstance(moments, dict):
@@ -229,13 +241,13 @@ def _moment_problems(moments: object, optimizer: torch.optim.Optimizer) -> Itera
         if type(optimizer) is torch.optim.SGD and tensors.get("momentum_buffer", 0) is None:
             tensors = {}
         fits = all(
-            name in names and _is_plain(value) and value.shape == parameters[index].shape
+            name in names and is_plain(value) and value.shape == parameters[index].shape
             for name, value in tensors.items()
         )
         if type(optimizer) is torch.optim.Adam and found:
             step = found.get("step")
             fits &= len(tensors) == len(names)
-            fits &= _is_plain(step) and step.numel() == 1 and 0 <= float(step) < 1e15
+            fits &= is_plain(step) and step.numel() == 1 and 0 <= float(step) < 1e15
         elif "step" in found:
             fits = False
         if not fits:
@@ -257,19 +269,3 @@ def _is_count(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**15)
-
-
-def _is_plain(value: object) -> TypeGuard[Tensor]:
-    """Whether it is a tensor of real numbers that lie in this memory, and nothing else."""
-    return (
-        isinstance(value, Tensor)
-        and type(value) in (Tensor, torch.nn.Parameter)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and value.is_floating_point()
-        and not value._backward_hooks  # a file can bring some; torch trips over them at the next save
-    )
-
-
-def _sizes(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "a number"

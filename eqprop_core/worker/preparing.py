@@ -59,7 +59,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
     """Choose the device, load the data and build the network, with stored weights where there are some.
 
     `place` is the device where it has been chosen already; `weights` are the files of the stored run to look
-    for, best first. Raises `ConfigError`, `RunError` or `DataError`.
+    for, in this order; one that was named is the only one. Raises `ConfigError`, `RunError` or `DataError`.
     """
     config = plan.config
     if config.seed is None:
@@ -97,11 +97,10 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
     torch.backends.cudnn.deterministic = True  # a resumed run repeats what an uninterrupted one does
     loaded = ""
     if plan.stored is not None and weights:
-        path = next((plan.stored.path / name for name in weights if (plan.stored.path / name).exists()), None)
-        if path is None:
-            raise RunError(f"--load-path {plan.stored.path}: holds none of {', '.join(weights)}")
-        checkpoint.load_weights(net, checkpoint.load(path), path)
+        named = plan.stored.file
+        path, _, notes = checkpoint.load_first(net, plan.stored.path, (named,) if named else weights)
         loaded = path.name
+        warnings += notes
     return Prepared(plan, config, device, label, dataset, net.to(device), loaded, tuple(warnings))
 
 

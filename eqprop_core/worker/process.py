@@ -48,7 +48,7 @@ def begin(
     """
     if plan.config.todo == "train":
         return begin_training(plan, root, run, wishes or Wishes(), place, lock, group)
-    ready = prepare(plan, weights=(names.BEST_MODEL, names.CHECKPOINT))
+    ready = prepare(plan, weights=names.BEST_FIRST)
     notes = choose(ready)
     ready = replace(ready, warnings=(*ready.warnings, *notes))
     path: Path | None = None

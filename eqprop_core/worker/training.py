@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,7 @@ from eqprop_core.runs.log import last_seq, read_events
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan, changed_settings, in_flags
 from eqprop_core.worker import checkpoint
+from eqprop_core.worker.beginning import begin_with
 from eqprop_core.worker.choices import choose, recorded_choices, review
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
@@ -30,6 +32,7 @@ from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
 from eqprop_core.worker.together import Together
+from eqprop_core.worker.weights import load_weights
 
 
 def begin_training(
@@ -82,11 +85,8 @@ def _prepared(
     )
     if run is None or not begun:
         notes = choose(together.share(ready))
-        if run is None:
-            if source := plan.labels.get("started_from"):
-                _begin_with(trainer, source)  # what does not fit is said before a folder is made
-            run = new_folder(ready, root)
-        elif last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
+        source = (plan.labels if run is None else run.meta()).get("started_from")
+        if run is not None and last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
             again = changes_after(run, 0)
             planned = int((run.config() or {}).get("epochs", trainer.epochs))  # as when it began
@@ -94,9 +94,13 @@ def _prepared(
             if plan.more_epochs is not None:
                 trainer.epochs = plan.more_epochs
             opening += _amended(trainer, plan, run, run.settings_now() or {}, planned)
+        before = begin_with(trainer, Path(str(source))) if source else []
+        run = run or new_folder(ready, root)  # once all that does not fit has been said
+        if trainer.best_accuracy is not None:
+            with suppress(OSError):  # what cannot be written there is told with the first checkpoint
+                checkpoint.write(run.path / names.BEST_MODEL, checkpoint.packed_model(trainer.net))
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
-        if source := run.meta().get("started_from"):
-            opening.append(Warned(message=f"begins with the weights of {_begin_with(trainer, str(source))}"))
+        opening += before
     else:
         opening += resume(trainer, plan, run, together.share(ready), together.processes)
         assert isinstance(opening[0], RunResumed)
@@ -139,16 +143,6 @@ def _reviewed(ready: Prepared, session: Session, group: Group | None) -> Iterato
     session.numerics.update(recorded_choices(ready))
     if group is not None:
         group.tell(ready.net.numerics.document())
-
-
-def _begin_with(trainer: Trainer, source: str) -> Path:
-    """Give the network the weights that lie in a folder; returns the file. Raises `RunError`."""
-    for name in (names.CHECKPOINT, names.BEST_MODEL):
-        path = Path(source) / name
-        if path.exists():
-            checkpoint.load_weights(trainer.net, checkpoint.load(path), path)
-            return path
-    raise RunError(f"{source}: holds no {names.CHECKPOINT} and no {names.BEST_MODEL}")
 
 
 def changes_after(run: RunFolder, seq: int, place: tuple[int, int] = (1, 0)) -> list[Amended]:
@@ -219,7 +213,7 @@ def resume(
             raise
         said.append(Warned(message=f"{error}; going on from the one before, {path.name}"))
         content = checkpoint.load(path)
-    checkpoint.load_weights(trainer.net, content, path)
+    said += [Warned(message=note) for note in load_weights(trainer.net, content, path)]
     if "position" not in content:
         raise RunError(
             f"{path}: holds weights but no training state; it can be evaluated and checked, not resumed"

@@ -119,7 +119,7 @@ def results_of(compared: Sequence[Compared]) -> list[tuple[str, list[str]]]:
         ("last validation %", last("validation_accuracy")),
         ("last training %", last("train_accuracy")),
         ("last loss", each(_loss)),
-        ("time", each(lambda run: pace(run.seconds) if run.epochs else "–")),
+        ("time", each(lambda run: pace(run.seconds) if run.seconds else "–")),
         ("time an epoch", each(_an_epoch)),
     ]
     return [(name, cells) for name, cells in rows if any(cell != "–" for cell in cells)]
@@ -130,7 +130,7 @@ def _loss(run: Compared) -> str:
 
 
 def _an_epoch(run: Compared) -> str:
-    return pace(run.seconds / len(run.epochs)) if run.epochs else "–"
+    return pace(run.seconds / len(run.epochs)) if run.seconds else "–"
 
 
 def _print(

@@ -17,6 +17,8 @@ from typer.core import TyperCommand
 
 from eqprop_core.config import RunConfig, facts
 from eqprop_core.problems import flag
+from eqprop_core.reference_line import spelled_out
+from eqprop_tui.cli import report
 
 PANELS = {
     "data": "Data",
@@ -79,6 +81,18 @@ class ListCommand(TyperCommand):
         return super().parse_args(ctx, join_lists(args))
 
 
+class ReferenceCommand(ListCommand):
+    """A command whose words are those of the reference, flags shortened as there; says what is left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Write flags in full, then parse as usual."""
+        own = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
+        words, notes = spelled_out(args, own | {"--help"})
+        for note in notes:
+            report.say(note)
+        return super().parse_args(ctx, words)
+
+
 def _metavar(name: str) -> str:
     kind = kind_of(name)
     if get_origin(kind) is tuple:
@@ -107,8 +121,10 @@ def _option(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def with_flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command a flag for each setting that is named; it becomes a `ListCommand`.
+def with_flags(
+    names: Iterable[str], *, command_class: type[ListCommand] = ListCommand
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command a flag for each setting that is named; it becomes a `command_class`.
 
     It receives those that were typed as the dictionary `flags`.
     """
@@ -130,7 +146,7 @@ def with_flags(names: Iterable[str]) -> Callable[[Callable[..., None]], Callable
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__doc__ = function.__doc__
         command.__name__ = function.__name__
-        command.command_class = ListCommand  # type: ignore[attr-defined]
+        command.command_class = command_class  # type: ignore[attr-defined]
         return command
 
     return decorate

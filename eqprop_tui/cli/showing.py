@@ -74,6 +74,8 @@ def next_steps(folder: RunFolder, summary: RunSummary) -> list[str]:
         steps.append(f"eqprop runs resume {name}")
     if summary.state in ALIVE:
         steps += [f"eqprop runs attach {name}", f"eqprop runs stop {name}"]
+    elif not folder.is_ours:
+        steps.append(f"eqprop train --load-path {name} --epochs 10")
     elif summary.state == "finished" and {CHECKPOINT, CHECKPOINT_BEFORE} & there:
         steps.append(f"eqprop runs resume {name} --epochs 10")
     elif summary.state in ("stopped", "failed", "lost"):

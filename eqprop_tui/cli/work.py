@@ -20,6 +20,7 @@ from eqprop_core.config import RunConfig, settings_of
 from eqprop_core.preset_files import settings_of_run
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag
+from eqprop_core.reference_line import understood
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
@@ -28,13 +29,13 @@ from eqprop_core.runs.listing import called, find_run, summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.processes import process_of
-from eqprop_core.runs.settings import Plan, Todo, changed_settings, make_plan
+from eqprop_core.runs.settings import Plan, Todo, changed_settings, known_settings, make_plan
 from eqprop_core.runs.starting import check_sizes, start_new
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_tui.cli import data as data_sets
 from eqprop_tui.cli import report
-from eqprop_tui.cli.flags import with_flags
+from eqprop_tui.cli.flags import ReferenceCommand, with_flags
 from eqprop_tui.cli.follow import Outcome, follow
 from eqprop_tui.cli.presets import pick_preset
 from eqprop_tui.cli.watch import leave, tell_launch, watch
@@ -169,7 +170,7 @@ def gducheck(flags: dict[str, Any], preset: PresetName = None, as_json: AsJson =
     carry_out(_plan("gducheck", preset, flags), as_json=as_json)
 
 
-@with_flags(RunConfig.model_fields)
+@with_flags(RunConfig.model_fields, command_class=ReferenceCommand)
 def reference(flags: dict[str, Any], as_json: AsJson = False) -> None:
     """Take a command line of the reference, word for word; --todo decides what is done."""
     todo = flags.get("todo", "train")
@@ -177,6 +178,10 @@ def reference(flags: dict[str, Any], as_json: AsJson = False) -> None:
         raise ConfigError([Problem("todo", todo, "is not one of train, evaluate, gducheck")])
     if todo == "gducheck":
         flags.pop("mbs", None)  # the reference takes 20 images of a batch, however large it is
+    load_path = flags.get("load_path")
+    flags, notes = understood(flags, known_settings(load_path) if load_path else None)
+    for note in notes:
+        report.say(note)
     plan = _plan(todo, None, flags)
     carry_out(plan, keep=bool(plan.config.save), as_json=as_json)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from eqprop_core.events import BatchFinished, PhaseProgress, Record, Settling, decode
 from eqprop_core.files import open_to_read
 from eqprop_core.runs.log import LINE_LIMIT
+from eqprop_core.runs.reference import records_of
 
 PIECE = 2**20  # bytes that are read at once
 MUCH = 2**19  # bytes behind, from where on frequent kinds are thinned
@@ -35,11 +36,15 @@ class Feed:
     def read(self) -> tuple[list[Record], bool]:
         """Records that have come since the last call, in order, and whether there are more already.
 
-        A file that was replaced or cut is read from its beginning; one that is not there has no records.
+        A file that was replaced or cut is read from its beginning; one that is not there has no records, but
+        where its folder is one of the reference.
         """
         try:
             file = open_to_read(self.path)
         except OSError:
+            if self._file is None:  # once
+                self._file = 0
+                return records_of(self.path.parent), False
             return [], False
         with file:
             status = os.fstat(file.fileno())

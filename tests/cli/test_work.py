@@ -253,7 +253,8 @@ def test_the_references_checkpoint_is_evaluated_and_trained_on_with_its_network_
     ("words", "code", "said"),
     [
         (["--load-path", "."], 2, "holds no run"),
-        (["--load-path", "file"], 2, "no such folder"),
+        (["--load-path", "file"], 1, "file: is not a checkpoint"),
+        (["--load-path", "./none"], 2, "no such folder"),
         (["--task", "imagefolder", "--data-dir", "none"], 2, "none/train"),
         (["--device", "quantum"], 2, "--device quantum"),
         (["--train-samples", "99999"], 2, "--train-samples 99999"),

@@ -14,6 +14,7 @@ import torch
 from eqprop_core import ModelConfig, build_network
 from eqprop_core.runs.folder import RunError
 from eqprop_core.worker import checkpoint
+from eqprop_core.worker.weights import load_weights
 
 CONFIG = ModelConfig(model="VFMLP", input_shape=(1, 8, 8), archi=[64, 12, 10])
 
@@ -28,7 +29,7 @@ def test_a_model_comes_back_with_its_network(tmp_path: Path) -> None:
     checkpoint.write(tmp_path / "model.pt", checkpoint.packed_model(net))
     content = checkpoint.load(tmp_path / "model.pt")
     again = build_network(ModelConfig(**content["model"]))
-    checkpoint.load_weights(again, content, tmp_path / "model.pt")
+    load_weights(again, content, tmp_path / "model.pt")
     assert again.config == CONFIG
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
@@ -37,7 +38,7 @@ def test_the_references_checkpoint_is_read(tmp_path: Path) -> None:
     net = build_network(CONFIG)
     torch.save({"model_state_dict": net.state_dict(), "epoch": 3, "best": 97.1}, tmp_path / "checkpoint.tar")
     again = build_network(CONFIG)
-    checkpoint.load_weights(again, checkpoint.load(tmp_path / "checkpoint.tar"), tmp_path / "checkpoint.tar")
+    load_weights(again, checkpoint.load(tmp_path / "checkpoint.tar"), tmp_path / "checkpoint.tar")
     assert torch.equal(net.synapses[0].weight, again.synapses[0].weight)
 
 
@@ -61,10 +62,10 @@ def test_another_network_is_named_layer_by_layer(tmp_path: Path) -> None:
     checkpoint.write(path, checkpoint.packed_model(build_network(CONFIG)))
     other = build_network(ModelConfig(model="MLP", input_shape=(1, 8, 8), archi=[64, 20, 10]))
     with pytest.raises(RunError, match=r"synapses\.0\.weight is 12×64, this network has 20×64"):
-        checkpoint.load_weights(other, checkpoint.load(path), path)
+        load_weights(other, checkpoint.load(path), path)
     with pytest.raises(RunError, match=r"B_syn\.0\.weight is not in this network"):
         same_size = build_network(ModelConfig(model="MLP", input_shape=(1, 8, 8), archi=[64, 12, 10]))
-        checkpoint.load_weights(same_size, checkpoint.load(path), path)
+        load_weights(same_size, checkpoint.load(path), path)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_what_is_no_checkpoint_is_said(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.tar"
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"checkpoint\.tar"):
-        checkpoint.load_weights(build_network(CONFIG), checkpoint.load(path), path)
+        load_weights(build_network(CONFIG), checkpoint.load(path), path)
 
 
 def test_a_checkpoint_cut_anywhere_is_refused(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_checkpoint_cut_anywhere_is_refused(tmp_path: Path) -> None:
     for cut in range(0, len(whole), max(1, len(whole) // 40)):
         path.write_bytes(whole[:cut])
         with pytest.raises(RunError):
-            checkpoint.load_weights(build_network(CONFIG), checkpoint.load(path), path)
+            load_weights(build_network(CONFIG), checkpoint.load(path), path)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_other_content_is_said(content: Any, said: str, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save(content, path)
     with pytest.raises(RunError, match=said):
-        checkpoint.load_weights(build_network(CONFIG), checkpoint.load(path), path)
+        load_weights(build_network(CONFIG), checkpoint.load(path), path)
 
 
 def test_a_write_that_fails_leaves_the_file_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
