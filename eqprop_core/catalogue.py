@@ -21,12 +21,14 @@ from eqprop_core.files import expanded
 from eqprop_core.problems import NotThereError
 from eqprop_core.published import PUBLISHED, DatasetInfo, FileSpec, Split
 
-TASKS = ("digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder")
+TASKS = ("digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder", "imagenet")
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 DATA_VARIABLE = "EQPROP_DATA"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 DEFAULT_IMAGE_SIZE = 32
+IMAGENET_FOLDER = "imagenet_samples"  # as the reference calls it
+RANDOM_INPUTS = 20
 CIFAR10_PYTHON_FOLDER = "cifar-10-batches-py"
 CIFAR10_PYTHON_FILES = (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta")
 
@@ -150,6 +152,8 @@ def status(task: str, root: Path | None = None) -> DataStatus:
     try:
         if task == "imagefolder":
             return _image_folder_status(root)
+        if task == "imagenet":
+            return _imagenet_status(root)
         if info is None:
             info = describe(task)  # says what is accepted
         if task == "CIFAR10" and cifar10_layout(root) == "python":
@@ -271,6 +275,22 @@ def _image_folder_status(root: Path) -> DataStatus:
     except (DataError, OSError) as error:
         return _status("absent" if missing else "damaged", found=found, missing=missing, note=str(error))
     return _status("present", found=found, train=info.train_size, test=info.test_size)
+
+
+def imagenet_samples(root: Path) -> list[Path]:
+    """Images, of any photographs, that take the place of random inputs of ImageNet's size."""
+    try:
+        with os.scandir(root / IMAGENET_FOLDER) as entries:
+            return sorted(root / IMAGENET_FOLDER / entry.name for entry in entries if _is_image(entry))
+    except FileNotFoundError:
+        return []
+
+
+def _imagenet_status(root: Path) -> DataStatus:
+    found = tuple(imagenet_samples(root))
+    said = f"{len(found)} images of" if found else f"{RANDOM_INPUTS} random inputs, as there are no images in"
+    note = f"{said} {root / IMAGENET_FOLDER}, with labels drawn at random"
+    return _status("subset", found=found, train=len(found) or RANDOM_INPUTS, test=1, note=note)
 
 
 def _size_and_header(path: Path, length: int) -> tuple[int, bytes]:

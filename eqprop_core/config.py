@@ -156,8 +156,8 @@ class ModelConfig(Architecture):
 class RunConfig(Architecture):
     """All of a run: what it is trained on, the network, the dynamics, the gradient, the optimizer."""
 
-    task: Literal["digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder"] = setting(
-        "MNIST", "data", "data set; digits is built in"
+    task: Literal["digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder", "imagenet"] = setting(
+        "MNIST", "data", "data set; digits is built in, imagenet random inputs of that size for gducheck"
     )
     data_dir: Text | None = setting(
         None, "data", "folder that holds the data sets [EQPROP_DATA, or the user's data folder]"

@@ -198,5 +198,19 @@ PUBLISHED: dict[str, DatasetInfo] = {
             licence="none stated by its authors, who ask to be cited",
             files=_CIFAR10_FILES,
         ),
+        DatasetInfo(
+            name="imagenet",
+            title="inputs of ImageNet's size, 224 x 224 in colour, for GDU checks",
+            shape=(3, 224, 224),
+            classes=tuple(map(str, range(1000))),
+            train_size=20,
+            test_size=1,
+            scale=255.0,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            augmentable=False,
+            source="drawn at random, or your own images",
+            licence="none needed",
+        ),
     )
 }

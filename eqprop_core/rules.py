@@ -228,6 +228,9 @@ def _data_problems(config: Any) -> Iterator[Problem]:
         yield Problem("device", config.device, DEVICE_RULE)
     if config.name is not None and not may_name(config.name):
         yield Problem("name", config.name, NAME_RULE)
+    if config.task == "imagenet" and config.todo != "gducheck":
+        needed = "goes with gducheck alone: it has some inputs of that size, and nothing to learn from"
+        yield Problem("task", config.task, needed)
     if config.data_aug and config.task not in augmented_tasks():
         yield Problem(
             "data_aug",

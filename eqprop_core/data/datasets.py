@@ -23,6 +23,7 @@ from eqprop_core.catalogue import (
     DataError,
     data_root,
     describe,
+    imagenet_samples,
     locate,
     status,
 )
@@ -124,6 +125,10 @@ def verify(task: str, root: Path | None = None) -> list[str]:
         return [
             f"{path}: not the published file (MD5 differs)" for path in reading.damaged_cifar10_pickles(root)
         ]
+    if task == "imagenet":
+        return [
+            problem for path in imagenet_samples(root) for problem in _problems(reading.read_image, path, 224)
+        ]
     there = status(task, root)
     problems = [f"{path}: missing" for path in there.missing]
     if task == "digits":
@@ -138,6 +143,8 @@ def verify(task: str, root: Path | None = None) -> list[str]:
 def _read(info: DatasetInfo, root: Path, download: bool, progress: bool) -> tuple[Pairs, Pairs]:
     if info.name == "digits":
         return reading.read_digits()
+    if info.name == "imagenet":
+        return reading.read_imagenet(info, root)
     unusable = ""
     if cifar10_pickles_used(info.name, root):
         if (splits := reading.read_cifar10_python(root)) is not None:

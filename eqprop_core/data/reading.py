@@ -20,12 +20,15 @@ from torch import Tensor
 from eqprop_core.catalogue import (
     CIFAR10_PYTHON_FILES,
     CIFAR10_PYTHON_FOLDER,
+    RANDOM_INPUTS,
     DataError,
     count_records,
     image_files,
+    imagenet_samples,
     locate,
     split_sizes,
 )
+from eqprop_core.data.randomness import generator
 from eqprop_core.devices import cores_of_a_run
 from eqprop_core.published import DatasetInfo, FileSpec, Split
 
@@ -45,6 +48,21 @@ def read_digits() -> tuple[Pairs, Pairs]:
         raise DataError(f"{DIGITS} is damaged ({error}): install eqprop again") from error
     test = torch.arange(len(labels)) % DIGITS_TEST_STEP == DIGITS_TEST_STEP - 1
     return (images[~test], labels[~test]), (images[test], labels[test])
+
+
+def read_imagenet(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:
+    """Inputs of ImageNet's size: the images in its folder, or always the same random ones, as many as labels.
+
+    The first of them is the test image.
+    """
+    paths, size = imagenet_samples(root), info.shape[1]
+    random = generator(0, info.name)
+    if paths:
+        images = torch.stack([torch.from_numpy(read_image(path, size)) for path in paths])
+    else:
+        images = torch.randint(256, (RANDOM_INPUTS, *info.shape), generator=random, dtype=torch.uint8)
+    labels = torch.randint(len(info.classes), (len(images),), generator=random)
+    return (images, labels), (images[:1], labels[:1])
 
 
 def read_idx(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:

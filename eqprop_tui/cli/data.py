@@ -57,7 +57,7 @@ def get_data(task: Task, data_dir: DataDir = None) -> None:
     """Fetch a data set, with a progress bar."""
     root = catalogue.data_root(data_dir)
     fetch_now(_known(task), root)
-    report.say(f"{task} is in {root}" if task != "digits" else "digits is built in")
+    report.say(f"{task} is built in" if task in ("digits", "imagenet") else f"{task} is in {root}")
 
 
 def fetch_now(task: str, root: Path) -> None:
