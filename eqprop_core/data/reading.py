@@ -58,7 +58,7 @@ def read_imagenet(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:
     paths, size = imagenet_samples(root), info.shape[1]
     random = generator(0, info.name)
     if paths:
-        images = torch.stack([torch.from_numpy(read_image(path, size)) for path in paths])
+        images = torch.from_numpy(np.stack([read_image(path, size) for path in paths]))
     else:
         images = torch.randint(256, (RANDOM_INPUTS, *info.shape), generator=random, dtype=torch.uint8)
     labels = torch.randint(len(info.classes), (len(images),), generator=random)
