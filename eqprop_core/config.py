@@ -163,8 +163,11 @@ class RunConfig(Architecture):
         None, "data", "folder that holds the data sets [EQPROP_DATA, or the user's data folder]"
     )
     data_aug: bool = setting(False, "data", "augment training images: flip, and crop after edge padding by 4")
-    train_samples: Int | None = setting(None, "data", "use only the first N training images", ge=1, le=10**9)
-    test_samples: Int | None = setting(None, "data", "use only the first N test images", ge=1, le=10**9)
+    train_samples: Int | None = setting(None, "data", "use only N of the training images", ge=1, le=10**9)
+    test_samples: Int | None = setting(None, "data", "use only N of the test images", ge=1, le=10**9)
+    samples: Literal["first", "drawn"] = setting(
+        "first", "data", "which N images: the first of the files, or drawn at random by the seed"
+    )
     val_split: Float = setting(
         0.0, "data", "share of the training images held out for validation", ge=0, lt=1
     )

@@ -18,6 +18,7 @@ from eqprop_core.problems import Problem, flag
 CONVOLUTION_LISTS = ("kernels", "strides", "paddings", "pools")
 CONVOLUTION_DEFAULTS = {"kernels": 5, "strides": 1, "paddings": 0}
 PARAMETER_LIMIT = 20_000_000_000
+CLASSES_RULE = "the number of classes"
 SMALLEST_NUDGE = 1e-12
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,4})?|\d{1,4}")
 DEVICE_RULE = "is not a device; auto, cpu, mps, cuda:1 and the index of a GPU are"
@@ -42,6 +43,8 @@ def inapplicable(config: Any) -> dict[str, str]:
             unused[name] = f"--estimator {config.estimator} says which"
     if config.optim != "sgd":
         unused["mmt"] = "momentum goes with --optim sgd"
+    if config.train_samples is None and config.test_samples is None:
+        unused["samples"] = "goes with --train-samples or --test-samples"
     if config.task != "imagefolder":
         unused["image_size"] = f"goes with --task imagefolder; {config.task} has its own size"
     return unused
@@ -105,9 +108,7 @@ def architecture_problems(config: Any, input_shape: Shape, classes: int | None) 
     if classes is not None:
         last = "archi" if config.model in ("MLP", "VFMLP") else "fc"
         if shapes[-1].post != (classes,):
-            problems.append(
-                Problem(last, getattr(config, last), f"must end with {classes}, the number of classes")
-            )
+            problems.append(Problem(last, getattr(config, last), f"must end with {classes}, {CLASSES_RULE}"))
     total = sum(shape.parameters + shape.backward_parameters for shape in shapes)
     if total > PARAMETER_LIMIT:
         biggest = max(shapes, key=lambda shape: shape.parameters)

@@ -115,8 +115,10 @@ class Form:
     @property
     def hidden(self) -> dict[str, str]:
         """Settings that do not apply to what is chosen, each with the reason."""
-        chosen = {name: self.typed[name] for name in ("model", "optim", "task")}
-        unused = inapplicable(SimpleNamespace(**chosen, estimator=self.typed["estimator"].strip() or None))
+        chosen: dict[str, str | None] = {name: self.typed[name] for name in ("model", "optim", "task")}
+        optional = ("estimator", "train_samples", "test_samples")
+        chosen |= {name: self.typed[name].strip() or None for name in optional}
+        unused = inapplicable(SimpleNamespace(**chosen))
         if self.typed["todo"] == "train":
             unused["load_path"] = "training goes on by resuming the run"
         return {name: why for name, why in unused.items() if name in FIELDS}

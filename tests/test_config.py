@@ -41,7 +41,7 @@ DEFAULTS = {
     "check_thm": False, "data_aug": False, "lr_decay": False, "epochs": 1, "scale": None, "dropouts": None,
     "seed": None, "device": "auto", "load_path": None, "save": None, "decay_epochs": 100, "val_split": 0.0,
     "channels": None, "kernels": None, "strides": None, "paddings": None, "pools": None, "fc": None,
-    "train_samples": None, "test_samples": None, "image_size": None, "name": None, "data_dir": None,
+    "train_samples": None, "test_samples": None, "samples": "first", "image_size": None, "name": None, "data_dir": None,
     "results": None, "dry_run": False, "checkpoint_every": 10.0,
 }  # fmt: skip
 
@@ -289,6 +289,7 @@ def test_what_fits_together_is_accepted(given: dict[str, Any]) -> None:
         (CNN, "same_update", "--same-update: does not apply: only the vector-field models VFMLP and VFCNN"),
         ({**MLP, "optim": "adam"}, "mmt", "--mmt: does not apply: momentum goes with --optim sgd"),
         (MLP, "image_size", "--image-size: does not apply: goes with --task imagefolder"),
+        (MLP, "samples", "--samples: does not apply: goes with --train-samples or --test-samples"),
     ],
 )
 def test_a_typed_flag_without_effect_is_refused(given: dict[str, Any], typed: str, words: str) -> None:
@@ -407,7 +408,7 @@ def test_reading_a_file_that_is_not_there_or_malformed_names_it(tmp_path: Path) 
 
 SETTINGS = """
     model archi channels kernels strides paddings pools fc act loss softmax dropouts scale
-    task data_dir data_aug train_samples test_samples val_split image_size
+    task data_dir data_aug train_samples test_samples samples val_split image_size
     T1 T2 tol updates precision compile fast layout alg betas random_sign thirdphase estimator same_update check_thm
     optim lrs wds mmt lr_decay decay_epochs epochs mbs
     todo device seed checkpoint_every name results save load_path all_elements dry_run

@@ -10,16 +10,18 @@ import gzip
 import hashlib
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from eqprop_core.catalogue import (
     CIFAR10_PYTHON_FOLDER,
+    SPLITS,
     DataError,
     data_root,
     describe,
@@ -53,12 +55,16 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The images of one task. `validation` is None unless a share of the training images was held out."""
+    """The images of one task. `validation` is None unless a share of the training images was held out.
+
+    `available` counts the images of each class in the files, before some were chosen.
+    """
 
     info: DatasetInfo
     train: Images
     validation: Images | None
     test: Images
+    available: Mapping[Split, Sequence[int]] = field(default_factory=dict)
 
 
 def load_dataset(
@@ -67,6 +73,7 @@ def load_dataset(
     root: Path | None = None,
     train_samples: int | None = None,
     test_samples: int | None = None,
+    samples: Literal["first", "drawn"] = "first",
     val_split: float = 0.0,
     seed: int = 0,
     image_size: int | None = None,
@@ -76,10 +83,11 @@ def load_dataset(
 ) -> Dataset:
     """Read a data set into the memory of `device`, downloading it to `root` first if it is not there.
 
-    `train_samples` and `test_samples` keep the first images of each split. Of the training images kept,
-    the share `val_split` (0 up to 1, excluded) is held out for validation: which ones, depends on `seed`
-    alone. `image_size` is the side in pixels to which the images of an imagefolder are brought: scaled so
-    that the shorter side fits, then cropped around the centre. Progress goes to standard error.
+    `train_samples` and `test_samples` keep so many images of each split: the first, or `drawn` by `seed`, in
+    their order. Of the training images kept, the share `val_split` (0 up to 1, excluded) is held out for
+    validation: which ones, depends on `seed` alone. `image_size` is the side in pixels to which the images
+    of an imagefolder are brought: scaled so that the shorter side fits, then cropped around the centre.
+    Progress goes to standard error.
 
     Raises DataError if the data set is missing and cannot be downloaded, if a file is damaged, and if
     there are not as many images as asked for.
@@ -88,26 +96,33 @@ def load_dataset(
     try:
         info = describe(task, root, image_size)
         if task == "imagefolder":
-            # Told how many first: reading images that are not wanted can take minutes.
-            counts = (
-                _wanted(info.train_size or 0, train_samples, "train"),
-                _wanted(info.test_size or 0, test_samples, "test"),
-            )
-            if progress:
-                print(f"Reading {sum(counts):,} images from {root}", file=sys.stderr, flush=True)
-            splits = reading.read_image_folder(info, root, *counts)
+            listed = [reading.listed_images(root, split) for split in SPLITS]
+            labels = [torch.tensor([label for _, label in split]) for split in listed]
         else:
-            splits = _read(info, root, download, progress)
+            whole = _read(info, root, download, progress)
+            labels = [split[1] for split in whole]
+        places = [
+            _places(len(all_of), wanted, split, seed if samples == "drawn" else None)
+            for split, all_of, wanted in zip(SPLITS, labels, (train_samples, test_samples), strict=True)
+        ]
+        if task == "imagefolder":  # reading images that are not wanted can take minutes
+            wanted_files = [[split[place] for place in at] for split, at in zip(listed, places, strict=True)]
+            if progress:
+                count = sum(map(len, wanted_files))
+                print(f"Reading {count:,} images from {root}", file=sys.stderr, flush=True)
+            train, test = (Images(*reading.read_images(files, info.shape[1])) for files in wanted_files)
+        else:
+            train, test = (_chosen(split, at) for split, at in zip(whole, places, strict=True))
     except OSError as error:
         raise DataError(f"{task} in {root} cannot be read: {error}") from error
-    train = _first(splits[0], train_samples, "train")
-    test = _first(splits[1], test_samples, "test")
     train, validation = _hold_out(train, val_split, seed)
+    counts = (torch.bincount(split, minlength=len(info.classes)).tolist() for split in labels)
     return Dataset(
         info=info,
         train=train.to(device),
         validation=None if validation is None else validation.to(device),
         test=test.to(device),
+        available=dict(zip(SPLITS, counts, strict=True)),
     )
 
 
@@ -164,24 +179,27 @@ def _read(info: DatasetInfo, root: Path, download: bool, progress: bool) -> tupl
     return reading.read_idx(info, root)
 
 
-def _wanted(available: int, samples: int | None, split: Split) -> int:
-    """How many images of a split to keep."""
-    if samples is None:
-        return available
+def _places(available: int, samples: int | None, split: Split, seed: int | None) -> range | list[int]:
+    """Which images of a split to keep, in order: all, the first `samples`, or as many drawn by a `seed`."""
+    if samples is None or samples == available:
+        return range(available)
     if not 1 <= samples <= available:
         name = {"train": "training", "test": "test"}[split]
         raise DataError(
             f"--{split}-samples {samples}: there are {available:,} {name} images; accepted: 1 to {available}"
         )
-    return samples
+    if seed is None:
+        return range(samples)
+    drawn = torch.randperm(available, generator=generator(seed, f"{split} samples"))[:samples]
+    return [int(place) for place in drawn.sort().values]
 
 
-def _first(images: Pairs, samples: int | None, split: Split) -> Images:
+def _chosen(images: Pairs, places: range | list[int]) -> Images:
     pixels, labels = images
-    count = _wanted(len(labels), samples, split)
-    if count < len(labels):  # a copy, so that the others leave memory
-        return Images(pixels[:count].clone(), labels[:count].clone())
-    return Images(pixels, labels)
+    if len(places) == len(labels):
+        return Images(pixels, labels)
+    at = torch.tensor(places)
+    return Images(pixels[at], labels[at])  # a copy, so that the others leave memory
 
 
 def _hold_out(train: Images, share: float, seed: int) -> tuple[Images, Images | None]:

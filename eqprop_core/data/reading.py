@@ -143,16 +143,6 @@ def read_records(root: Path, spec: FileSpec, info: DatasetInfo) -> Tensor:
     return records
 
 
-def read_image_folder(
-    info: DatasetInfo, root: Path, train_samples: int, test_samples: int
-) -> tuple[Pairs, Pairs]:
-    """The first images of both splits of an image folder, brought to `info.shape`."""
-    return (
-        _read_images(listed_images(root, "train")[:train_samples], info.shape[1]),
-        _read_images(listed_images(root, "test")[:test_samples], info.shape[1]),
-    )
-
-
 def listed_images(root: Path, split: Split) -> list[tuple[Path, int]]:
     """Images of an image folder with their labels: the first of every class, then the second of every class …
 
@@ -183,7 +173,8 @@ def read_image(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def _read_images(listed: list[tuple[Path, int]], size: int) -> Pairs:
+def read_images(listed: list[tuple[Path, int]], size: int) -> Pairs:
+    """The listed images with their labels, each as `read_image` does."""
     pixels = np.empty((len(listed), 3, size, size), dtype=np.uint8)
 
     def read_one(place: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import Batch, batches, normalize
+from eqprop_core.data.classes import largest_share
 from eqprop_core.data.datasets import Dataset, Images
 from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event, PhaseProgress
 from eqprop_core.learning import observations
@@ -102,7 +103,7 @@ class Trainer:
         self._started: float | None = None  # when the epoch would have begun without a break
         self.events_per_second = EVENTS_PER_SECOND
         self.last_gdu: GduResult | None = None
-        self.troubles = Troubles(config, net.classes)
+        self.troubles = Troubles(config, 100 * largest_share(dataset.train))
 
     @property
     def device(self) -> torch.device:

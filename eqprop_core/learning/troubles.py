@@ -24,11 +24,14 @@ EPOCHS_TO_LEARN = 5
 
 
 class Troubles:
-    """Keeps what is needed to tell; `state` is numbers and text, `restore` goes on from it."""
+    """Keeps what is needed to tell; `state` is numbers and text, `restore` goes on from it.
 
-    def __init__(self, config: RunConfig, classes: int) -> None:
+    `chance` is the training accuracy in per cent of always answering the largest class.
+    """
+
+    def __init__(self, config: RunConfig, chance: float) -> None:
         self.config = config
-        self.classes = classes
+        self.chance = chance
         self._told: list[str] = []
         self._untold: list[str] = []
         self._first: dict[str, Any] = {}  # what the first observation of the run showed
@@ -80,17 +83,19 @@ class Troubles:
     def judge_epochs(self, accuracies: Sequence[float | None]) -> None:
         """Judge the running accuracies of all epochs so far, in per cent: whether the network learns."""
         known = [value for value in accuracies if value is not None]
-        chance = 100 / self.classes
-        low = min(1.3 * chance, chance + 10)
+        chance = self.chance
+        low = min(1.3 * chance, chance + 10, chance + 0.3 * (100 - chance))
         high = min(2.5 * chance, (100 + chance) / 2)
-        if not known or known[-1] > low:
+        if not known or known[-1] > low or chance == 100:  # of one class every answer is right
             return
         now = f"the training accuracy is {known[-1]:.1f} % in epoch {len(known)}, about chance level"
+        share = f"the largest class has {chance:.1f} % of the images"
         if max(known) >= high:
             self._say(
                 "fallen",
-                f"{now}; it has been {max(known):.1f} %. Smaller learning rates from before the fall on "
-                f"(--lrs, --lr-decay) usually keep it; with EP, longer free phases (--T1) may help too",
+                f"{now} ({share}); it has been {max(known):.1f} %. Smaller learning rates from before "
+                f"the fall on (--lrs, --lr-decay) usually keep it; with EP, longer free phases (--T1) may "
+                f"help too",
             )
         elif len(known) >= EPOCHS_TO_LEARN and max(known) <= low:
             hint = "Other learning rates (--lrs) or start weights (--scale) may help"
@@ -98,7 +103,7 @@ class Troubles:
                 hint += "; a GDU check tells how far the updates are from BPTT's gradients"
                 if self.config.chosen_estimator != "symmetric":
                     hint += ", and --thirdphase makes them agree better"
-            self._say("chance", f"{now} since the start. {hint}")
+            self._say("chance", f"{now} since the start ({share}). {hint}")
 
     def _about_settling(self, restless: dict[int, tuple[float, float]], where: str) -> str:
         found = ", ".join(

@@ -11,18 +11,23 @@ from eqprop_core.events import Amended, EpochFinished
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import current_amendments, histories
 from eqprop_core.runs.listing import RunSummary, summarize
+from eqprop_core.runs.words import data_in_words
 
 NOT_COMPARED = ("name", "todo")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One of several runs: how it stands, its settings as they are now, its epochs, and what was changed."""
+    """One of several runs: how it stands, its settings as they are now, its epochs, and what was changed.
+
+    `data` says what it was trained on; empty where that is not recorded.
+    """
 
     summary: RunSummary
     settings: dict[str, Any]
     epochs: list[EpochFinished]
     changes: Sequence[Amended] = ()
+    data: str = ""
 
     @property
     def last(self) -> EpochFinished | None:
@@ -47,7 +52,8 @@ def best_of(epochs: Sequence[EpochFinished]) -> EpochFinished | None:
 
 def looked_at(run: RunFolder) -> Compared:
     """What is compared of a run. Raises `ConfigError` or `RunError` for settings that cannot be read."""
-    return Compared(summarize(run.path), run.settings_now() or {}, histories(run), changes_of(run))
+    data = data_in_words(run.meta().get("data"))
+    return Compared(summarize(run.path), run.settings_now() or {}, histories(run), changes_of(run), data)
 
 
 def changes_of(run: RunFolder) -> list[Amended]:
@@ -63,6 +69,12 @@ def settings_that_differ(runs: Sequence[Compared]) -> dict[str, list[Any]]:
         if name not in NOT_COMPARED and any(value != values[0] for value in values):
             differing[name] = values
     return differing
+
+
+def data_that_differ(runs: Sequence[Compared]) -> list[str]:
+    """What each run was trained on, where that is recorded and not the same in all; else an empty list."""
+    known = {run.data for run in runs if run.data}
+    return [run.data for run in runs] if len(known) > 1 else []
 
 
 def names(compared: Sequence[Compared]) -> list[str]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from eqprop_core import catalogue
 from eqprop_core.config import Architecture, RunConfig, combine, facts
 from eqprop_core.files import expanded
 from eqprop_core.memory import GDU_IMAGES
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
-from eqprop_core.rules import refused_flags
+from eqprop_core.rules import CLASSES_RULE, refused_flags
 from eqprop_core.runs.folder import NoSuchRunError, RunError, RunFolder
 from eqprop_core.runs.listing import find_run
 from eqprop_core.runs.names import CONFIG, HYPERPARAMETERS
@@ -86,9 +87,10 @@ def make_plan(
     try:
         config = combine(*layers)
     except ConfigError as error:
-        raise ConfigError(
-            [_located(problem, stored, settings or {}, flags) for problem in error.problems]
-        ) from None
+        problems = [_located(problem, stored, settings or {}, flags) for problem in error.problems]
+        if stored is not None and any(CLASSES_RULE in problem.message for problem in problems):
+            problems += _other_classes(stored, {**(settings or {}), **preset_settings, **flags, **places})
+        raise ConfigError(problems) from None
     if settings is not None and stored is not None and stored.is_ours:
         _refuse_contradictions(combine({**settings, "todo": "evaluate"}), config, flags)
     if refused := refused_flags(config, flags):
@@ -149,6 +151,23 @@ def _located(
     return replace(problem, message=f"{problem.message} (in {file})")
 
 
+def _other_classes(stored: RunFolder, settings: Mapping[str, Any]) -> list[Problem]:
+    """Which classes an image folder has, beside those that a run was trained on."""
+    recorded = stored.meta().get("data")
+    had = recorded.get("classes") if isinstance(recorded, dict) else None
+    try:
+        root = catalogue.data_root(Path(settings["data_dir"]) if "data_dir" in settings else None)
+        has = catalogue.describe(str(settings.get("task")), root).classes
+    except (ValueError, OSError):
+        return []
+    if not isinstance(had, list):
+        return []
+    new, gone = [name for name in has if name not in had], [name for name in had if name not in has]
+    said = [f"{word} {shown(names)}" for word, names in (("new", new), ("not there", gone)) if names]
+    message = f"has {len(has)} classes, the run was trained on {len(had)}: {'; '.join(said)}"
+    return [Problem("data_dir", str(root), message)]
+
+
 def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for typed flags that ask for another network than the stored one."""
     problems = [
@@ -167,7 +186,7 @@ def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[
                 getattr(config, name),
                 f"would validate on images that were trained on; the run has {shown(getattr(stored, name))}",
             )
-            for name in ("seed", "val_split", "train_samples", "task")
+            for name in ("seed", "val_split", "train_samples", "samples", "task")
             if getattr(stored, name) != getattr(config, name)
         ]
     if problems:
@@ -177,15 +196,18 @@ def _refuse_contradictions(stored: RunConfig, config: RunConfig, flags: Mapping[
 def changed_settings(before: Mapping[str, Any], config: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Settings of `config` that are not those that a run had `before`: what it had, and what it has now.
 
-    None where nothing is known of what it had, as of a checkpoint of the reference.
+    None where nothing is known of what it had, as of a checkpoint of the reference. What a run of before
+    there was a setting does not say had its default.
     """
     now = config.stored()
     if not before:
         return {}
+    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
+    had = {**{name: now.get(name) for name in now if getattr(config, name) == defaults[name]}, **before}
     return {
-        name: (before.get(name), now.get(name))
+        name: (had.get(name), now.get(name))
         for name in RunConfig.model_fields
-        if facts(name)["stored"] and name not in ("todo", "epochs") and before.get(name) != now.get(name)
+        if facts(name)["stored"] and name not in ("todo", "epochs") and had.get(name) != now.get(name)
     }
 
 

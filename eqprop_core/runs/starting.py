@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
-from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.problems import ConfigError, Problem, flag
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Launched, Start, find_places, launch
@@ -57,9 +57,12 @@ def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> La
         raise RunError(f"{named}: is {state} already")
     if state == "finished" and wanted.more_epochs is None:
         raise RunError(f"{named}: is complete; --epochs N trains N more")
-    plan = make_plan("train", {"load_path": str(run.path)})
+    plan = make_plan("train", {"load_path": str(run.path), **wanted.changes})
     if plan.stored is None:
         raise RunError(f"{named}: has no config.toml to go on with")
+    if plan.config.task == "imagefolder" and (data := _data_of(plan.config)).state == "absent":
+        where = f"{flag('data_dir')} DIR says where they are now"
+        raise RunError(f"{named}: its images are not in {plan.config.data_root} ({data.note}); {where}")
     try:
         return launch(run, plan.config, wanted)
     except ConfigError as error:
@@ -74,8 +77,12 @@ def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> La
 
 def check_sizes(config: RunConfig) -> None:
     """Raise `ConfigError` where the data set is here and has fewer images than asked for."""
-    data = catalogue.status(config.task, config.data_root)
+    data = _data_of(config)
     for name, size in (("train_samples", data.train_size), ("test_samples", data.test_size)):
         wanted = getattr(config, name)
         if wanted is not None and size is not None and wanted > size:
             raise ConfigError([Problem(name, wanted, f"there are {size:,} images")])
+
+
+def _data_of(config: RunConfig) -> catalogue.DataStatus:
+    return catalogue.status(config.task, config.data_root)

@@ -73,3 +73,17 @@ def _in_words(event: Event) -> str:
         case RunFinished():
             return f"finished after {event.seconds:.1f} s"
     return ""
+
+
+def data_in_words(recorded: object) -> str:
+    """What a run was trained on, of `data` in its `meta.json`; empty where nothing is recorded.
+
+    Where it lay is left out, so that the words are the same for the same data elsewhere.
+    """
+    if not isinstance(recorded, dict):
+        return ""
+    images, classes, digest = (recorded.get(name) for name in ("images", "classes", "digest"))
+    if not isinstance(images, dict) or not isinstance(classes, list) or not isinstance(digest, str):
+        return ""
+    counts = [f"{count:,} {part}" for part, count in images.items() if isinstance(count, int)]
+    return printable(f"{', '.join(counts)} images of {len(classes)} classes, digest {digest}"[:200])

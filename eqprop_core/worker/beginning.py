@@ -9,22 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eqprop_core.data.fingerprint import Fingerprint
 from eqprop_core.events import Amended, Event, Warned
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs import names
 from eqprop_core.runs.reference import accuracies, epochs_from
 from eqprop_core.worker import checkpoint
+from eqprop_core.worker.recorded_data import told_to_use
 
 
-def begin_with(trainer: Trainer, source: Path) -> list[Event]:
+def begin_with(trainer: Trainer, source: Path, data: Fingerprint) -> list[Event]:
     """Put a trainer that is at its beginning where the weights are that lie in a folder, or are a file.
 
     What was trained before counts: the trainer's epochs are those to add, and its best accuracy is set where
-    these weights are the best of all. Returns what there is to say, the
-    epochs of before among it. Raises `RunError`.
+    these weights are the best of all. Returns what there is to say, the epochs of before among it, and how
+    the `data` differ from theirs. Raises `RunError`.
     """
     folder, order = (source.parent, (source.name,)) if source.is_file() else (source, names.LATEST_FIRST)
     path, content, notes = checkpoint.load_first(trainer.net, folder, order)
+    notes += told_to_use(content, data, path, todo="train")
     before = epochs_from(accuracies(content))
     said: list[Event] = [*before]
     message = f"begins with the weights of {path}"

@@ -12,8 +12,9 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -72,9 +73,10 @@ def _keep(path: Path, before: Path) -> None:
         path.replace(before)
 
 
-def packed_model(net: Network) -> memoryview:
-    """The bytes of a file with a network's weights and the configuration that builds it."""
-    return packed({"model": net.config.model_dump(mode="json"), "model_state_dict": net.state_dict()})
+def packed_model(net: Network, facts: Mapping[str, Any] = MappingProxyType({})) -> memoryview:
+    """The bytes of a file with a network's weights, the configuration that builds it, and other facts."""
+    model = net.config.model_dump(mode="json")
+    return packed({"model": model, "model_state_dict": net.state_dict(), **facts})
 
 
 def is_whole(path: Path) -> bool:

@@ -50,6 +50,7 @@ def _train(here: Rank, group: Group, wishes: Wishes, devices: str | None) -> Non
     config = RunConfig(**group.tell(None))
     ready = prepare(Plan(config), place=here.place(config.device, devices))
     group.gather(place_of(ready.label))
+    group.gather(ready.data.document())
     trainer = Trainer(ready.config, ready.net, ready.dataset, group=group)
     _take_over(group.tell(None), ready, trainer)
     follower = Follower(group, trainer, wishes)

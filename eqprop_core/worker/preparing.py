@@ -15,7 +15,9 @@ import torch
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import Batch, batches
+from eqprop_core.data.classes import left_out
 from eqprop_core.data.datasets import Dataset, load_dataset
+from eqprop_core.data.fingerprint import Fingerprint, fingerprint
 from eqprop_core.data.randomness import generator
 from eqprop_core.devices import choose_here, cores_of_a_run
 from eqprop_core.events import Record, RunStarted
@@ -26,6 +28,7 @@ from eqprop_core.runs.places import Place
 from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan
 from eqprop_core.worker import checkpoint
+from eqprop_core.worker.recorded_data import told_to_use
 
 PRODUCTS_WORTH_SHARING = 2e7  # multiplications in a time step
 
@@ -42,7 +45,7 @@ class Work:
 class Prepared:
     """Everything that is needed before anything is written: a plan that got this far can run.
 
-    `label` is the device by the name that `eqprop devices` gives it.
+    `label` is the device by the name that `eqprop devices` gives it; `data` is what is recorded of the data.
     """
 
     plan: Plan
@@ -50,6 +53,7 @@ class Prepared:
     device: torch.device
     label: str
     dataset: Dataset
+    data: Fingerprint
     net: Network
     weights: str
     warnings: tuple[str, ...]
@@ -77,6 +81,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
         root=config.data_root,
         train_samples=config.train_samples,
         test_samples=config.test_samples,
+        samples=config.samples,
         val_split=config.val_split,
         seed=config.seed,
         image_size=config.image_size,
@@ -85,6 +90,8 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
     data = catalogue.status(config.task, config.data_root)
     if data.state == "subset":
         warnings.append(f"{config.task} is a subset: {data.note}")
+    warnings += left_out(dataset, config)
+    found = fingerprint(dataset, config)
     net = build_network(config.model_part(), generator=generator(config.seed, "weights"))
     if net.classes != len(dataset.info.classes):
         raise RunError(
@@ -98,10 +105,10 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
     loaded = ""
     if plan.stored is not None and weights:
         named = plan.stored.file
-        path, _, notes = checkpoint.load_first(net, plan.stored.path, (named,) if named else weights)
+        path, content, notes = checkpoint.load_first(net, plan.stored.path, (named,) if named else weights)
         loaded = path.name
-        warnings += notes
-    return Prepared(plan, config, device, label, dataset, net.to(device), loaded, tuple(warnings))
+        warnings += [*notes, *told_to_use(content, found, path, todo=config.todo)]
+    return Prepared(plan, config, device, label, dataset, found, net.to(device), loaded, tuple(warnings))
 
 
 def _chosen(wanted: str, place: Place | None) -> tuple[str, str | None]:

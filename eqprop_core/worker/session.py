@@ -41,6 +41,7 @@ from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.heartbeat import Heartbeat
 from eqprop_core.worker.pictures import DRAWING_ERRORS, Pictures
+from eqprop_core.worker.recorded_data import DATA
 
 SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
 T = TypeVar("T")
@@ -49,9 +50,9 @@ T = TypeVar("T")
 class Session:
     """Writes into `path` (None: nowhere) of the run `folder`; `epochs` is how many are planned.
 
-    `expected_accuracy` is a published figure in per cent, drawn as a line; `numerics` go into checkpoints;
-    `lock` is the run's, where this process holds it already; `summary` is what a list of runs shows of how
-    far it has come.
+    `expected_accuracy` is a published figure in per cent, drawn as a line; `numerics` go into checkpoints,
+    what is recorded of the `data` into checkpoints and models; `lock` is the run's, where this process holds
+    it already; `summary` is what a list of runs shows of how far it has come.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Session:
         epochs: int = 0,
         expected_accuracy: float | None = None,
         numerics: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
         lock: IO[bytes] | None = None,
         summary: Mapping[str, float | int | None] | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class Session:
         self.config = config
         self.epochs = epochs
         self.numerics = dict(numerics or {})
+        self.data = {} if data is None else {DATA: dict(data)}
         self.summary = dict(summary or {})
         self._begun = time.monotonic()
         self._pictures = None if path is None else Pictures(path, config, expected=expected_accuracy)
@@ -277,6 +280,7 @@ class Session:
             "config": {**self.config.stored(), "checkpoint_every": self.checkpoint_every},
             "seq": self._seq,
             "numerics": self.numerics,
+            **self.data,
         }
         before: Path | None = None
         if name == names.CHECKPOINT:
@@ -301,7 +305,7 @@ class Session:
     def _save_model(self, trainer: Trainer, name: str) -> Iterator[Record]:
         trainer.check_finite()
         try:
-            self._owed[name] = checkpoint.packed_model(trainer.net)
+            self._owed[name] = checkpoint.packed_model(trainer.net, self.data)
         except MemoryError as error:
             yield from self.unwritten(name, error)
         yield from self._write_models()

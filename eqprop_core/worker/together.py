@@ -11,6 +11,7 @@ from eqprop_core.learning.trainer import Trainer
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.preparing import Prepared
 from eqprop_core.worker.ranks import place_of, places_in_words
+from eqprop_core.worker.recorded_data import check_alike
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,11 @@ class Together:
     def of(cls, ready: Prepared, group: Group | None) -> Together:
         """All processes of the group, which have prepared the same; this one alone without a group."""
         here = place_of(ready.label)
-        return cls(group, tuple(group.gather(here)) if group is not None else (here,))
+        if group is None:
+            return cls(None, (here,))
+        places = tuple(group.gather(here))
+        check_alike(ready.data, group.gather(ready.data.document()), [host for host, _ in places])
+        return cls(group, places)
 
     @property
     def processes(self) -> int:

@@ -28,6 +28,7 @@ from eqprop_core.worker.beginning import begin_with
 from eqprop_core.worker.choices import choose, recorded_choices, review
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
+from eqprop_core.worker.recorded_data import DATA, told_to_go_on
 from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
@@ -94,7 +95,7 @@ def _prepared(
             if plan.more_epochs is not None:
                 trainer.epochs = plan.more_epochs
             opening += _amended(trainer, plan, run, run.settings_now() or {}, planned)
-        before = begin_with(trainer, Path(str(source))) if source else []
+        before = begin_with(trainer, Path(str(source)), ready.data) if source else []
         run = run or new_folder(ready, root)  # once all that does not fit has been said
         if trainer.best_accuracy is not None:
             with suppress(OSError):  # what cannot be written there is told with the first checkpoint
@@ -108,7 +109,12 @@ def _prepared(
         notes = []
     opening += [Warned(message=warning) for warning in (*ready.warnings, *notes)]
     run.describe(
-        {**facts_of(ready.device, ready.label), "processes": together.processes, **recorded_choices(ready)}
+        {
+            **facts_of(ready.device, ready.label),
+            "processes": together.processes,
+            **recorded_choices(ready),
+            DATA: ready.data.summary(),
+        }
     )
     together.tell(ready, trainer)
     session = Session(
@@ -117,6 +123,7 @@ def _prepared(
         config=ready.config,
         epochs=trainer.epochs,
         numerics={**facts_of(ready.device), "processes": together.processes, **recorded_choices(ready)},
+        data=ready.data.document(),
         expected_accuracy=run.expected_accuracy(),
         lock=lock,
         summary={
@@ -228,6 +235,10 @@ def resume(
     if ready is not None:
         said += [Warned(message=note) for note in choose(ready, content.get("numerics", {}))]
     state = checkpoint.training_state(content, trainer, path, with_optimizer=same_optimizer)
+    if ready is not None:
+        batch, batches = state["position"]["batch"], trainer.batches_per_epoch
+        other = told_to_go_on(content, ready.data, path, batch=batch, batches=batches)
+        said += [Warned(message=words) for words in other]
     try:
         trainer.restore(state, with_optimizer=same_optimizer)
     except (

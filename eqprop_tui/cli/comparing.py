@@ -10,7 +10,7 @@ import typer
 
 from eqprop_core.events import Amended
 from eqprop_core.problems import ConfigError, Problem, flag, shown
-from eqprop_core.runs.comparing import Compared, looked_at, names, settings_that_differ
+from eqprop_core.runs.comparing import Compared, data_that_differ, looked_at, names, settings_that_differ
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import report
@@ -57,6 +57,8 @@ def compare(
         (flag(name), ["–" if value is None else shown(value) for value in values])
         for name, values in differing.items()
     ]
+    if data := data_that_differ(compared):
+        rows.append(("data", [words or "–" for words in data]))
     if any(run.changes for run in compared):
         rows.append(("changed on the way", ["; ".join(map(_change, run.changes)) or "–" for run in compared]))
     _print(compared, rows, results_of(compared))

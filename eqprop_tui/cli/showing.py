@@ -17,6 +17,7 @@ from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import current_amendments, failure, last_words
 from eqprop_core.runs.listing import ALIVE, RunSummary, called, find_run, summarize
 from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE
+from eqprop_core.runs.words import data_in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted, as_document
 from eqprop_tui.cli.report import AsJson
@@ -52,6 +53,7 @@ def about(folder: RunFolder) -> dict[str, Any]:
         **as_document(summary),
         "path": str(folder.path.resolve()),
         "note": meta.get("note") or None,
+        "data": meta.get("data"),
         "host": meta.get("host"),
         "message": failure(folder) if summary.state == "failed" else None,
         "settings": unlike_defaults(settings),
@@ -102,6 +104,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
         "accuracy": f"best {accuracy(summary.best)} %, last {accuracy(summary.last)} %"
         if summary.last is not None
         else None,
+        "data": data_in_words(document["data"]),
         "tags": ", ".join(summary.tags) or None,
         "note": document["note"],
         "failed": document["message"],

@@ -150,10 +150,15 @@ def resume(
         str | None,
         typer.Option("--devices", metavar="0,1", help="on several GPUs together, a process each"),
     ] = None,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", metavar="DIR", help="where its data are now")
+    ] = None,
 ) -> None:
     """Go on with a run: one that is paused, stopped, failed or lost."""
     folder = find_run(run)
     state = summarize(folder.path).state
+    if data_dir is not None and state in ALIVE:
+        raise RunError(f"{run}: is {state} with the data that it has loaded; stop it to go on with others")
     if state == "paused":
         tell(run, "resume")
         return
@@ -162,7 +167,10 @@ def resume(
             raise RunError(f"{run}: is queued already; --now begins at once")
         begin_at_once(folder, run)
         return
-    wanted = Start(more_epochs=epochs, now=now, on_finish=on_finish, nproc=nproc, devices=devices)
+    changes = {} if data_dir is None else {"data_dir": str(expanded(Path(data_dir)).absolute())}
+    wanted = Start(
+        more_epochs=epochs, changes=changes, now=now, on_finish=on_finish, nproc=nproc, devices=devices
+    )
     launched = go_on(folder, wanted, named=run)
     tell_launch(launched)
     report.say(f"watch it: eqprop runs attach {run}")

@@ -15,7 +15,7 @@ from PIL import Image
 from small_files import cifar10_records, idx, idx_files
 
 from eqprop_core.catalogue import CIFAR10_PYTHON_FILES, DataError
-from eqprop_core.data.datasets import Images, load_dataset, verify
+from eqprop_core.data.datasets import Dataset, Images, load_dataset, verify
 
 
 def load(task: str, root: Path | None = None, **settings):
@@ -223,6 +223,28 @@ def test_the_first_images_are_kept(image_folder, task):
 def test_more_images_than_there_are_is_an_error_that_names_the_flag(image_folder, task, split, samples):
     with pytest.raises(DataError, match=rf"--{split}-samples {samples}: there are .* accepted: 1 to \d+"):
         load(task, image_folder, **{f"{split}_samples": samples})
+
+
+@pytest.mark.parametrize("task", ["digits", "imagefolder"])
+def test_a_drawn_part_is_a_function_of_the_seed(task: str, image_folder: Path) -> None:
+    def part(**settings: object) -> Dataset:
+        return load(task, image_folder, train_samples=4, test_samples=1, **settings)
+
+    whole, first = load(task, image_folder).train, part()
+    assert torch.equal(first.train.images, whole.images[:4])
+    drawn = [part(samples="drawn", seed=seed).train for seed in (1, 1, 2, 3, 4)]
+    assert torch.equal(drawn[0].images, drawn[1].images) and torch.equal(drawn[0].labels, drawn[1].labels)
+    assert any(not torch.equal(drawn[0].images, other.images) for other in drawn[2:])
+    for images in drawn:  # each once, in their order
+        places = [int((whole.images == image).flatten(1).all(1).nonzero()[0]) for image in images.images]
+        assert places == sorted(set(places))
+        assert torch.equal(images.labels, whole.labels[places])
+    assert len(load(task, image_folder, train_samples=len(whole), samples="drawn").train) == len(whole)
+
+
+def test_images_of_each_class_in_the_files_are_counted(image_folder: Path) -> None:
+    part = load("imagefolder", image_folder, train_samples=1, samples="drawn", seed=2)
+    assert part.available == {"train": [3, 3], "test": [1, 1]}
 
 
 def test_validation_images_are_taken_out_of_the_training_images():

@@ -103,15 +103,16 @@ def test_a_checkpoint_from_before_there_were_warnings_still_loads() -> None:
         ([1.0] * 5, 100, "since the start"),
         ([3.0, 1.2], 100, "it has been 3.0 %"),
         ([], 10, None),
+        ([100.0] * 9, 1, None),  # there is nothing to learn
     ],
 )
 def test_chance_is_told_from_learning(accuracies: list[float], classes: int, said: str | None) -> None:
     config = RunConfig(**SMALL)
     for end in range(1, len(accuracies)):
-        judged = Troubles(config, classes)
+        judged = Troubles(config, 100 / classes)
         judged.judge_epochs(accuracies[:end])
         assert not list(judged.untold()) or end < len(accuracies)
-    judged = Troubles(config, classes)
+    judged = Troubles(config, 100 / classes)
     judged.judge_epochs(accuracies)
     judged.judge_epochs(accuracies)
     found = [event.message for event in judged.untold()]

@@ -222,7 +222,7 @@ def test_the_moments_of_its_optimizer_are_those_of_the_same_weights(
     reference_folder(left, line=LINE.replace("MLP", "VFMLP"), model="VFMLP")
     ready = prepare(Plan(RunConfig(**settings_of(left), data_dir=str(data_root), seed=1)))
     trainer = Trainer(ready.config, ready.net, ready.dataset)
-    begin_with(trainer, left)
+    begin_with(trainer, left, ready.data)
     for number, (name, parameter) in enumerate(ready.net.named_parameters(), 1):
         moment = trainer.optimizer.state[parameter]["momentum_buffer"]
         assert torch.equal(moment, torch.full_like(parameter, number / 100)), name
