@@ -54,10 +54,10 @@ SIZES = {  # of a batch, and of all images: four batches, the last of them small
 }
 DTYPES = (torch.float32, torch.float64)
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}  # of values, and of weights relative to their norm
-# Relative to the norm of a gradient, a difference of states over β. The updates of continual EP are differences
-# between two time steps, and far smaller than the states that they are differences of.
-OF_GRADIENTS = {torch.float32: 1e-5, torch.float64: 1e-12}
-OF_CONTINUAL = {torch.float32: 1e-2, torch.float64: 1e-10}
+# Relative to the largest gradient of the parameter. Gradients are differences of states over β, so that the states'
+# last bits weigh alike in all of them, however small a gradient is: until the nudge has reached a layer, continual EP's
+# updates of it are of that size. There one process alone, in float32, is off by 5 % from float64.
+OF_GRADIENTS = {torch.float32: 1e-4, torch.float64: 1e-12}
 
 
 def trained(name: str, size: str, dtype: torch.dtype, data: Path, group: Any = None) -> dict[str, Any]:
@@ -114,7 +114,10 @@ def shared(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_several_processes_train_as_one_does(case: int, shared: Path, data_root: Path) -> None:
     name, size, dtype = table()[case]
     alone = trained(name, size, dtype, data_root)
-    relative = (OF_CONTINUAL if CASES[name].get("alg") == "CEP" else OF_GRADIENTS)[dtype]
+    largest: dict[str, float] = {}
+    for gradients in alone["gradients"]:
+        for key, value in gradients.items():
+            largest[key] = max(largest.get(key, 0.0), 0.0 if value is None else float(value.norm()))
     for count in (2, 3):
         found = [torch.load(shared / f"{count}-{rank}-{case}.pt") for rank in range(count)]
         for other in found[1:]:
@@ -126,7 +129,7 @@ def test_several_processes_train_as_one_does(case: int, shared: Path, data_root:
                 assert (value is None) == (mine[key] is None)
                 if value is not None:
                     assert (mine[key] - value).abs().max() <= TOLERANCE[dtype], (count, key)
-                    assert distance(mine[key], value) <= relative, (count, key)
+                    assert (mine[key] - value).norm() <= OF_GRADIENTS[dtype] * largest[key], (count, key)
         for mine, theirs in pairs(found[0]["weights"], alone["weights"]):
             assert distance(mine, theirs) <= TOLERANCE[dtype], count
         assert found[0]["histories"]["test"] == alone["histories"]["test"]
