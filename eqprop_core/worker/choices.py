@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from torch import Tensor
 
 from eqprop_core.data.batches import normalize
 from eqprop_core.events import Event, Warned
-from eqprop_core.memory import training_memory
+from eqprop_core.memory import evaluation_images, training_memory
+from eqprop_core.networks.network import Network
 from eqprop_core.networks.numerics import Numerics, read_numerics
 from eqprop_core.speed.accelerations import COSINE, TOLERANCES, choose_fast, worst_cosine
 from eqprop_core.speed.choosing import choose_numerics
-from eqprop_core.speed.compiling import compile_step
+from eqprop_core.speed.compiling import CompiledStep, compile_step, parts
 from eqprop_core.worker.out_of_memory import memory_there, size
 from eqprop_core.worker.preparing import Prepared
 
@@ -21,12 +22,15 @@ IMAGES = 16  # to measure gradients on, for --fast
 CHOICES = "choices"  # among the numerics of a checkpoint, and in meta.json
 
 
-def choose(ready: Prepared, recorded: object = None) -> list[str]:
+def choose(ready: Prepared, recorded: object = None, processes: int = 1) -> list[str]:
     """Make the network of `ready` compute as its configuration says and as was `recorded`; what to say of it.
 
     `recorded` are the numerics of a checkpoint that the run goes on from: choices of another start are kept,
-    so that its last bits are, too.
+    so that its last bits are, too. Where several `processes` train together, what suits the batch of one of
+    them is chosen.
     """
+    whole = ready
+    ready = replace(ready, config=ready.config.changed(mbs=-(-ready.config.mbs // processes)))
     net, config, device = ready.net, ready.config, ready.device
     kept = None
     if isinstance(recorded, Mapping):
@@ -38,18 +42,43 @@ def choose(ready: Prepared, recorded: object = None) -> list[str]:
     net.use(chosen.numerics)
     if kept is None and config.alg == "BPTT" and config.todo == "train":
         said += _spare_memory(ready)
-    batch = min(config.mbs, len(ready.dataset.train))
     choosing = config.fast and kept is None and config.todo == "train"
     if chosen.numerics.compiled or (choosing and device.type == "cuda"):
-        seconds, error = compile_step(net, batch, device)
+        seconds, error = compile_for(whole, processes)
         if error is not None:
-            net.use(replace(chosen.numerics, compiled=False))
+            net.use(replace(net.numerics, compiled=False))
             said.append(f"the time step could not be compiled and goes on as it is: {error}")
-        else:
+        elif seconds:
             said.append(f"compiling the time step took {seconds:.1f} s")
     if choosing:
         said.append(_use_fast(ready))
     return said
+
+
+def compile_for(ready: Prepared, processes: int = 1) -> tuple[float, str | None]:
+    """Compile the time step for all numbers of images that the run has at once; see `compile_step`."""
+    net, config, data = ready.net, ready.config, ready.dataset
+    if config.todo == "gducheck":  # exact
+        return 0.0, None
+    size = processes * evaluation_images(net.config.connections(), on_cpu=ready.device.type == "cpu")
+    evaluated = [data.test, *([data.validation] if data.validation is not None else [])]
+    if config.todo == "evaluate":
+        evaluated.append(data.train)
+    return compile_step(
+        net,
+        config,
+        ready.device,
+        trained=parts(len(data.train), config.mbs, processes) if config.todo == "train" else (),
+        evaluated={count for images in evaluated for count in parts(len(images), size, processes)},
+    )
+
+
+def tell_of_compiler(net: Network, tell: Callable[[Event], object]) -> None:
+    """Have it told where a compiler fails later on."""
+    if isinstance(net.compiled_step, CompiledStep):
+        net.compiled_step.tell = lambda why: tell(
+            Warned(message=f"a time step could not be compiled, all go on as they are from here on: {why}")
+        )
 
 
 def _spare_memory(ready: Prepared) -> list[str]:

@@ -25,7 +25,7 @@ from eqprop_core.networks.numerics import read_numerics
 from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.settings import Plan
-from eqprop_core.speed.compiling import compile_step
+from eqprop_core.worker.choices import compile_for
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, count_tiny_as_zero, prepare
 from eqprop_core.worker.ranks import ProcessLostError, Rank, joined, place_of
@@ -69,8 +69,7 @@ def _take_over(told: dict[str, Any], ready: Prepared, trainer: Trainer) -> None:
     use(ready, told["choices"], first=True)
     torch.set_num_threads(told["threads"])
     if ready.net.numerics.compiled:
-        share = -(-ready.config.mbs // told["processes"])
-        _, error = compile_step(ready.net, share, ready.device)
+        _, error = compile_for(ready, told["processes"])
         if error is not None:
             ready.net.use(replace(ready.net.numerics, compiled=False))
     trainer.restore(torch.load(io.BytesIO(told["state"]), map_location=ready.device, weights_only=True))

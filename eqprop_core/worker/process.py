@@ -22,7 +22,7 @@ from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan
-from eqprop_core.worker.choices import choose
+from eqprop_core.worker.choices import choose, tell_of_compiler
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, first_batch, new_folder, prepare, started
 from eqprop_core.worker.session import Session
@@ -66,6 +66,7 @@ def begin(
 def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
     """Evaluate on training, validation and test images, none augmented."""
     with session:
+        tell_of_compiler(ready.net, lambda event: session.later([session.emit(event)]))
         yield session.emit(started(ready))
         for warning in ready.warnings:
             yield session.emit(Warned(message=warning))
@@ -85,6 +86,7 @@ def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
                 accuracy=result.accuracy(),
                 loss=observations.finite(result.loss()),
             )
+            yield from session.untold()
             lines.append(f"  {part} accuracy {event.accuracy:.2f} % of {event.images} images")
             yield session.emit(event)
         if session.folder is not None:

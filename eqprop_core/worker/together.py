@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -40,12 +40,6 @@ class Together:
     def label(self) -> str:
         """Their devices in words."""
         return self.places[0][1] if self.group is None else places_in_words(self.places)
-
-    def share(self, ready: Prepared) -> Prepared:
-        """The same with the batch of one process, to choose by what suits it how to compute."""
-        if self.group is None:
-            return ready
-        return replace(ready, config=ready.config.changed(mbs=-(-ready.config.mbs // self.processes)))
 
     def tell(self, ready: Prepared, trainer: Trainer) -> None:
         """Put the other processes where this one stands."""

@@ -25,7 +25,7 @@ from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan, changed_settings, in_flags
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.beginning import begin_with
-from eqprop_core.worker.choices import choose, recorded_choices, review
+from eqprop_core.worker.choices import choose, recorded_choices, review, tell_of_compiler
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
 from eqprop_core.worker.recorded_data import DATA, told_to_go_on
@@ -85,7 +85,7 @@ def _prepared(
         (run.path / name).exists() for name in (names.CHECKPOINT, names.CHECKPOINT_BEFORE)
     )
     if run is None or not begun:
-        notes = choose(together.share(ready))
+        notes = choose(ready, processes=together.processes)
         source = (plan.labels if run is None else run.meta()).get("started_from")
         if run is not None and last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
@@ -103,7 +103,7 @@ def _prepared(
         opening.append(started(ready, epochs=trainer.epochs, batches=trainer.batches_per_epoch))
         opening += before
     else:
-        opening += resume(trainer, plan, run, together.share(ready), together.processes)
+        opening += resume(trainer, plan, run, ready, together.processes)
         assert isinstance(opening[0], RunResumed)
         again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
         notes = []
@@ -141,6 +141,7 @@ def _prepared(
         trainer.review = lambda: _reviewed(ready, session, group)
     trainer.drop = requests.impatient
     trainer.progress = session.progress
+    tell_of_compiler(ready.net, lambda event: session.later([session.emit(event)]))
     return Work(run.path, _train(ready, trainer, session, requests, opening, group))
 
 
@@ -233,7 +234,7 @@ def resume(
         )
     said += _repeat_choices(content.get("numerics", {}), trainer.device, processes)
     if ready is not None:
-        said += [Warned(message=note) for note in choose(ready, content.get("numerics", {}))]
+        said += [Warned(message=note) for note in choose(ready, content.get("numerics", {}), processes)]
     state = checkpoint.training_state(content, trainer, path, with_optimizer=same_optimizer)
     if ready is not None:
         batch, batches = state["position"]["batch"], trainer.batches_per_epoch
