@@ -120,7 +120,10 @@ class Settling(Event):
 
 
 class GduRow(BaseModel):
-    """How far EP is from BPTT in one parameter or layer of neurons; see `GduResult`."""
+    """How far EP is from BPTT in one parameter or layer of neurons; see `GduResult`.
+
+    `size` is |BPTT|, None in records of before; `too_small` tells that there is nothing to compare.
+    """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
     name: str
@@ -129,6 +132,8 @@ class GduRow(BaseModel):
     cosine: float | None
     norm_ratio: float | None
     readout: bool = False
+    size: float | None = None
+    too_small: bool = False
 
 
 class GduCurve(BaseModel):
@@ -144,7 +149,10 @@ class GduCurve(BaseModel):
 
 
 class Gdu(Event):
-    """A GDU check of the current weights."""
+    """A GDU check of the current weights.
+
+    `verdict` is what it came to, in words; `chosen` which images were taken, where those are not the first.
+    """
 
     kind = "gdu"
     epoch: int
@@ -153,6 +161,8 @@ class Gdu(Event):
     images: int
     rows: list[GduRow]
     curves: list[GduCurve]
+    verdict: str = ""
+    chosen: str = ""
 
 
 class Angles(Event):

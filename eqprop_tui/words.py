@@ -114,19 +114,24 @@ GOOD_RMSE, FAIR_RMSE = 0.1, 0.5
 
 
 def gdu_cells(row: GduRow) -> list[str]:
-    """A row of a GDU check: name, RMSE, sign error, cosine, |EP|/|BPTT|; n/a for what is not known."""
+    """A row of a GDU check: name, RMSE, sign error, cosine, |EP|/|BPTT|, |BPTT|; n/a for what is not known.
+
+    Of a gradient that is zero, neither is there anything to be off from.
+    """
+    zero = row.size == 0
     return [
         row.name + (" (readout)" if row.readout else ""),
-        "n/a" if row.rmse is None else f"{row.rmse:.4f}",
-        "n/a" if row.sign_error is None else f"{100 * row.sign_error:.1f} %",
+        "n/a" if row.rmse is None or zero else f"{row.rmse:.4f}",
+        "n/a" if row.sign_error is None or zero else f"{100 * row.sign_error:.1f} %",
         "n/a" if row.cosine is None else f"{row.cosine:.4f}",
         "n/a" if row.norm_ratio is None else f"{row.norm_ratio:.3f}",
+        "n/a" if row.size is None else f"{row.size:.2g}",
     ]
 
 
 def gdu_grade(row: GduRow) -> str:
     """How near EP is to BPTT: `good`, `waiting` (fair), `bad`; `dim` where nothing is claimed."""
-    if row.rmse is None or row.readout:
+    if row.rmse is None or row.readout or row.too_small:
         return "dim"
     return "good" if row.rmse < GOOD_RMSE else "waiting" if row.rmse < FAIR_RMSE else "bad"
 

@@ -27,8 +27,10 @@ class GduResult:
     `ep_plus` and `ep_minus` are the one-sided updates at ±β and `ep` their mean where the check was
     symmetric; otherwise `ep_minus` is empty and `ep` is `ep_plus`. `rmse` is the relative RMSE, `sign_error`
     the share of (t, element) with EP·BPTT < 0, `cosine` that between all of EP and all of BPTT (NaN where one
-    of them is zero), `norm_ratio` |EP|/|BPTT|. `readout` names the rows of a softmax readout, which learns by
-    the ordinary gradient: the theorem claims nothing of them.
+    of them is zero), `norm_ratio` |EP|/|BPTT|, `size` |BPTT|. `readout` names the rows of a softmax readout,
+    which learns by the ordinary gradient: the theorem claims nothing of them. Of parameters alone there are
+    `rounding`, the norm that EP would have if states differed by one rounding, and `drift`, by the next free
+    time step.
     """
 
     ep: Gradients
@@ -41,6 +43,9 @@ class GduResult:
     sign_error: dict[str, float] = field(default_factory=dict)
     cosine: dict[str, float] = field(default_factory=dict)
     norm_ratio: dict[str, float] = field(default_factory=dict)
+    size: dict[str, float] = field(default_factory=dict)
+    rounding: dict[str, float] = field(default_factory=dict)
+    drift: dict[str, float] = field(default_factory=dict)
 
 
 def gdu_check(
@@ -101,7 +106,51 @@ def _check(
     )
     for name, row in ep.items():
         distances(result, name, row, bptt[name])
+    _disturbances(result, net, x, y, free, steps[1], beta, beta_free, same_update, masks)
     return result
+
+
+@torch.no_grad()
+def _disturbances(
+    result: GduResult,
+    net: Network,
+    x: Tensor,
+    y: Tensor,
+    free: State,
+    count: int,
+    beta: float,
+    beta_free: float,
+    same_update: bool,
+    masks: Masks | None,
+) -> None:
+    """Enter what EP's updates over `count` steps would be if rounding alone, or settling, moved states."""
+    draws = torch.Generator().manual_seed(0)
+    eps = torch.finfo(free[0].dtype).eps
+
+    def rounded(layer: Tensor) -> Tensor:
+        signs = 2 * torch.randint(2, layer.shape, generator=draws).to(layer.device, layer.dtype) - 1
+        return layer * (1 + eps * signs)
+
+    moved = {
+        "rounding": [rounded(layer) for layer in free],
+        "drift": net.settle(x, free, steps=1, beta=beta_free, y=y, masks=masks),
+    }
+    for kind, state in moved.items():
+        update = contrast(
+            net,
+            x,
+            free,
+            state,
+            beta_a=beta_free,
+            beta_b=beta_free,
+            over=beta - beta_free,
+            reference=free,
+            y=y,
+            same_update=same_update,
+            masks=masks,
+        )
+        norms = {name: math.sqrt(count) * float(value.norm()) for name, value in update.items()}
+        getattr(result, kind).update(norms)
 
 
 @torch.no_grad()
@@ -126,6 +175,7 @@ def distances(result: GduResult, name: str, ep: Tensor, bptt: Tensor) -> None:
     result.rmse[name] = float(relative.mean())
     result.sign_error[name] = int(opposite) / ep.numel()
     result.cosine[name] = (of_all[0] + of_all[1] - of_all[2]) / (2 * sizes) if sizes > 0 else float("nan")
+    result.size[name] = math.sqrt(of_all[1])
     result.norm_ratio[name] = math.sqrt(of_all[0] / of_all[1]) if of_all[1] > 0 else float("nan")
 
 

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from eqprop_core.config import RunConfig
 from eqprop_core.events import Activity, Angles, Gdu, GduCurve, GduRow, LayerActivity, Settling
 from eqprop_core.learning.equilibrium import settles_contrast
 from eqprop_core.learning.gdu import GduResult
+from eqprop_core.learning.verdict import too_small, verdict
 from eqprop_core.networks.network import Masks, Network, State, Watch
 from eqprop_core.networks.relaxation import contrast_changes, largest_changes
 
@@ -186,8 +188,17 @@ def angles(net: Network, *, epoch: int) -> Angles:
     return Angles(epoch=epoch, angles=found)
 
 
-def gdu_event(result: GduResult, *, epoch: int, batch: int, images: int) -> Gdu:
-    """The distances of every row, and the curves of the elements that move most in each."""
+def gdu_event(
+    result: GduResult,
+    net: Network,
+    config: RunConfig,
+    *,
+    epoch: int,
+    batch: int,
+    images: int,
+    chosen: str = "",
+) -> Gdu:
+    """The distances of every row, the curves of the elements that move most in each, and what it came to."""
     rows = [
         GduRow(
             name=name,
@@ -196,6 +207,8 @@ def gdu_event(result: GduResult, *, epoch: int, batch: int, images: int) -> Gdu:
             cosine=finite(result.cosine[name]),
             norm_ratio=finite(result.norm_ratio[name]),
             readout=name in result.readout,
+            size=finite(result.size[name]),
+            too_small=too_small(result, name),
         )
         for name in result.ep
     ]
@@ -213,7 +226,17 @@ def gdu_event(result: GduResult, *, epoch: int, batch: int, images: int) -> Gdu:
                     minus=_curve(result.ep_minus.get(name), element),
                 )
             )
-    return Gdu(epoch=epoch, batch=batch, beta=result.beta, images=images, rows=rows, curves=curves)
+    said = verdict(result, vector_field=net.vector_field, same_update=config.same_update)
+    return Gdu(
+        epoch=epoch,
+        batch=batch,
+        beta=result.beta,
+        images=images,
+        rows=rows,
+        curves=curves,
+        verdict=said,
+        chosen=chosen,
+    )
 
 
 def _curve(values: Tensor | None, element: int) -> list[float | None]:

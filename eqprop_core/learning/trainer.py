@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from eqprop_core.events import BatchFinished, EpochFinished, EpochStarted, Event
 from eqprop_core.learning import observations
 from eqprop_core.learning.algorithms import ALGORITHMS, Algorithm
 from eqprop_core.learning.batch import Looks, check_batch, looks, spaced, train_batch
+from eqprop_core.learning.checked import SEARCHED_AT_ONCE, images_to_check
 from eqprop_core.learning.evaluation import evaluation, shared_evaluation
 from eqprop_core.learning.finite import check_training
 from eqprop_core.learning.gdu import GduResult
@@ -312,7 +314,7 @@ class Trainer:
         looks_here = self.group is None or self.group.rank == 0
         if item.index in at.checked and looks_here:
             whole = item if self.group is None else next(self._batches(item.index))
-            seen.append(self._check(whole.x[:CHECKED_IMAGES], whole.y[:CHECKED_IMAGES], item.index))
+            seen.append(self._check(iter([(whole.x, whole.y)]), item.index))
         picture = Observed(self.net) if item.index in at.observed and looks_here else None
         try:
             counts = train_batch(
@@ -344,15 +346,21 @@ class Trainer:
         check_training(self.net, self.optimizer, self.config, loss=self.running.loss(), where=where)
 
     def check_now(self) -> Event:
-        """The GDU check of the present weights, on the first training images."""
-        dtype = next(self.net.parameters()).dtype
-        first = self.dataset.train
-        x = normalize(first.images[:CHECKED_IMAGES], self.dataset.info, dtype)
-        return self._check(x, first.labels[:CHECKED_IMAGES], self.batch - 1)
+        """The GDU check of the present weights, on the first training images that it can be made on."""
+        dtype, train = next(self.net.parameters()).dtype, self.dataset.train
+        parts = (
+            (normalize(train.images[start:end], self.dataset.info, dtype), train.labels[start:end])
+            for start, end in pairwise((*range(0, len(train), SEARCHED_AT_ONCE), len(train)))
+        )
+        return self._check(parts, self.batch - 1)
 
-    def _check(self, x: Tensor, y: Tensor, index: int) -> Event:
+    def _check(self, candidates: Iterator[tuple[Tensor, Tensor]], index: int) -> Event:
+        x, y, chosen = images_to_check(self.net, self.config, candidates, CHECKED_IMAGES)
         self.last_gdu = check_batch(self.net, self.config, x, y, epoch=self.epoch, index=index)
-        return observations.gdu_event(self.last_gdu, epoch=self.epoch + 1, batch=index + 1, images=len(x))
+        place = {"epoch": self.epoch + 1, "batch": index + 1}
+        return observations.gdu_event(
+            self.last_gdu, self.net, self.config, **place, images=len(x), chosen=chosen
+        )
 
     def _evaluate(self, part: str, images: Images) -> Generator[PhaseProgress, None, tuple[float, float]]:
         """Accuracy in per cent and loss of a part of the data, of what was seen where it was `stopped`."""

@@ -51,11 +51,17 @@ def _in_words(event: Event) -> str:
             return f"{event.part:<10} {event.accuracy:6.2f} %  loss {loss}  {event.images:,} images"
         case Gdu() if event.epoch:
             worst = max(
-                (row.rmse for row in event.rows if row.rmse and "." in row.name and not row.readout),
+                (
+                    row.rmse
+                    for row in event.rows
+                    if row.rmse and "." in row.name and not (row.readout or row.too_small)
+                ),
                 default=0,
             )
+            said = "; ".join(filter(None, (event.verdict, event.chosen)))
             where = f"epoch {event.epoch}, batch {event.batch}"
-            return f"GDU check at {where}: RMSE of parameters up to {worst:.3f}"
+            found = f"RMSE of parameters up to {worst:.3f}" + (f"; {said}" if said else "")
+            return f"GDU check at {where}: {found if worst or not said else said}"
         case Angles():
             angles = (f"{name} {angle:.1f}°" for name, angle in event.angles.items() if angle is not None)
             return f"angles between forward and backward weights: {', '.join(angles)}"

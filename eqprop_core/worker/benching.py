@@ -16,7 +16,7 @@ from eqprop_core.speed.accelerations import COSINE, fastest
 from eqprop_core.speed.bench import bench
 from eqprop_core.speed.quick import measure_quickly
 from eqprop_core.worker.choices import choose
-from eqprop_core.worker.preparing import Prepared, facts_of, first_batch, prepare
+from eqprop_core.worker.preparing import Prepared, facts_of, first_epoch, prepare
 
 
 def benchmark(plan: Plan, *, repeat: int, baseline: bool, accelerate: bool) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _prepared(plan: Plan) -> tuple[Prepared, Batch, list[str]]:
     plan = Plan(exactly(plan.config), stored=plan.stored)
     ready = prepare(plan, weights=names.BEST_FIRST)
     warnings = [*ready.warnings, *choose(ready)]
-    batch = first_batch(ready)
+    batch = next(first_epoch(ready, ready.config.mbs))
     return ready, batch, warnings
 
 

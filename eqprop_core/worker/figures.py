@@ -45,7 +45,7 @@ from eqprop_core.worker.drawing import (
 Array = NDArray[Any]
 
 CURVES = 5  # elements drawn of a row of a GDU check; each needs a colour
-DISTANCES = ("rmse", "sign_error", "cosine", "norm_ratio")
+DISTANCES = ("rmse", "sign_error", "cosine", "norm_ratio", "size")
 
 ACCURACIES: dict[str, dict[str, Any]] = {
     "train": {"color": BLUE, "marker": "o"},
@@ -72,6 +72,7 @@ class GduArrays:
     sign_error: dict[str, float] = field(default_factory=dict)
     cosine: dict[str, float] = field(default_factory=dict)
     norm_ratio: dict[str, float] = field(default_factory=dict)
+    size: dict[str, float] = field(default_factory=dict)
     readout: tuple[str, ...] = ()
 
 
@@ -253,9 +254,9 @@ def save_gdu(
 
     They are `<row>.npz` and `<row>.png` for each row, and `distances.png`. An npz holds `ep`, `bptt` (and
     `ep_plus`, `ep_minus` where symmetric), [T2, elements]; `elements`, their places in the flattened row;
-    `shape`, the row's own; and the numbers `rmse`, `sign_error`, `cosine`, `norm_ratio`, `beta`. Of a row
-    with more than `limit` elements it holds a sample drawn from `seed` (0 or more), or with `all_elements`
-    all. Pictures show elements of the sample that are among those with the largest updates.
+    `shape`, the row's own; and the numbers `rmse`, `sign_error`, `cosine`, `norm_ratio`, `size` (|BPTT|),
+    `beta`. Of a row with more than `limit` elements it holds a sample drawn from `seed` (0 or more), or with
+    `all_elements` all. Pictures show elements of the sample that are among those with the largest updates.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []

@@ -85,5 +85,6 @@ def _arrays(result: GduResult) -> GduArrays:
         sign_error=result.sign_error,
         cosine=result.cosine,
         norm_ratio=result.norm_ratio,
+        size=result.size,
         readout=result.readout,
     )

@@ -154,21 +154,19 @@ def choose_threads(net: Network, batch: int) -> None:
         torch.set_num_threads(wanted)
 
 
-def first_batch(ready: Prepared) -> Batch:
-    """The first training batch of the first epoch."""
+def first_epoch(ready: Prepared, size: int) -> Iterator[Batch]:
+    """The training images in the order of the first epoch, in batches of that size."""
     config = ready.config
     assert config.seed is not None
-    return next(
-        batches(
-            ready.dataset.train,
-            ready.dataset.info,
-            batch_size=config.mbs,
-            seed=config.seed,
-            epoch=0,
-            shuffle=True,
-            augment=config.data_aug,
-            dtype=next(ready.net.parameters()).dtype,
-        )
+    return batches(
+        ready.dataset.train,
+        ready.dataset.info,
+        batch_size=size,
+        seed=config.seed,
+        epoch=0,
+        shuffle=True,
+        augment=config.data_aug,
+        dtype=next(ready.net.parameters()).dtype,
     )
 
 

@@ -12,9 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from torch import Tensor
+
 from eqprop_core.events import Evaluated, Record, RunFinished, Warned
 from eqprop_core.learning import observations
 from eqprop_core.learning.batch import check_batch
+from eqprop_core.learning.checked import SEARCHED_AT_ONCE, images_to_check
 from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.running import Running
 from eqprop_core.learning.sharing import Group
@@ -24,7 +27,7 @@ from eqprop_core.runs.places import Place
 from eqprop_core.runs.settings import Plan
 from eqprop_core.worker.choices import choose, tell_of_compiler
 from eqprop_core.worker.out_of_memory import memory_told
-from eqprop_core.worker.preparing import Prepared, Work, first_batch, new_folder, prepare, started
+from eqprop_core.worker.preparing import Prepared, Work, first_epoch, new_folder, prepare, started
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
 from eqprop_core.worker.training import begin_training
@@ -99,15 +102,22 @@ def _evaluate(ready: Prepared, session: Session) -> Iterator[Record]:
         yield session.emit(RunFinished(best_accuracy=None, last_accuracy=None, seconds=session.seconds))
 
 
+def _in_order(ready: Prepared) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and labels in the order of the first epoch."""
+    yield from ((batch.x, batch.y) for batch in first_epoch(ready, max(ready.config.mbs, SEARCHED_AT_ONCE)))
+
+
 def _gducheck(ready: Prepared, session: Session) -> Iterator[Record]:
-    """Run the GDU check on the first batch, of --mbs images."""
+    """Run the GDU check on the first --mbs images, or on the first that give a gradient."""
     config, net = ready.config, ready.net
     with session:
         yield session.emit(started(ready))
         for warning in ready.warnings:
             yield session.emit(Warned(message=warning))
-        batch = first_batch(ready)
-        result = check_batch(net, config, batch.x, batch.y)
-        yield session.emit(observations.gdu_event(result, epoch=0, batch=0, images=len(batch.x)))
+        x, y, chosen = images_to_check(net, config, _in_order(ready), config.mbs)
+        result = check_batch(net, config, x, y)
+        yield session.emit(
+            observations.gdu_event(result, net, config, epoch=0, batch=0, images=len(x), chosen=chosen)
+        )
         yield from session.save_gdu(result)
         yield session.emit(RunFinished(best_accuracy=None, last_accuracy=None, seconds=session.seconds))

@@ -177,7 +177,7 @@ def gdu_table(rows: Sequence[GduRow]) -> Table:
     """Distances of EP from BPTT by parameter and layer of neurons; a readout's rows stand apart."""
     table = plain_table()
     table.add_column("parameter")
-    for name in ("RMSE", "sign error", "cosine", "|EP|/|BPTT|"):
+    for name in ("RMSE", "sign error", "cosine", "|EP|/|BPTT|", "|BPTT|"):
         table.add_column(name, justify="right")
     for row in (row for row in rows if not row.readout):
         table.add_row(*_gdu_cells(row))

@@ -309,6 +309,8 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
     out = report.console()
     if outcome.gdu is not None and todo == "gducheck":
         out.print(report.gdu_table(outcome.gdu.rows))
+        for said in filter(None, (outcome.gdu.verdict, outcome.gdu.chosen)):
+            out.print(f"{said[:1].upper()}{said[1:]}.", markup=False, soft_wrap=True)
     if todo == "train" and outcome.finished is not None:
         best, last = outcome.finished.best_accuracy, outcome.finished.last_accuracy
         if best is not None and last is not None:
@@ -341,5 +343,7 @@ def as_document(todo: str, outcome: Outcome) -> dict[str, Any]:
     if todo == "gducheck" and outcome.gdu is not None:
         document["beta"] = outcome.gdu.beta
         document["images"] = outcome.gdu.images
+        document["verdict"] = outcome.gdu.verdict
+        document["chosen"] = outcome.gdu.chosen or None
         document["rows"] = [row.model_dump() for row in outcome.gdu.rows]
     return document

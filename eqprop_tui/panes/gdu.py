@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import wrap
+
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -17,9 +20,11 @@ from eqprop_tui.widgets.chart import ChartView
 from eqprop_tui.widgets.picture import PictureView, Rows, segments_of
 from eqprop_tui.words import gdu_cells, gdu_grade
 
-HEADINGS = ("parameter", "RMSE", "sign err", "cosine", "|EP|/|BPTT|")
-RIGHT = (7, 9, 8, 11)
+HEADINGS = ("parameter", "RMSE", "sign err", "cosine", "|EP|/|BPTT|", "|BPTT|")
+RIGHT = (7, 9, 8, 11, 8)
 NARROWEST = 20
+WIDE = 68  # from which on there is room for the last column
+LEAST_ROWS = 4  # of the table, however much is said below it
 
 
 class GduTable(PictureView, can_focus=True):
@@ -40,22 +45,29 @@ class GduTable(PictureView, can_focus=True):
             return [segments_of(f" no GDU check yet: {how}", width)]
         if width < NARROWEST:  # the curves are in its place
             return []
-        room = max(1, height - 2)
+        where = f"at epoch {gdu.epoch}, batch {gdu.batch}, " if gdu.epoch else ""
+        said = [*filter(None, (gdu.verdict, gdu.chosen)), f"β {gdu.beta:g}, {where}{gdu.images} images"]
+        below = [f"  {line}" for text in said for line in wrap(text, max(10, width - 3))]
+        below = below[: max(1, height - 1 - min(len(gdu.rows), LEAST_ROWS))]
+        room = max(1, height - 1 - len(below))
         self.top = min(max(self.top, self.pane.row - room + 1), self.pane.row)
-        name = max(10, width - sum(RIGHT) - 2 * len(RIGHT) - 2)
-        lines = [Text(_in_columns(HEADINGS, name), "bold")]
+        right = RIGHT if width >= WIDE else RIGHT[:-1]
+        name = max(10, width - sum(right) - 2 * len(right) - 2)
+        lines = [Text(_in_columns(HEADINGS, name, right), "bold")]
         for place in range(self.top, min(len(gdu.rows), self.top + room)):
             row, chosen = gdu.rows[place], place == self.pane.row
             mark = "▸ " if chosen else "  "
-            line = Text(_in_columns(gdu_cells(row), name))
+            line = Text(_in_columns(gdu_cells(row), name, right))
             line.stylize(looks.colour(gdu_grade(row)), 2 + name)
             if chosen:
                 line = Text(mark) + line[2:]
                 line.stylize("bold", 0, 2 + name)
             lines.append(line)
-        where = f"at epoch {gdu.epoch}, batch {gdu.batch}, " if gdu.epoch else ""
-        lines += [Text("")] * max(0, height - len(lines) - 1)
-        lines.append(Text(f"  β {gdu.beta:g}, {where}{gdu.images} images", looks.colour("dim")))
+        lines += [Text("")] * max(0, height - len(lines) - len(below))
+        lines += [
+            Text(line, "" if gdu.verdict and not place else looks.colour("dim"))
+            for place, line in enumerate(below)
+        ]
         return [segments_of(line, width) for line in lines[:height]]
 
     def action_row(self, by: int) -> None:
@@ -77,12 +89,13 @@ class GduTable(PictureView, can_focus=True):
             self.pane.choose(self.top + event.y - 1)
 
 
-def _in_columns(cells: tuple[str, ...] | list[str], name: int) -> str:
+def _in_columns(cells: Sequence[str], name: int, right: Sequence[int]) -> str:
+    """The cells in columns, as many as there are widths for after the name's."""
     first = cells[0] if len(cells[0]) <= name else cells[0][: name - 1] + "…"
     return (
         "  "
         + first.ljust(name)
-        + "".join("  " + text.rjust(width) for text, width in zip(cells[1:], RIGHT, strict=True))
+        + "".join("  " + text.rjust(width) for text, width in zip(cells[1:], right, strict=False))
     )
 
 
