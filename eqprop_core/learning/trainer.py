@@ -264,7 +264,7 @@ class Trainer:
                 return
 
     def _probe(self) -> bool:
-        """Have the gradient judged before an epoch's first batch, on its images; False where that was dropped.
+        """Have the gradient judged before an epoch's first batch; False where that was dropped.
 
         That is done in epochs that lie further and further apart, since weights change fastest at first.
         """
