@@ -204,6 +204,12 @@ def memory_here() -> tuple[int, int]:
     return min(machine.available, total if granted.free is None else granted.free), total
 
 
+def threads_wished() -> int | None:
+    """How many threads OMP_NUM_THREADS says, on the outermost level; `None` where it says no number."""
+    found = re.fullmatch(r"\s*([1-9]\d{0,5})\s*(,.*)?", os.environ.get("OMP_NUM_THREADS", ""), re.ASCII)
+    return int(found[1]) if found else None
+
+
 def cores_of_a_run() -> int | None:
     """Cores for one run: those that this process may use, shared with the runs that are started beside it."""
     cores = _maybe(_cores)

@@ -175,3 +175,12 @@ def inherited(descriptor: int | None, path: Path) -> int | None:
     except OSError:
         return None
     return descriptor
+
+
+def has_working_folder() -> bool:
+    """Whether the folder that this process works in is still there."""
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True

@@ -18,10 +18,19 @@ def main() -> None:
     """Entry point of the console script."""
     try:
         with leaving_at_once():
+            _forget_nonsense()
             from eqprop_tui.cli.main import main as command
         command()
     except KeyboardInterrupt:  # while typer made its commands
         sys.exit(128 + signal.SIGINT)
+
+
+def _forget_nonsense() -> None:
+    """Take the sizes of a terminal from the terminal where these variables of a shell's hold none."""
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        value = os.environ.get(name, "")
+        if not (value.isascii() and value.isdecimal() and 0 < int(value[:5]) < 10_000):
+            os.environ.pop(name, None)
 
 
 @contextmanager

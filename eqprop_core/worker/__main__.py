@@ -17,7 +17,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
-from eqprop_core.files import inherited
+from eqprop_core.files import has_working_folder, inherited
+from eqprop_core.problems import ConfigError
 from eqprop_core.runs.names import LOCK, STATE
 from eqprop_core.runs.queue import Ticket, given_ticket
 from eqprop_core.worker.ranks import Rank, rank_here
@@ -49,10 +50,24 @@ def rank_of(words: argparse.Namespace) -> Rank | None:
     return None if words.lock is not None and not words.owned else rank_here()
 
 
+def _alone(words: argparse.Namespace) -> bool:
+    """Whether this process is not one of several, or cannot be told which (`main` says why)."""
+    try:
+        return rank_of(words) is None
+    except ConfigError:
+        return True
+
+
 def main(arguments: list[str]) -> int:
     """Train the run that the arguments name; returns the exit status."""
     words = parser().parse_args(arguments)
-    here = rank_of(words)
+    try:
+        here = rank_of(words)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if not has_working_folder():  # of the terminal where this was begun; torch does not start without one
+        os.chdir("/")
     wishes = Wishes(together=here is not None)
     if words.nproc is not None and (words.nproc < 1 or here is not None):
         print("error: --nproc: must be at least 1, and not given to what torchrun starts", file=sys.stderr)
@@ -112,7 +127,7 @@ def _wait_and_own(
 
 
 if __name__ == "__main__":
-    if rank_of(parser().parse_args()) is None:
+    if _alone(parser().parse_args()):
         sys.exit(main(sys.argv[1:]))
     status = 1
     try:

@@ -19,6 +19,7 @@ from typing import IO
 
 import psutil
 
+from eqprop_core.devices import threads_wished
 from eqprop_core.problems import printable
 from eqprop_core.runs.control import ask, take
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -52,7 +53,8 @@ def own_together(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | No
 
 
 def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does, which says so at length
+    if threads_wished() is None:
+        os.environ["OMP_NUM_THREADS"] = "1"  # as torchrun does, which says so at length
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args
     from torch.distributed.run import run as start

@@ -19,7 +19,7 @@ from eqprop_core.data.classes import left_out
 from eqprop_core.data.datasets import Dataset, load_dataset
 from eqprop_core.data.fingerprint import Fingerprint, fingerprint
 from eqprop_core.data.randomness import generator
-from eqprop_core.devices import choose_here, cores_of_a_run
+from eqprop_core.devices import choose_here, cores_of_a_run, threads_wished
 from eqprop_core.events import Record, RunStarted
 from eqprop_core.networks.network import Network, build_network
 from eqprop_core.problems import ConfigError, Problem
@@ -99,6 +99,8 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
         )
     if device.type == "cpu":
         choose_threads(net, config.mbs)
+        if (wished := os.environ.get("OMP_NUM_THREADS")) and threads_wished() is None:
+            warnings.append(f"OMP_NUM_THREADS={wished[:60]} is no number of threads, and is not heeded")
     torch.backends.cudnn.allow_tf32 = False  # an EP gradient is a small difference: 10 bits are too few
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True  # a resumed run repeats what an uninterrupted one does
@@ -144,7 +146,7 @@ def choose_threads(net: Network, batch: int) -> None:
     counts the machine's, not those that a container grants or that other runs of a sweep compute on.
     OMP_NUM_THREADS, where set, is left alone.
     """
-    if "OMP_NUM_THREADS" in os.environ:
+    if threads_wished() is not None:
         return
     inner = net.config.connections()[1:]
     products = sum(2 * batch * prod(shape.weight) * prod((shape.convolved or (1,))[1:]) for shape in inner)

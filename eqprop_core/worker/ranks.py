@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.problems import ConfigError, Problem, printable
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.places import Place, in_words
 
@@ -91,13 +91,40 @@ class Rank:
 
 
 def rank_here(environment: Mapping[str, str] = os.environ) -> Rank | None:
-    """Which process of a run this one is, None where it is the only one."""
-    if any(name not in environment for name in TOLD):
+    """Which process of a run this one is, None where it is the only one.
+
+    Raises `ConfigError` for variables that are not as torchrun sets them.
+    """
+    if not {"RANK", "WORLD_SIZE"} & environment.keys():
+        return None  # what is left of another program, as MASTER_ADDR, says nothing
+    size = _counted("WORLD_SIZE", environment, 1)
+    rank = _counted("RANK", environment, 0, size - 1)
+    if size == 1:
         return None
-    rank = Rank(
-        *(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    beside = _counted("LOCAL_WORLD_SIZE", environment, 1, size)
+    local = _counted("LOCAL_RANK", environment, 0, beside - 1)
+    _counted("MASTER_PORT", environment, 1, 65_535)
+    if not environment.get("MASTER_ADDR", "").strip():
+        raise _untold("MASTER_ADDR", environment, "must be the name or address of the machine of rank 0")
+    return Rank(rank, size, local, beside)
+
+
+def _counted(name: str, environment: Mapping[str, str], least: int, most: int = 1_000_000) -> int:
+    """The whole number that a variable holds."""
+    value = environment.get(name, "").strip()
+    if value.isascii() and value.isdecimal() and len(value) < 10 and least <= int(value) <= most:
+        return int(value)
+    raise _untold(name, environment, f"must be a whole number from {least:,} to {most:,}")
+
+
+def _untold(name: str, environment: Mapping[str, str], rule: str) -> ConfigError:
+    given = environment.get(name)
+    what = "is not set" if given is None else f"is {printable(given)[:60] or 'empty'}"
+    message = (
+        f"{what}, and {rule}; torchrun sets {', '.join(TOLD)}, and a process that trains alone has neither "
+        f"RANK nor WORLD_SIZE"
     )
-    return rank if rank.size > 1 else None
+    return ConfigError([Problem("config", f"the variable {name}", message)])
 
 
 @contextmanager
@@ -126,7 +153,7 @@ def joined(here: Rank) -> Iterator[Group]:
             world_size=here.size,
             timeout=TO_ANSWER,
         )
-    except RuntimeError as error:  # no connection, or a GPU that cannot be used
+    except (RuntimeError, ValueError) as error:  # no connection, or a GPU that cannot be used
         raise RunError(f"the {here.size} processes of the run cannot meet: {_first_line(error)}") from None
     talk = _Talk(here, store)
     try:

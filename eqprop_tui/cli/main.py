@@ -6,6 +6,7 @@ reader that has enough, as `| head`, ends a command quietly with 0.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -17,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import typer
 
 from eqprop_core import __version__
+from eqprop_core.files import has_working_folder
 from eqprop_core.problems import ConfigError, NotThereError, Problem
 from eqprop_tui.cli import report
 from eqprop_tui.cli.application import open_application
@@ -24,6 +26,8 @@ from eqprop_tui.cli.late import LateGroup, Later
 from eqprop_tui.signals import heard
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of the click that this typer uses
+GONE = "error: the working folder is not there any more; go to another one (cd), or make it again"
+AS_IN_THE_NAME = "eqprop.as_in_the_name"
 NO_NUMBERS = {"a valid integer": "is not a whole number", "a valid number": "is not a number"}
 
 
@@ -184,6 +188,9 @@ def eqprop(
 def main() -> None:
     """Entry point of the console script."""
     _usable_output()
+    if not has_working_folder() and not {"--help", "--version"} & set(sys.argv):
+        report.say(GONE)
+        sys.exit(1)
     try:
         try:
             with heard():
@@ -200,18 +207,30 @@ def main() -> None:
     except OSError as error:
         _close_output()
         with suppress(OSError):
+            if not has_working_folder():
+                report.say(GONE)
+                sys.exit(1)
             report.say(f"error: {error.filename or 'the output'}: {error.strerror or error}")
         sys.exit(1)
 
 
 def _usable_output() -> None:
     """Print to nowhere where a stream is closed, and something for letters that its encoding lacks."""
+    codecs.register_error(AS_IN_THE_NAME, _as_in_the_name)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=AS_IN_THE_NAME)
+
+
+def _as_in_the_name(error: UnicodeError) -> tuple[bytes, int]:
+    """The bytes of a name of a file that are no letters, so that a path which is printed is that path."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return b"".join(os.fsencode(c) if "\udc80" <= c <= "\udcff" else b"?" for c in letters), error.end
 
 
 def _close_output() -> None:
