@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from eqprop_core.config import RunConfig
+from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, Problem
 
 KEYS = ("title", "description", "tags", "expected", "config")
@@ -87,7 +88,7 @@ def _line_problems(key: str, value: Any, limit: int) -> Iterator[Problem]:
 
 def _is_shown(text: str, limit: int) -> bool:
     """Whether a terminal can show it: control characters in a file from elsewhere could take it over."""
-    return text.isprintable() and len(text) <= limit
+    return can_be_shown(text) and len(text) <= limit
 
 
 def flowing(text: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import platformdirs
 
 from eqprop_core.config import TOML_LIMIT, RunConfig, combine, parse_toml
+from eqprop_core.names import can_be_shown
 from eqprop_core.preset_format import document_problems, either, flowing, line_of
 from eqprop_core.problems import ConfigError, Problem, shown
 
@@ -238,7 +239,7 @@ def file_error(path: Path, message: str) -> PresetError:
 
 
 def _sentence(path: Path, problem: Problem, lines: Mapping[str, int]) -> str:
-    where = str(path) if str(path).isprintable() else ascii(str(path))
+    where = str(path) if can_be_shown(str(path)) else ascii(str(path))
     if problem.setting in lines:
         where += f", line {lines[problem.setting]}"
     if not problem.setting:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eqprop_core.names import can_be_shown
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -35,14 +37,14 @@ def _typed(value: Any, depth: int = 3) -> str:
 
 def printable(text: str) -> str:
     """The text with every character escaped that could do something to a terminal; lines become one."""
-    if text.isprintable():
+    if can_be_shown(text):
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if can_be_shown(c) else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _line(text: str, limit: int) -> str:
     """The text on one printable line of at most `limit` characters."""
-    if not text.isprintable():
+    if not can_be_shown(text):
         text = text.encode("unicode_escape").decode("ascii")
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -111,6 +113,8 @@ def _expected(error: dict[str, Any]) -> str:
         return "must be a list of values"
     if kind == "string_pattern_mismatch":
         return "must not contain control characters"
+    if kind == "string_unicode":
+        return "has bytes in it that are not UTF-8"
     if kind.startswith("string"):
         return "must be text"
     if kind == "missing":

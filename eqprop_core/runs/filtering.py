@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from eqprop_core.config import RunConfig, facts
+from eqprop_core.names import same
 from eqprop_core.preset_format import either
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunFolder
@@ -66,7 +67,7 @@ class Term:
         number = _number(self.value)
         if isinstance(found, (int, float)) and number is not None:
             return found == number
-        return fnmatchcase(str(found).casefold(), _literal_brackets(wanted))
+        return fnmatchcase(same(str(found).casefold()), _literal_brackets(same(wanted)))
 
     def _ordered(self, found: Any) -> bool:
         wanted = _number(self.value)

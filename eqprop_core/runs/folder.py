@@ -28,6 +28,7 @@ from eqprop_core.files import (
     read_json,
     write_text,
 )
+from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, NotThereError, Problem, flag, shown
 from eqprop_core.runs.names import (
     BEST_FIRST,
@@ -364,7 +365,7 @@ class RunFolder:
 
 def text(value: object) -> str | None:
     """A value of a file as a list may show it: printable text, or None."""
-    return value[:TEXT_SHOWN] if isinstance(value, str) and value.isprintable() else None
+    return value[:TEXT_SHOWN] if isinstance(value, str) and can_be_shown(value) else None
 
 
 def tags_of(value: object) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_core.files import expanded
+from eqprop_core.names import same
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import NoSuchRunError, RunFolder, text
 from eqprop_core.runs.names import CONFIG, SWEEPS
@@ -161,17 +162,17 @@ def matching(
     A word is looked for in id, state, name, preset, model, algorithm, loss, data set, device and tags,
     whatever its case.
     """
-    wanted, all_tags = [word.casefold() for word in words], set(tags)
+    wanted, all_tags = [same(word.casefold()) for word in words], set(map(same, tags))
 
     def mentions(run: RunSummary) -> str:
         named = (run.id, run.state, run.name, run.preset, run.model, run.alg, run.loss, run.task, run.device)
-        return "\n".join(text for text in (*named, *run.tags) if text).casefold()
+        return same("\n".join(text for text in (*named, *run.tags) if text).casefold())
 
     return [
         run
         for run in runs
         if (not states or run.state in states)
-        and all_tags <= set(run.tags)
+        and all_tags <= set(map(same, run.tags))
         and (not wanted or all(word in mentions(run) for word in wanted))
     ]
 
@@ -226,7 +227,11 @@ def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
     if wanted == "last" and runs:
         here = list_runs([results_root()]) if roots is None else []
         return RunFolder((here or runs)[0].path)
-    found = [run for run in runs if run.name == wanted or (len(wanted) >= 2 and run.id.startswith(wanted))]
+    found = [
+        run
+        for run in runs
+        if same(run.name or "") == same(wanted) or (len(wanted) >= 2 and run.id.startswith(wanted))
+    ]
     if len(found) == 1:
         return RunFolder(found[0].path)
     if found:

@@ -20,6 +20,7 @@ from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import CLASSES_RULE, refused_flags
 from eqprop_core.runs.folder import NoSuchRunError, RunError, RunFolder
+from eqprop_core.runs.labels import check_name
 from eqprop_core.runs.listing import find_run
 from eqprop_core.runs.names import CONFIG, HYPERPARAMETERS
 
@@ -65,6 +66,7 @@ def make_plan(
     preset_settings = dict(preset.config if preset else like or {})
     if load_path := flags.get("load_path", preset_settings.get("load_path")):
         stored = _stored_run(str(load_path))
+        flags = {**flags, "load_path": os.fsencode(str(load_path)).decode("utf-8", "backslashreplace")}
         if todo == "train" and stored.without_checkpoints():  # it would begin again, over what it came to
             raise RunError(
                 f"--load-path {stored.path}: its checkpoints were removed; it can be evaluated and checked, "
@@ -95,6 +97,8 @@ def make_plan(
         _refuse_contradictions(combine({**settings, "todo": "evaluate"}), config, flags)
     if refused := refused_flags(config, flags):
         raise ConfigError(refused)
+    if config.name is not None and (settings is None or "name" in flags):
+        check_name(config.name)
     labels: dict[str, Any] = {}
     if stored is not None and not stored.is_ours and todo == "train":  # another program's weights begin a run
         labels = {"started_from": str((stored.path / (stored.file or "")).resolve())}

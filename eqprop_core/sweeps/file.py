@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_core.config import RunConfig, facts
+from eqprop_core.names import can_be_shown, wrong_with
 from eqprop_core.preset_format import either, flowing
 from eqprop_core.presets import (
     NAME,
@@ -147,7 +148,7 @@ def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
         if key not in KEYS:
             yield Problem(key, None, f"is not a key of a sweep; {_near(key, KEYS)}")
     for key in ("title", "description"):
-        if not isinstance(document.get(key, ""), str) or not flowing(document.get(key, "")).isprintable():
+        if not isinstance(document.get(key, ""), str) or not can_be_shown(flowing(document.get(key, ""))):
             yield Problem(key, document[key], "must be printable text")
     if "seeds" in document:
         try:
@@ -172,10 +173,9 @@ def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem("cells", None, f"{key} of cell {number} is not a key; {_near(key, CELL_KEYS)}")
         for key in ("name", "preset"):
             value = cell.get(key, "x")
-            if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 100:
-                yield Problem(
-                    "cells", None, f"{key} of cell {number} must be text on one line, 1 to 100 characters"
-                )
+            wrong = wrong_with(value, 100) if isinstance(value, str) else "must be text"
+            if wrong:
+                yield Problem("cells", None, f"{key} of cell {number} {wrong}")
         yield from _settings_problems(cell.get("config", {}), "cells")
     yield from _settings_problems(document.get("grid", {}), "grid")
     for name, values in document["grid"].items() if isinstance(document.get("grid"), dict) else ():

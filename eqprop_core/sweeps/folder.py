@@ -21,6 +21,7 @@ from pydantic import JsonValue, ValidationError
 
 from eqprop_core import __version__
 from eqprop_core.files import expanded, read_text, write_text
+from eqprop_core.names import can_be_shown
 from eqprop_core.preset_format import either
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import NoSuchRunError, RunError, new_folder
@@ -229,4 +230,4 @@ def _slug(name: str) -> str:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) and value.isprintable() else ""
+    return value if isinstance(value, str) and can_be_shown(value) else ""

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import Amended, EpochFinished
+from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, printable, shown
 from eqprop_core.published import PUBLISHED
 from eqprop_core.runs.comparing import best_of
@@ -252,7 +253,7 @@ def table_of(
 
 def _shown(cell: Cell) -> Cell:
     """A cell with names that do nothing to a terminal, whatever stands in the file of the sweep."""
-    if cell.name.isprintable() and (cell.source or "").isprintable():
+    if can_be_shown(cell.name) and can_be_shown(cell.source or ""):
         return cell
     source = None if cell.source is None else printable(cell.source)
     return cell.model_copy(update={"name": printable(cell.name), "source": source})

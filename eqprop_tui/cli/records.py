@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.deleting import delete as delete_run
 from eqprop_core.runs.deleting import to_be_deleted
@@ -49,7 +50,7 @@ def note(
         return
     for label, value in labels.items():
         text = ", ".join(value) if isinstance(value, list) else value
-        shown = "".join(c if c.isprintable() else "?" for c in str(text)) if text else "–"
+        shown = "".join(c if can_be_shown(c) else "?" for c in str(text)) if text else "–"
         print(f"{label:<5} {shown}")
 
 

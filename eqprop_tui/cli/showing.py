@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from eqprop_core.events import Amended, Record
+from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, flag, shown
 from eqprop_core.runs.comparing import unlike_defaults
 from eqprop_core.runs.disk import Found, files_of
@@ -160,5 +161,5 @@ def _plain(text: str) -> str:
     """The text on one line, without characters that would steer the terminal."""
     line = " ".join(text.splitlines())
     encoding = sys.stdout.encoding or "utf-8"
-    printable = "".join(c if c.isprintable() else "?" for c in line)
+    printable = "".join(c if can_be_shown(c) else "?" for c in line)
     return printable.encode(encoding, "replace").decode(encoding)

@@ -19,7 +19,7 @@ from eqprop_core import catalogue
 from eqprop_core.config import RunConfig, settings_of
 from eqprop_core.preset_files import settings_of_run
 from eqprop_core.presets import Preset
-from eqprop_core.problems import ConfigError, Problem, flag
+from eqprop_core.problems import ConfigError, Problem, flag, printable
 from eqprop_core.reference_line import understood
 from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -320,7 +320,7 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
     for part in outcome.evaluated:
         out.print(in_words(part))
     if outcome.path is not None:
-        out.print(f"saved in {outcome.path}", markup=False, soft_wrap=True)
+        out.print(f"saved in {printable(str(outcome.path))}", markup=False, soft_wrap=True)
 
 
 def as_document(todo: str, outcome: Outcome) -> dict[str, Any]:

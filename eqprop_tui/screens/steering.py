@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from eqprop_core.names import wrong_with
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -153,7 +154,7 @@ class Steering(BaseScreen):
                     check_name(text)
             except ConfigError as error:
                 return error.problems[0].message
-            return None if text.isprintable() and len(text) <= 1000 else "printable text on one line"
+            return wrong_with(text, 1000) if text else None
 
         def named(text: str | None) -> None:
             if text is None:
