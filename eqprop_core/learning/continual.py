@@ -7,13 +7,12 @@ learning rate their sum is the one-sided EP gradient in symmetric networks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from eqprop_core.config import Estimator
-from eqprop_core.learning.equilibrium import Gradients, WatchPhase, check_betas, contrast
+from eqprop_core.learning.equilibrium import Gradients, WatchPhase, check_betas, closeness, contrast
 from eqprop_core.learning.optimizer import apply_gradients, connection_index, undoing
 from eqprop_core.learning.sharing import Share, alone
 from eqprop_core.networks.network import Masks, Network, State, last_seen
@@ -48,11 +47,16 @@ def continual_ep(
 
     def watched(name: str, start: State, count: int) -> State:
         watcher = watch(name, count) if watch is not None else None
-        # What a free phase leaves unsettled would be taken for the effect of nudging, and divided by β.
-        tol = net.numerics.tol
-        close = tol and tol * min(1.0, abs(beta - beta_free))
-        with net.using(replace(net.numerics, tol=close)):
-            return net.settle(x, start, steps=count, beta=beta_free, y=y, masks=masks, watch=watcher)
+        return net.settle(
+            x,
+            start,
+            steps=count,
+            beta=beta_free,
+            y=y,
+            masks=masks,
+            closely=closeness(beta - beta_free),
+            watch=watcher,
+        )
 
     if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
         beta = -beta

@@ -134,7 +134,7 @@ def relax(
     check_betas(beta, beta_free, estimator)
     present = net.present(x, masks)
 
-    def phase(name: str, start: State, count: int, strength: float) -> State:
+    def phase(name: str, start: State, count: int, strength: float, closely: float = 1.0) -> State:
         return net.settle(
             x,
             start,
@@ -143,10 +143,12 @@ def relax(
             y=y,
             masks=masks,
             present=present,
+            closely=closely,
             watch=watch(name, count) if watch is not None else None,
         )
 
-    free = phase("free", start or net.initial_state(len(x)), steps[0], beta_free)
+    start = start or net.initial_state(len(x))
+    free = phase("free", start, steps[0], beta_free, closeness(beta - beta_free))
     if estimator == "random-sign" and torch.randint(2, (1,), generator=generator).item():
         beta = -beta
     sign = "+" if beta > 0 else "−"
@@ -170,6 +172,15 @@ def relax(
     name = f"nudged {opposite_sign}β" if symmetric else "free on"
     first = phase(name, free, steps[1], other)
     return Phases(free, free if symmetric else first, first, other, nudged, beta)
+
+
+def closeness(nudge: float) -> float:
+    """How closely the free phase before a nudge is to settle, as a factor on a tolerance.
+
+    Nudging moves the state by something like β. A free state that is off by as much lets max pooling choose
+    otherwise; and continual EP takes what is left unsettled for the effect of nudging.
+    """
+    return min(1.0, abs(nudge))
 
 
 def settles_contrast(phase: str) -> bool:

@@ -98,10 +98,14 @@ class Probe:
 
     def troubles(self) -> Iterator[tuple[str, str]]:
         """Kind and sentence of each thing that is wrong."""
+        if self.paired and self.config.chosen_estimator != "paired":
+            yield "paired", self._about_pairing()
         if len(self.net.layer_shapes) > self.config.T2:
             yield "reach", self._about_reach()
         found = self._settled(self.net, self.numerics, paired=self.paired)
         lands_elsewhere = self.numerics.updates != "sync" or self.numerics.precision != "fp32"
+        if lands_elsewhere and any(shape.pool == "m" for shape in self.net.config.connections()):
+            yield "elsewhere", self._about_pooling()
         start = found.free if lands_elsewhere else None
         exactly = replace(self.numerics.exactly(), joined=False)
         exact = deepcopy(self.net).to("cpu" if self.x.device.type == "mps" else self.x.device).double()
@@ -130,10 +134,23 @@ class Probe:
         if swings.found:
             yield "swings", self._about_swings(swings.found)
 
+    def _about_pairing(self) -> str:
+        return (
+            f"{self.numerics.words()} leaves the free phase a little unsettled, which a one-sided estimate "
+            f"would divide by β: it is taken against the free state run on beside the nudged phase "
+            f"(--estimator paired)"
+        )
+
     def _about_reach(self) -> str:
         return (
             f"nudging moves one layer more in each time step: with T2 {self.config.T2} it does not reach the "
             f"first of {len(self.net.layer_shapes)} layers, which learns nothing; a longer phase (--T2) helps"
+        )
+
+    def _about_pooling(self) -> str:
+        return (
+            f"a network with max pooling has several fixed points: with {self.numerics.words()} images may "
+            f"settle in others than they would exactly, and their gradients are those of where they settle"
         )
 
     def _about_acceleration(self, agreed: Agreement) -> str:

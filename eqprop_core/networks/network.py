@@ -255,19 +255,20 @@ class Network(nn.Module):
         y: Tensor | None = None,
         masks: Masks | None = None,
         present: Present | None = None,
+        closely: float = 1.0,
         watch: Watch | None = None,
     ) -> State:
         """Relax from the state s for a number of time steps; returns the new state and leaves s as it was.
 
         x is [batch, ...], y [batch] class indices (needed where β ≠ 0). `present` is that of x and `masks`,
         where it has been made. `watch(step, before, after)` is called after each step, counted from 1; where
-        the numerics have a tolerance `steps` is an upper bound, and settled samples are no longer watched.
-        Raises `ValueError` if shapes do not fit.
+        the numerics have a tolerance (which is taken times `closely`) `steps` is an upper bound, and settled
+        samples are no longer watched. Raises `ValueError` if shapes do not fit.
         """
         self._check(x, s, y)
         target = None if beta == 0 else self.target(_required(y))
         present = present or self.present(x, masks)
-        return Relaxation(present, betas=(beta,), target=target).settle(s, steps, watch)
+        return Relaxation(present, betas=(beta,), target=target).settle(s, steps, watch, closely)
 
     def target(self, y: Tensor) -> Tensor:
         """onehot(y): [batch, classes] in the dtype of the parameters."""

@@ -181,13 +181,14 @@ class Relaxation:
 
     # --- the loop ---------------------------------------------------------------------------------------
 
-    def settle(self, s: State, steps: int, watch: Watch | None = None) -> State:
+    def settle(self, s: State, steps: int, watch: Watch | None = None, closely: float = 1.0) -> State:
         """Relax from the state s for at most `steps` time steps; leaves s as it was.
 
+        A tolerance is taken times `closely`.
         `watch(step, before, after)` is called after each step, with the samples that are still settling.
         """
         if self.numerics.tol is not None:
-            return self._until_settled(s, steps, self.numerics.tol, watch)
+            return self._until_settled(s, steps, closely * self.numerics.tol, watch)
         for step in range(1, steps + 1):
             before = s
             s = self._advance(step, before)

@@ -40,9 +40,10 @@ class AutogradNetwork(Network):
         y: Tensor | None = None,
         masks: Masks | None = None,
         present: Present | None = None,
+        closely: float = 1.0,
         watch: Watch | None = None,
     ) -> State:
-        """Relax by differentiating Φ at every step."""
+        """Relax by differentiating Φ at every step, all of them."""
         for step in range(1, steps + 1):
             before = s
             leaves = [layer.detach().requires_grad_() for layer in before]

@@ -27,6 +27,8 @@ GRADIENTS: dict[str, tuple[dict[str, Any], str]] = {
     "swings": ({**DEEP, "act": "hard_sigmoid", "betas": [0, 1.5]}, "the last layer still swings by"),
     "does not reach": ({**DEEP, "T2": 3, "betas": [0, 0.5]}, "with T2 3 it does not reach the first of 4 layers"),
     "continual": ({**DEEP, "alg": "CEP", "betas": [0, 1e-7]}, "β = 1e-07 moves states by so little"),
+    "max pooling in turn": ({**POOLED, "betas": [0, 0.1], "updates": "async", "tol": 1e-5}, "--updates async images may settle in others"),
+    "max pooling, bf16": ({**POOLED, "betas": [0, 0.1], "precision": "bf16"}, "a network with max pooling has several fixed"),
     "a coarse tolerance": ({**DEEP, "tol": 0.9, "betas": [0, 0.5]}, "--tol 0.9 makes another gradient than settling"),
 }  # fmt: skip
 SOUND: dict[str, dict[str, Any]] = {
@@ -35,7 +37,8 @@ SOUND: dict[str, dict[str, Any]] = {
     "paired, not settled": {**DEEP, "T1": 12, "betas": [0, 0.01], "estimator": "paired"},
     "tolerance": {**DEEP, "betas": [0, 0.001], "tol": 1e-3},
     "random sign, tolerance, bf16": {**DEEP, "betas": [0, 0.01], "random_sign": True, "tol": 1e-4, "precision": "bf16"},
-    "updates in turn": {**POOLED, "betas": [0, 0.1], "thirdphase": True, "updates": "async", "tol": 1e-5},
+    "updates in turn": {**DEEP, "betas": [0, 0.1], "thirdphase": True, "updates": "async", "tol": 1e-5},
+    "max pooling": {**POOLED, "betas": [0, 0.1], "thirdphase": True, "tol": 1e-5},
     "dropout": {**DEEP, "betas": [0, 0.1], "thirdphase": True, "dropouts": [0.9, 0.8, 0.8, 0.8, 1.0]},
     "bptt": {**DEEP, "alg": "BPTT", "betas": [0, 1e-7]},
     "continual": {**DEEP, "alg": "CEP", "betas": [0, 0.1], "tol": 1e-3},
@@ -66,7 +69,24 @@ def test_a_gradient_that_is_another_than_meant_is_told_before_the_first_batch(na
 
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_gradient_is_not_warned_of(name: str) -> None:
-    assert said_before_training(SOUND[name]) == []
+    said = said_before_training(SOUND[name])
+    assert [message for message in said if "(--estimator paired)" not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"tol": 1e-3}, True),
+        ({"tol": 1e-3, "random_sign": True}, True),
+        ({"tol": 1e-3, "estimator": "paired"}, False),
+        ({"tol": 1e-3, "thirdphase": True}, False),
+        ({"tol": 1e-3, "alg": "CEP"}, False),
+        ({}, False),
+    ],
+)
+def test_that_a_one_sided_estimate_is_paired_is_told(settings: dict[str, Any], told: bool) -> None:
+    said = said_before_training({**DEEP, "betas": [0, 0.1], **settings})
+    assert any("it is taken against the free state run on" in message for message in said) == told
 
 
 def test_a_gradient_that_is_negligible_is_not_judged() -> None:
