@@ -12,7 +12,7 @@ from eqprop_core.problems import printable
 from eqprop_core.runs.filtering import Filter, stored_settings
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import RunSummary, run_folders, summarize
-from eqprop_core.runs.names import CHECKPOINT, CONFIG, STATE, SWEEPS
+from eqprop_core.runs.names import CHECKPOINT, CONFIG, FINAL_CHECKPOINT, STATE, SWEEPS
 from eqprop_core.runs.roots import default_roots
 from eqprop_core.sweeps.folder import PLAN, SweepFolder
 from eqprop_tui.groups import Group, Sweep, grouped
@@ -20,7 +20,6 @@ from eqprop_tui.watching.looking import PAUSE, Looking
 
 SAID_AT_REST = ("finished", "failed", "stopped")  # as `state.json` says it; changes only with that file
 Stamp = tuple[int, int, int]
-NONE: Stamp = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,9 @@ class Lister(Looking):
         """All runs, the newest first; a file that is as it was is not read again."""
         known: dict[Path, tuple[Stamp, RunSummary]] = {}
         for path in run_folders(default_roots() if self.roots is None else self.roots):
-            if (stamp := stamp_of(path / STATE)) == NONE:  # as in a folder of the reference
-                stamp = stamp_of(path / CHECKPOINT)
+            # A folder of the reference has no state; what was saved there last tells.
+            stamps = (stamp_of(path / name) for name in (STATE, FINAL_CHECKPOINT, CHECKPOINT))
+            stamp = next(filter(any, stamps), (0, 0, 0))
             before = self._known.get(path)
             if before is None or before[0] != stamp or before[1].state not in SAID_AT_REST:
                 before = (stamp, summarize(path))
@@ -127,5 +127,5 @@ def stamp_of(path: Path) -> Stamp:
     try:
         status = path.stat()
     except OSError:
-        return NONE
+        return 0, 0, 0
     return status.st_ino, status.st_mtime_ns, status.st_size

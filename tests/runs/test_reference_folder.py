@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from eqprop_core.runs.history import histories
 from eqprop_core.runs.listing import find_run, list_runs, summarize
 from eqprop_core.runs.reference import is_reference, settings_of
 from eqprop_core.worker import checkpoint
+from eqprop_tui.watching.comparer import Comparer, Side
 from eqprop_tui.watching.feed import Feed
+from eqprop_tui.watching.lister import Lister
 
 Run = Callable[..., Result]
 CNN = "main.py --model VFCNN --task CIFAR10 --data-aug --channels 8 16 --kernels 3 3 --pools mai --strides 1 1 1 --paddings 1 0 --fc 10 --optim adam --lrs 5e-5 1e-5 8e-6 1 --wds 3e-4 3e-4 3e-4 --lr-decay --epochs 120 --act my_hard_sig --T1 250 --T2 30 --mbs 128 --betas 0.0 1.0 --thirdphase --loss cel --softmax --same-update --seed 4 --save --device 2"
@@ -107,6 +109,23 @@ def test_its_epochs_are_those_of_its_checkpoint_without_the_invented_first(left:
     assert feed.read() == ([], False)
 
 
+def test_the_application_lists_and_compares_it(left: Path, tmp_path: Path) -> None:
+    lister = Lister([tmp_path / "results"], lambda found: None)
+    (run,) = lister.runs()
+    assert (run.path, run.epoch) == (left, 3)
+    reference_folder(left.with_name("later"), epochs=5)
+    (left / "final_checkpoint.tar").unlink()
+    (left.with_name("later") / "checkpoint.tar").replace(left / "checkpoint.tar")
+    assert {run.path: run.epoch for run in lister.runs()}[left] == 4  # one that the reference still trains
+    told: list[Sequence[Side]] = []
+    comparer = Comparer(told.append)
+    comparer.compare([left, left.with_name("later")])
+    comparer.once(anew=True)
+    here, later = told[-1]
+    assert [epoch.test_accuracy for epoch in here.compared.epochs] == [55.0, 60.0, 65.0, 70.0]
+    assert (len(later.compared.epochs), here.compared.settings["archi"]) == (5, [784, 8, 10])
+
+
 def test_a_checkpoint_that_is_damaged_leaves_the_rest_of_the_folder(left: Path) -> None:
     (left / "checkpoint.tar").write_bytes(b"no")
     assert summarize(left).epoch == 3
@@ -146,6 +165,10 @@ def test_it_is_evaluated_and_checked_without_flags(eqprop: Run, left: Path, data
         said = json.loads(result.stdout)["warnings"][-1]
         assert "model.pt: refused" in said and said.endswith("checkpoint.tar is used instead")
     assert snapshot(left) == data
+    settings = settings_of(left)
+    eqprop("evaluate", "--load-path", left, "--data-dir", data_root, "--save")
+    assert settings_of(left) == settings  # what an evaluation adds at the end does not change what it says
+    assert (left / "hyperparameters.txt").read_text().startswith(LINE)
 
 
 def test_flags_give_the_network_where_its_settings_cannot_be_used(
