@@ -15,6 +15,7 @@ from eqprop_core.devices import Device, list_devices
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE
+from eqprop_core.runs.reference import is_reference
 from eqprop_tui.keys import bindings
 from eqprop_tui.looks import Looks
 from eqprop_tui.panes import curves
@@ -244,6 +245,12 @@ class MonitorScreen(ChartKeys, Steering):
                 said,
                 Text(" a process that still trains ends by itself after a minute", looks.colour("dim")),
             ]
+        if is_reference(self.path):
+            said = Text(f" left by the reference: best {accuracy(run.best)} %, last {accuracy(run.last)} %")
+            going_on = (
+                f"n new with its settings · eqprop train --load-path {self.path} goes on from its weights"
+            )
+            return [said, Text(f" next: {going_on}", looks.colour("dim"))]
         goes_on = "R go on from its last checkpoint" if self._has_checkpoint() else "R begin again"
         if run.state == "finished":
             took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
