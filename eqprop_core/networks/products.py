@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,9 +125,23 @@ def _with_tf32(product: Product) -> Product:
 @contextmanager
 def tf32() -> Iterator[None]:
     """Let float32 products use tensor cores."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    backends: Any = torch.backends
+    before = [place.fp32_precision == "tf32" for place in (backends.cuda.matmul, backends.cudnn.conv)]
+    set_tf32(True, True)
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        set_tf32(*before)
+
+
+def set_tf32(products: bool, convolutions: bool) -> None:
+    """Whether float32 products, and those of convolutions, may use tensor cores.
+
+    torch has flags for this and newer names, and refuses to read the ones where the others say something
+    else, or heeds one alone. So both are written; writing is never refused.
+    """
+    backends: Any = torch.backends
+    backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32 = products, convolutions
+    backends.cuda.matmul.fp32_precision = "tf32" if products else "ieee"
+    for place in (backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn):
+        place.fp32_precision = "tf32" if convolutions else "ieee"

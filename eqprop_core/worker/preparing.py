@@ -22,6 +22,7 @@ from eqprop_core.data.randomness import generator
 from eqprop_core.devices import choose_here, cores_of_a_run, threads_wished
 from eqprop_core.events import Record, RunStarted
 from eqprop_core.networks.network import Network, build_network
+from eqprop_core.networks.products import set_tf32
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.places import Place
@@ -101,8 +102,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
         choose_threads(net, config.mbs)
         if (wished := os.environ.get("OMP_NUM_THREADS")) and threads_wished() is None:
             warnings.append(f"OMP_NUM_THREADS={wished[:60]} is no number of threads, and is not heeded")
-    torch.backends.cudnn.allow_tf32 = False  # an EP gradient is a small difference: 10 bits are too few
-    torch.backends.cuda.matmul.allow_tf32 = False
+    set_tf32(False, False)  # an EP gradient is a small difference: 10 bits are too few
     torch.backends.cudnn.deterministic = True  # a resumed run repeats what an uninterrupted one does
     loaded = ""
     if plan.stored is not None and weights:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 TOLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 TO_MEET = timedelta(minutes=5)
 TO_ANSWER = timedelta(minutes=30)  # rank 0 may be busy alone: with a check, pictures, a slow disk
+SECONDS_TO_LEAVE = 5.0  # for a GPU's library to let go
 SECONDS_TO_REPORT = 3.0  # in which those that are left say that they are
 
 
@@ -230,13 +232,23 @@ class _Talk:
                 self._store.set(f"failed/{self._here.rank}", str(error) or type(error).__name__)
 
     def leave(self) -> None:
-        """Close what joins this process with the others."""
+        """Close what joins this process with the others, so that they hear of it."""
         from torch import distributed
 
-        if self._open and distributed.get_backend() == "gloo":
-            self._open = False
+        def close() -> None:
             with suppress(Exception):
                 distributed.destroy_process_group()
+
+        if not self._open:
+            return
+        self._open = False
+        backends = {part.rpartition(":")[2] for part in distributed.get_backend().split(",")}
+        if backends == {"gloo"}:
+            close()
+        else:  # a GPU's library may wait for the one that is lost; with this process, it ends, too
+            closing = threading.Thread(target=close, name="leaves the others", daemon=True)
+            closing.start()
+            closing.join(SECONDS_TO_LEAVE)
 
 
 def _first_line(error: BaseException) -> str:
