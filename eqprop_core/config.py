@@ -22,6 +22,7 @@ from eqprop_core import catalogue, rules
 from eqprop_core.files import read_text
 from eqprop_core.geometry import ConnectionShape
 from eqprop_core.problems import ConfigError, Problem, problems_of
+from eqprop_core.reasons import reason
 
 Section = Literal["data", "network", "dynamics", "gradient", "optimizer", "run"]
 Estimator = Literal["one-sided", "paired", "random-sign", "symmetric"]
@@ -156,8 +157,10 @@ class ModelConfig(Architecture):
 class RunConfig(Architecture):
     """All of a run: what it is trained on, the network, the dynamics, the gradient, the optimizer."""
 
-    task: Literal["digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder", "imagenet"] = setting(
-        "MNIST", "data", "data set; digits is built in, imagenet random inputs of that size for gducheck"
+    task: Literal["digits", "MNIST", "FashionMNIST", "CIFAR10", "imagefolder", "imagenet", "idx"] = setting(
+        "MNIST",
+        "data",
+        "data set; imagefolder, idx: your own; imagenet: random inputs of its size for gducheck",
     )
     data_dir: Text | None = setting(
         None, "data", "folder that holds the data sets [EQPROP_DATA, or the user's data folder]"
@@ -321,12 +324,16 @@ def facts(name: str) -> dict[str, Any]:
 
 
 def catalogue_facts(config: RunConfig) -> tuple[tuple[int, ...], int | None]:
-    """Input shape and number of classes of a run's data set; no classes where an imagefolder is missing."""
+    """Input shape and number of classes of a run's data set; no classes where images of your own lack."""
     found = catalogue.shape_and_classes(config.task, config.data_root, config.image_size)
-    if found is None:
-        side = config.image_size or catalogue.DEFAULT_IMAGE_SIZE
-        return (3, side, side), None
-    return found
+    if found is not None:
+        return found
+    if config.task == "idx":  # a stored run is read where its data are not: its first layer is as large
+        return (
+            (1, 1, config.archi[0]) if config.archi and not config.is_convolutional else (1, 28, 28)
+        ), None
+    side = config.image_size or catalogue.DEFAULT_IMAGE_SIZE
+    return (3, side, side), None
 
 
 def combine(*layers: Mapping[str, Any]) -> RunConfig:
@@ -354,4 +361,4 @@ def read_toml(path: Path) -> dict[str, Any]:
         problem = Problem("config", str(path), f"cannot be read: {error.strerror or error}")
         raise ConfigError([problem]) from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number of too many digits
-        raise ConfigError([Problem("config", str(path), f"cannot be read: {error}")]) from None
+        raise ConfigError([Problem("config", str(path), f"cannot be read: {reason(error)}")]) from None

@@ -80,7 +80,7 @@ def image_counts(config: RunConfig) -> tuple[int, int] | None:
     """Images that an epoch trains on, and those that it evaluates; `None` where that is not known."""
     there = catalogue.status(config.task, config.data_root)
     train, test = there.train_size, there.test_size
-    if (train is None or test is None) and config.task != "imagefolder":
+    if (train is None or test is None) and config.task not in catalogue.OWN:
         published = catalogue.describe(config.task)
         train, test = published.train_size, published.test_size
     if train is None or test is None:

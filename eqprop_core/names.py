@@ -29,16 +29,16 @@ def wrong_with(text: str, longest: int) -> str | None:
     if not text.strip() or len(text) > longest:
         return rule
     if not can_be_shown(text):
-        return f"{rule}; {_called(next(one for one in text if not can_be_shown(one)))} is none"
+        return f"{rule}; {called(next(one for one in text if not can_be_shown(one)))} is none"
     if not any(category(one)[0] in "LNPS" and one not in BLANK for one in text):
         return f"{rule}; there is nothing in it that could be seen"
     for end in (text[0], text[-1]):
         if end in JOINERS:
-            return f"{rule}; {_called(end)} joins nothing at its beginning or end"
+            return f"{rule}; {called(end)} joins nothing at its beginning or end"
     return None
 
 
-def _called(character: str) -> str:
+def called(character: str) -> str:
     """A character by its number and name: `U+202E RIGHT-TO-LEFT OVERRIDE`."""
     if category(character) == "Cs":
         return "a byte that is not UTF-8"

@@ -7,15 +7,15 @@ name only then, so that a preset is whole and valid or is not there at all. Know
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from eqprop_core.catalogue import OWN
 from eqprop_core.config import RunConfig, combine, facts
 from eqprop_core.files import replacing
-from eqprop_core.preset_format import either, flowing
+from eqprop_core.preset_format import flowing
 from eqprop_core.presets import (
     NAME,
     NAME_RULE,
@@ -31,6 +31,7 @@ from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import inapplicable, refused_flags
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.names import CONFIG
+from eqprop_core.spelling import did_you_mean
 
 SETTABLE = tuple(name for name in RunConfig.model_fields if facts(name)["stored"] or name == "load_path")
 TRUE, FALSE = "true", "false"
@@ -143,8 +144,8 @@ def parse_settings(words: Iterable[str]) -> dict[str, str]:
 
 def unknown_setting(typed: str) -> str:
     """That there is no such setting, with those that come close."""
-    near = get_close_matches(typed.removeprefix("--").replace("-", "_"), SETTABLE, n=3, cutoff=0.5)
-    accepted = f"did you mean {either(near)}?" if near else "`eqprop train --help` lists them"
+    name = typed.removeprefix("--").replace("-", "_")
+    accepted = did_you_mean(name, SETTABLE, cutoff=0.5) or "`eqprop train --help` lists them"
     return f"{shown(typed)} is not a setting of a preset; {accepted}"
 
 
@@ -199,8 +200,8 @@ def made_from(origin: str, settings: Mapping[str, Any], drop: Sequence[str]) -> 
 def settings_of_run(run: RunFolder, *, keep_seed: bool = False) -> dict[str, Any]:
     """What a run was made of, without what is its own: name, device, folder of the data, seed.
 
-    The folder is kept for an imagefolder, whose images it names. Raises `RunError` for a run without a
-    configuration, and `ConfigError` for one that cannot be read.
+    The folder is kept where it says which images, as for an imagefolder. Raises `RunError` for a run
+    without a configuration, and `ConfigError` for one that cannot be read.
     """
     settings = run.settings_now()
     if settings is None:
@@ -208,6 +209,6 @@ def settings_of_run(run: RunFolder, *, keep_seed: bool = False) -> dict[str, Any
     left_out = {"name", "device"}
     if not keep_seed:
         left_out.add("seed")
-    if settings.get("task") != "imagefolder":
+    if settings.get("task") not in OWN:
         left_out.add("data_dir")
     return {name: value for name, value in settings.items() if name not in left_out}

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from eqprop_core.config import RunConfig
 from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.spelling import did_you_mean
 
 KEYS = ("title", "description", "tags", "expected", "config")
 EXPECTED_KEYS = ("test_error", "source")
@@ -72,11 +72,11 @@ def _unknown_keys(table: Mapping[str, Any], known: Sequence[str], prefix: str) -
     for key in table:
         if key in known:
             continue
-        near = get_close_matches(key.replace("-", "_"), known, n=3, cutoff=0.5)
         if not prefix and key in RunConfig.model_fields:
             accepted = "settings of the run stand below [config]"
         else:
-            accepted = f"did you mean {either(near)}?" if near else f"accepted are {', '.join(known)}"
+            near = did_you_mean(key.replace("-", "_"), known, cutoff=0.5)
+            accepted = near or f"accepted are {', '.join(known)}"
         what = "setting" if prefix == "config." else "key of a preset"
         yield Problem(prefix + key, None, f"is not a {what}; {accepted}")
 
@@ -94,11 +94,6 @@ def _is_shown(text: str, limit: int) -> bool:
 def flowing(text: str) -> str:
     """A paragraph without its line breaks, for whoever shows it to wrap."""
     return " ".join(text.split())
-
-
-def either(names: Sequence[str]) -> str:
-    """One or more names as a choice: `a`, `a or b`, `a, b or c`."""
-    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def line_of(text: str, dotted: str) -> int | None:

@@ -12,7 +12,6 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +20,10 @@ import platformdirs
 
 from eqprop_core.config import TOML_LIMIT, RunConfig, combine, parse_toml
 from eqprop_core.names import can_be_shown
-from eqprop_core.preset_format import document_problems, either, flowing, line_of
+from eqprop_core.preset_format import document_problems, flowing, line_of
 from eqprop_core.problems import ConfigError, Problem, shown
+from eqprop_core.reasons import reason
+from eqprop_core.spelling import did_you_mean
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 SIZE_LIMIT = TOML_LIMIT  # bytes of a preset file
@@ -160,8 +161,7 @@ def load_preset(name: str) -> Preset:
     for problem in problems:
         if problem.path.name == f"{name}.toml":
             raise problem
-    near = get_close_matches(name, presets, n=3, cutoff=0.5)
-    hint = f"did you mean {either(near)}?" if near else "`eqprop presets list` shows those there are"
+    hint = did_you_mean(name, presets, cutoff=0.5) or "`eqprop presets list` shows those there are"
     raise ConfigError([Problem("preset", name, f"there is no preset of this name; {hint}")])
 
 
@@ -229,7 +229,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except ValueError as error:  # a path that no file can have
-        problem = f"cannot be read: {error}"
+        problem = f"cannot be read: {reason(error)}"
     raise file_error(path, problem)
 
 

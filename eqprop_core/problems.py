@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eqprop_core.names import can_be_shown
+from eqprop_core.spelling import alike, spelled
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -130,6 +132,11 @@ def problems_of(error: ValidationError) -> list[Problem]:
     for record in error.errors(include_url=False):
         setting = str(record["loc"][0]) if record["loc"] else "config"
         message = _expected(dict(record))
+        if record["type"] == "literal_error" and isinstance(given := record.get("input"), str):
+            choices = re.findall(r"'([^']*)'", str(record["ctx"]["expected"]))
+            message += (
+                f"; what was given is {spelled(given)}" if any(alike(given, c) for c in choices) else ""
+            )
         value = None if record["type"] == "missing" else record.get("input")
         found.setdefault(setting, Problem(setting, value, message))
     return list(found.values())

@@ -9,8 +9,19 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from eqprop_core.problems import NotThereError
+
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, Split] = ("train", "test")
 CIFAR10_BINARY_FOLDER = "cifar-10-batches-bin"
+
+
+class DataError(ValueError):
+    """A data set is missing, damaged or not what was asked for; the message says where and what would do."""
+
+
+class NoSuchFolderError(DataError, NotThereError):
+    """A folder that was named for a data set is not there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +34,7 @@ class FileSpec:
     record_shape: tuple[int, ...]  # in bytes; () is a single byte
     magic: int = 0  # first four bytes of an IDX file; 0: no header at all
     md5: str | None = None  # of the complete, uncompressed file, where known
+    head_md5: str | None = None  # of the records that it begins with: the first image, the first ten labels
     url: str = ""  # what serves this file, compressed or inside an archive
     url_md5: str = ""  # of what `url` serves
 
@@ -35,6 +47,11 @@ class FileSpec:
     def header_bytes(self) -> int:
         """Bytes before the first record."""
         return 4 * (2 + len(self.record_shape)) if self.magic else 0
+
+    @property
+    def head_records(self) -> int:
+        """How many records `head_md5` is of."""
+        return 1 if self.record_shape else 10
 
     @property
     def size(self) -> int:
@@ -62,10 +79,10 @@ class DatasetInfo:
     augmentable: bool  # a mirrored or shifted image still shows the same class
     source: str
     licence: str
-    files: tuple[FileSpec, ...] = ()  # none where the images ship with eqprop or are your own
+    files: tuple[FileSpec, ...] = ()  # none where the images ship with eqprop, or are files of their own each
 
 
-_IDX_NAMES = (
+IDX_NAMES = (
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
@@ -74,7 +91,11 @@ _IDX_NAMES = (
 
 
 def _idx_files(
-    task: str, url: str, packed_md5s: tuple[str, ...], md5s: tuple[str | None, ...]
+    task: str,
+    url: str,
+    packed_md5s: tuple[str, ...],
+    md5s: tuple[str | None, ...],
+    head_md5s: tuple[str | None, ...],
 ) -> tuple[FileSpec, ...]:
     return tuple(
         FileSpec(
@@ -84,10 +105,11 @@ def _idx_files(
             record_shape=(28, 28) if "images" in name else (),
             magic=0x0803 if "images" in name else 0x0801,
             md5=md5,
+            head_md5=head_md5,
             url=f"{url}{name}.gz",
             url_md5=packed_md5,
         )
-        for name, packed_md5, md5 in zip(_IDX_NAMES, packed_md5s, md5s, strict=True)
+        for name, packed_md5, md5, head_md5 in zip(IDX_NAMES, packed_md5s, md5s, head_md5s, strict=True)
     )
 
 
@@ -106,6 +128,12 @@ _MNIST_FILES = _idx_files(
         "2646ac647ad5339dbf082846283269ea",
         "27ae3e4e09519cfbb04c329615203637",
     ),
+    (
+        "2ce86e4daeeff3a0cdebce6897c784ba",
+        "dab09118767767657291ba286b9afcfd",
+        "1081cd3611ed4bea23c5769d20d414e5",
+        "f78924e1562ea6b85b7999452f383f2d",
+    ),
 )
 _FASHION_FILES = _idx_files(
     "FashionMNIST",
@@ -117,6 +145,7 @@ _FASHION_FILES = _idx_files(
         "bb300cfdad3c16e7a12a480ee83cd310",
     ),
     (None, None, None, None),
+    (None, "385c7d93db438f7176cc4f4c426c192b", None, "d8743a11eec3f7319f1f29195dde6b3f"),
 )
 _CIFAR10_FILES = tuple(
     FileSpec(

@@ -18,7 +18,7 @@ from eqprop_core.memory import room_for
 from eqprop_core.presets import Preset
 from eqprop_core.problems import printable, shown
 from eqprop_tui.cli import report
-from eqprop_tui.library import data_in_words, data_state, memory_in_words, time_in_words
+from eqprop_tui.library import USABLE, data_in_words, data_state, memory_in_words, time_in_words
 from eqprop_tui.looks import Looks
 
 NAMES = 10  # columns of the names of facts
@@ -84,7 +84,7 @@ def preset_text(preset: Preset, width: int, looks: Looks, devices: Sequence[Devi
     state = data_state(config)
     place = room_for(config, devices or ())
     facts = [
-        ("data", data_in_words(config, state), "" if state in ("present", "subset") else bad),
+        ("data", data_in_words(config, state), "" if state in USABLE else bad),
         ("memory", memory_in_words(config, place), bad if place.fits is False else ""),
     ]
     if takes := time_in_words(config, recall(measured_as(config, devices or ()))):

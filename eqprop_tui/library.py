@@ -32,19 +32,24 @@ def mentions(preset: Preset, words: Iterable[str]) -> bool:
     return all(word.lower() in text for word in words)
 
 
+USABLE = ("present", "subset", "foreign")
+
+
 def data_state(config: RunConfig) -> str:
-    """Whether the files of the data set are here: present, subset, absent, damaged."""
-    return catalogue.status(config.task, config.data_root).state
+    """Whether the files of the data set are here: present, subset, absent, damaged; foreign: others are."""
+    there = catalogue.status(config.task, config.data_root)
+    return "foreign" if there.foreign else there.state
 
 
 def data_in_words(config: RunConfig, state: str) -> str:
     """The data set, whether it is here, and what to do about it where it is not."""
-    if state in ("present", "subset"):
-        return f"{config.task} ({'here' if state == 'present' else 'a part of it is here'})"
-    if config.task == "imagefolder":
-        return "imagefolder (not here: data-dir chooses the folder)"
-    here = "not here" if state == "absent" else "damaged"
-    return f"{config.task} ({here}: eqprop data get {config.task})"
+    if state in USABLE:
+        here = {"present": "here", "subset": "a part of it is here", "foreign": "other images in its place"}
+        return f"{config.task} ({here[state]})"
+    if config.task in catalogue.OWN:
+        return f"{config.task} (not here: data-dir chooses the folder)"
+    lacking = "not here" if state == "absent" else "damaged"
+    return f"{config.task} ({lacking}: eqprop data get {config.task})"
 
 
 def memory_in_words(config: RunConfig, place: Room) -> str:

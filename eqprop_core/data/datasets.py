@@ -6,10 +6,8 @@ augmentation are the business of `batches`.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,21 +17,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from eqprop_core.catalogue import (
-    CIFAR10_PYTHON_FOLDER,
-    SPLITS,
-    DataError,
-    data_root,
-    describe,
-    imagenet_samples,
-    locate,
-    status,
-)
+from eqprop_core import image_folder, own_idx
+from eqprop_core.catalogue import DataError, describe, folder_info, imagenet_samples, place_of, status
 from eqprop_core.data import reading
-from eqprop_core.data.fetching import cifar10_pickles_used, fetch, where_to_put
+from eqprop_core.data.fetching import cifar10_pickles_used, fetch, refuse_elsewhere, where_to_put
 from eqprop_core.data.randomness import generator
 from eqprop_core.data.reading import Pairs
-from eqprop_core.published import DatasetInfo, FileSpec, Split
+from eqprop_core.idx import unpacked
+from eqprop_core.published import SPLITS, DatasetInfo, FileSpec, Split
+from eqprop_core.published_files import (
+    CIFAR10_PYTHON_FOLDER,
+    count_records,
+    foreign_in_words,
+    locate,
+)
+from eqprop_core.reasons import reason
 
 __all__ = ["Dataset", "Images", "fetch", "load_dataset", "verify"]
 
@@ -58,6 +56,7 @@ class Dataset:
     """The images of one task. `validation` is None unless a share of the training images was held out.
 
     `available` counts the images of each class in the files, before some were chosen.
+    `remarks` are sentences on what is not as one would think, such as files that are not used.
     """
 
     info: DatasetInfo
@@ -65,6 +64,7 @@ class Dataset:
     validation: Images | None
     test: Images
     available: Mapping[Split, Sequence[int]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def load_dataset(
@@ -92,14 +92,17 @@ def load_dataset(
     Raises DataError if the data set is missing and cannot be downloaded, if a file is damaged, and if
     there are not as many images as asked for.
     """
-    root = data_root(root)
+    root = place_of(task, root)
     try:
-        info = describe(task, root, image_size)
         if task == "imagefolder":
-            listed = [reading.listed_images(root, split) for split in SPLITS]
+            folder = image_folder.survey(root)
+            info, remarks = folder_info(root, folder.counts, image_size), _folder_remarks(folder)
+            listed = [reading.listed_images(folder, split) for split in SPLITS]
             labels = [torch.tensor([label for _, label in split]) for split in listed]
         else:
+            info = describe(task, root)
             whole = _read(info, root, download, progress)
+            remarks = _file_remarks(info, root)
             labels = [split[1] for split in whole]
         places = [
             _places(len(all_of), wanted, split, seed if samples == "drawn" else None)
@@ -114,7 +117,7 @@ def load_dataset(
         else:
             train, test = (_chosen(split, at) for split, at in zip(whole, places, strict=True))
     except OSError as error:
-        raise DataError(f"{task} in {root} cannot be read: {error}") from error
+        raise DataError(f"{task} in {root} cannot be read: {reason(error, root)}") from error
     train, validation = _hold_out(train, val_split, seed)
     counts = (torch.bincount(split, minlength=len(info.classes)).tolist() for split in labels)
     return Dataset(
@@ -123,6 +126,7 @@ def load_dataset(
         validation=None if validation is None else validation.to(device),
         test=test.to(device),
         available=dict(zip(SPLITS, counts, strict=True)),
+        remarks=remarks,
     )
 
 
@@ -132,18 +136,18 @@ def verify(task: str, root: Path | None = None) -> list[str]:
     Sizes, the range of labels, and checksums where they are known (a subset has none); that every file of
     an imagefolder is an image. Raises DataError for an unknown task.
     """
-    root = data_root(root)
+    root = place_of(task, root)
     if task == "imagefolder":
         return _image_problems(root)
-    info = describe(task)
+    if task == "idx" and (there := status(task, root)).state != "present":
+        return [there.note]
+    info = describe(task, root)
     if cifar10_pickles_used(task, root):
         return [
             f"{path}: not the published file (MD5 differs)" for path in reading.damaged_cifar10_pickles(root)
         ]
     if task == "imagenet":
-        return [
-            problem for path in imagenet_samples(root) for problem in _problems(reading.read_image, path, 224)
-        ]
+        return reading.broken_images(list(map(str, imagenet_samples(root))))
     there = status(task, root)
     problems = [f"{path}: missing" for path in there.missing]
     if task == "digits":
@@ -153,6 +157,42 @@ def verify(task: str, root: Path | None = None) -> list[str]:
     if not problems and there.state == "damaged":  # as when the numbers of images and labels differ
         problems.append(there.note)
     return problems
+
+
+def remarks(task: str, root: Path | None = None) -> tuple[str, ...]:
+    """What is to be said of a data set that is in place, although nothing is wrong with it.
+
+    Files that are not used, by reason, or that are not the published ones. Raises DataError.
+    """
+    root = place_of(task, root)
+    if task == "imagefolder":
+        return _folder_remarks(image_folder.survey(root), whole=True)
+    return _file_remarks(describe(task, root), root)
+
+
+def _file_remarks(info: DatasetInfo, root: Path) -> tuple[str, ...]:
+    if info.name == "idx":
+        return tuple(own_idx.remarks(info))
+    if cifar10_pickles_used(info.name, root):
+        return ()
+    there = status(info.name, root)
+    if there.foreign:
+        return (there.note,)
+    places = [(locate(root, spec), spec) for spec in info.files]
+    if changed := [path for path, spec in places if path is not None and _other_md5(path, spec)]:
+        return (foreign_in_words(info, changed),)
+    return (f"{info.name} is a subset: {there.note}",) if there.state == "subset" else ()
+
+
+def _folder_remarks(folder: image_folder.ImageFolder, *, whole: bool = False) -> tuple[str, ...]:
+    """In one line what is not used, or in a line for each reason."""
+    lines = folder.left_out.lines(folder.root)
+    if lines and not whole:
+        count = folder.left_out.total
+        lines = [f"{count:,} {'file is' if count == 1 else 'files are'} left out: {'; '.join(lines)}"]
+    elif lines:
+        lines = [f"left out: {line}" for line in lines]
+    return (*folder.remarks, *lines)
 
 
 def _read(info: DatasetInfo, root: Path, download: bool, progress: bool) -> tuple[Pairs, Pairs]:
@@ -169,6 +209,7 @@ def _read(info: DatasetInfo, root: Path, download: bool, progress: bool) -> tupl
     if there.state == "damaged":
         raise DataError(there.note)
     if there.state == "absent" or unusable:
+        refuse_elsewhere(info, root)
         if not download:
             raise DataError(
                 f"{unusable}{info.name} is not complete in {root}\n{where_to_put(info.name, root)}"
@@ -225,34 +266,40 @@ def _hold_out(train: Images, share: float, seed: int) -> tuple[Images, Images | 
 def _problems(check: Callable[..., object], *arguments: object) -> list[str]:
     try:
         check(*arguments)
-    except (DataError, OSError) as error:
+    except DataError as error:
         return [str(error)]
+    except OSError as error:
+        return [reason(error)]
     return []
 
 
 def _verify_file(root: Path, spec: FileSpec, info: DatasetInfo) -> None:
     if (path := locate(root, spec)) is None:
         return
-    if len(reading.read_records(root, spec, info)) < spec.records:
-        return  # a subset: there is no published checksum
-    packed = path.suffix == ".gz"
-    expected = spec.md5 or (spec.url_md5 if packed else None)
-    if expected is None:
-        return
-    with gzip.open(path) if packed and spec.md5 else path.open("rb") as file:
+    reading.read_records(root, spec, info)
+    if (found := _other_md5(path, spec)) is not None:
+        raise DataError(f"{path} is not the published file: MD5 {found}, expected {spec.md5}")
+
+
+def _other_md5(path: Path, spec: FileSpec) -> str | None:
+    """The MD5 of the content of a complete file, if it is not the published one.
+
+    None also for a subset, and where the published one is not known. That of a compressed file says nothing,
+    as the same content can be packed in many ways.
+    """
+    if spec.md5 is None or count_records(path, spec) != spec.records:
+        return None
+    with unpacked(path) as file:
         found = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
-    if found != expected:
-        raise DataError(f"{path} is not the published file: MD5 {found}, expected {expected}")
+    return None if found == spec.md5 else found
 
 
 def _image_problems(root: Path) -> list[str]:
     try:
-        info = describe("imagefolder", root)
-        listed = [*reading.listed_images(root, "train"), *reading.listed_images(root, "test")]
-    except (DataError, OSError) as error:
+        folder = image_folder.survey(root)
+    except DataError as error:
         return [str(error)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return [
-            problem for path, _ in listed for problem in _problems(reading.read_image, path, info.shape[1])
-        ]
+    except OSError as error:
+        return [f"the image folder {root} cannot be read: {reason(error, root)}"]
+    paths = [path for split in SPLITS for path, _ in reading.listed_images(folder, split)]
+    return reading.broken_images(paths)

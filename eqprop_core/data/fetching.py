@@ -21,17 +21,11 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from eqprop_core.catalogue import (
-    DATA_VARIABLE,
-    DataError,
-    cifar10_layout,
-    data_root,
-    describe,
-    locate,
-    status,
-)
+from eqprop_core.catalogue import DATA_VARIABLE, OWN, DataError, describe, place_of, status
 from eqprop_core.data.reading import damaged_cifar10_pickles
 from eqprop_core.published import DatasetInfo
+from eqprop_core.published_files import cifar10_layout, locate, root_inside
+from eqprop_core.reasons import reason
 
 STALLED_SECONDS = 60.0  # a connection silent for so long is given up
 FORGOTTEN_SECONDS = 24 * 3600.0  # a download this old was killed
@@ -45,15 +39,16 @@ def fetch(task: str, root: Path | None = None, progress: bool = True) -> None:
     says which files to put where), if a file in its place is damaged, and for an imagefolder that is not
     there.
     """
-    root = data_root(root)
+    root = place_of(task, root)
     info = describe(task, root)
-    if not info.files:
+    if task in OWN or not info.files:
         return
     there = status(task, root)
     if there.state == "damaged":
         raise DataError(f"{there.note}\nRemove the file to have it downloaded again")
     if there.state != "absent" and not (cifar10_pickles_used(task, root) and damaged_cifar10_pickles(root)):
         return
+    refuse_elsewhere(info, root)
     if progress:
         print(f"Downloading {info.title} to {root}", file=sys.stderr, flush=True)
     with _quietly(progress):
@@ -62,6 +57,12 @@ def fetch(task: str, root: Path | None = None, progress: bool = True) -> None:
             gc.collect()  # torchvision leaves failed connections to the collector, which would warn of them
     if reason:
         raise DataError(f"{task} could not be downloaded: {reason}\n{where_to_put(task, root)}")
+
+
+def refuse_elsewhere(info: DatasetInfo, root: Path) -> None:
+    """Raise DataError where the data set lies in a folder inside, so that a download is not what is meant."""
+    if (inside := root_inside(info, root)) is not None:
+        raise DataError(f"{info.name} is not in {root}, but in {inside}: --data-dir {inside}")
 
 
 def where_to_put(task: str, root: Path) -> str:
@@ -96,7 +97,7 @@ def _attempt(info: DatasetInfo, root: Path) -> str:
             _download(info, Path(folder))
             _install(info, Path(folder), root)
     except failures as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        return reason(error)
     return ""
 
 

@@ -5,32 +5,34 @@ Nothing here downloads, and nothing is unpickled before its checksum is right.
 
 from __future__ import annotations
 
-import gzip
 import warnings
 import zlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from io import BufferedIOBase
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from eqprop_core.catalogue import (
+from eqprop_core.catalogue import RANDOM_INPUTS, imagenet_samples
+from eqprop_core.data.randomness import generator
+from eqprop_core.devices import cores_of_a_run
+from eqprop_core.idx import CHUNK, unpacked
+from eqprop_core.image_folder import ImageFolder
+from eqprop_core.published import DataError, DatasetInfo, FileSpec, Split
+from eqprop_core.published_files import (
     CIFAR10_PYTHON_FILES,
     CIFAR10_PYTHON_FOLDER,
-    RANDOM_INPUTS,
-    DataError,
     count_records,
-    image_files,
-    imagenet_samples,
     locate,
     split_sizes,
 )
-from eqprop_core.data.randomness import generator
-from eqprop_core.devices import cores_of_a_run
-from eqprop_core.published import DatasetInfo, FileSpec, Split
+from eqprop_core.reasons import reason
 
 Pairs = tuple[Tensor, Tensor]  # images uint8 [N, C, H, W], labels int64 [N]
 
@@ -45,7 +47,7 @@ def read_digits() -> tuple[Pairs, Pairs]:
             images = torch.from_numpy(arrays["images"]).unsqueeze(1)
             labels = torch.from_numpy(arrays["labels"]).long()
     except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
-        raise DataError(f"{DIGITS} is damaged ({error}): install eqprop again") from error
+        raise DataError(f"{DIGITS} is damaged ({reason(error, DIGITS)}): install eqprop again") from error
     test = torch.arange(len(labels)) % DIGITS_TEST_STEP == DIGITS_TEST_STEP - 1
     return (images[~test], labels[~test]), (images[test], labels[test])
 
@@ -58,7 +60,7 @@ def read_imagenet(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:
     paths, size = imagenet_samples(root), info.shape[1]
     random = generator(0, info.name)
     if paths:
-        images = torch.from_numpy(np.stack([read_image(path, size) for path in paths]))
+        images = torch.from_numpy(np.stack([read_image(str(path), size) for path in paths]))
     else:
         images = torch.randint(256, (RANDOM_INPUTS, *info.shape), generator=random, dtype=torch.uint8)
     labels = torch.randint(len(info.classes), (len(images),), generator=random)
@@ -66,15 +68,29 @@ def read_imagenet(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:
 
 
 def read_idx(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:
-    """Training and test images of an MNIST-like data set whose files are all there."""
+    """Training and test images of IDX files, which are all there; their labels are places in the classes."""
     split_sizes(root, info)
+    place_of_label = torch.full((256,), -1)
+    place_of_label[_labels(info)] = torch.arange(len(info.classes))
     train_images, train_labels, test_images, test_labels = (
         read_records(root, spec, info) for spec in info.files
     )
     return (
-        (train_images.unsqueeze(1), train_labels.long()),
-        (test_images.unsqueeze(1), test_labels.long()),
+        (_channels_first(train_images, info), place_of_label[train_labels.long()]),
+        (_channels_first(test_images, info), place_of_label[test_labels.long()]),
     )
+
+
+def _labels(info: DatasetInfo) -> list[int]:
+    """What the labels in the files are, in the order of the classes: of your own IDX files, their names."""
+    return [int(name) for name in info.classes] if info.name == "idx" else list(range(len(info.classes)))
+
+
+def _channels_first(images: Tensor, info: DatasetInfo) -> Tensor:
+    """Images [N, H, W], [N, C, H, W] or [N, H, W, C] as [N, C, H, W]."""
+    if images.ndim == 3:
+        return images.unsqueeze(1)
+    return images if images.shape[1:] == info.shape else images.permute(0, 3, 1, 2).contiguous()
 
 
 def read_cifar10_binary(info: DatasetInfo, root: Path) -> tuple[Pairs, Pairs]:
@@ -124,68 +140,106 @@ def read_records(root: Path, spec: FileSpec, info: DatasetInfo) -> Tensor:
     if path is None:
         raise DataError(f"{root / spec.path} is missing")
     count = count_records(path, spec)
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = bytearray(file.read())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
     expected = spec.header_bytes + count * spec.record_bytes
-    if len(content) != expected:
-        raise DataError(f"{path} is damaged: it holds {len(content):,} bytes, expected {expected:,}")
-    records = torch.frombuffer(content, dtype=torch.uint8, offset=spec.header_bytes)
-    records = records.view(count, *spec.record_shape)
+    try:
+        content = np.empty(expected, dtype=np.uint8)
+        with unpacked(path) as file:  # a byte more is asked for, so that all of it is checked
+            size = _fill(file, content.data) + len(file.read(1))
+    except MemoryError as error:
+        raise DataError(f"{path} takes {expected:,} bytes of memory, which are not there") from error
+    if size != expected:
+        held = f"{size:,}" if size < expected else f"more than {expected:,}"
+        raise DataError(f"{path} is damaged: it holds {held} bytes, expected {expected:,}")
+    records = torch.from_numpy(content[spec.header_bytes :]).view(count, *spec.record_shape)
     if len(spec.record_shape) < 2:
-        largest = int((records if records.ndim == 1 else records[:, 0]).max())
-        if largest >= len(info.classes):
-            raise DataError(
-                f"{path} is damaged: it has a label {largest}, expected 0 to {len(info.classes) - 1}"
-            )
+        found = set((records if records.ndim == 1 else records[:, 0]).tolist())
+        if unknown := found - set(_labels(info)):
+            known = f"0 to {len(info.classes) - 1}"
+            own = f"; images of your own: --task idx --data-dir {path.parent}" if spec.magic else ""
+            raise DataError(f"{path} is damaged: it has a label {max(unknown)}, expected {known}{own}")
     return records
 
 
-def listed_images(root: Path, split: Split) -> list[tuple[Path, int]]:
-    """Images of an image folder with their labels: the first of every class, then the second of every class …
+def _fill(file: BufferedIOBase, content: memoryview) -> int:
+    """Read as much as fits; returns how many bytes there were."""
+    read = 0
+    while read < len(content) and (chunk := file.read(min(CHUNK, len(content) - read))):
+        content[read : read + len(chunk)] = chunk
+        read += len(chunk)
+    return read
+
+
+def listed_images(folder: ImageFolder, split: Split) -> list[tuple[str, int]]:
+    """Paths of the images of a split with their labels: the first of every class, then the second of every …
 
     Within a class they are sorted by name. So the first N images hold the classes in equal parts.
     """
-    classes = [
-        [(path, label) for path in paths] for label, paths in enumerate(image_files(root, split).values())
-    ]
+    classes = [[(path, label) for path in paths] for label, paths in enumerate(folder.images[split].values())]
     return [image for row in zip_longest(*classes) for image in row if image is not None]
 
 
-def read_image(path: Path, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def broken_images(paths: Sequence[str]) -> list[str]:
+    """What is wrong with those of these files that cannot be read as images."""
+
+    def problem(path: str) -> str | None:
+        try:
+            read_image(path, 8)
+        except DataError as error:
+            return str(error)
+        return None
+
+    with _quiet_readers() as readers:
+        return [said for said in readers.map(problem, paths) if said is not None]
+
+
+def read_image(path: str, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """One image as uint8 [3, size, size]: RGB, shorter side scaled to `size`, the centre kept.
 
     Bilinear with antialiasing. Alpha is dropped, and a rotation noted in EXIF is not applied, both as in
     torchvision's ImageFolder. Raises DataError for a file that is no image of 8 bits a channel.
     """
     try:
-        with path.open("rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, Image.open(file) as image:  # noqa: PTH123 - there may be millions
             if image.mode.startswith(("I", "F")):
                 raise DataError(f"{path} has pixels of mode {image.mode}; expected 8 bits a channel")
             square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
     except DataError:
         raise
     except Exception as error:  # PIL's readers raise nearly anything on a broken file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} cannot be read as an image: {reason}") from error
+        raise DataError(f"{path} cannot be read as an image: {_what_is_wrong(path, error)}") from error
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def read_images(listed: list[tuple[Path, int]], size: int) -> Pairs:
+def _what_is_wrong(path: str, error: Exception) -> str:
+    """Why a file is no image."""
+    with suppress(OSError):
+        if Path(path).stat().st_size == 0:
+            return "it is empty (0 bytes)"
+    if isinstance(error, UnidentifiedImageError):
+        return "it is in none of the formats that are known, whatever its suffix says"
+    return reason(error, path)
+
+
+@contextmanager
+def _quiet_readers() -> Iterator[ThreadPoolExecutor]:
+    """Threads that read images, without PIL's remarks on size, transparency and metadata."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, cores_of_a_run() or 1)) as readers:
+        warnings.simplefilter("ignore")
+        try:
+            yield readers
+        except BaseException:
+            readers.shutdown(cancel_futures=True)
+            raise
+
+
+def read_images(listed: Sequence[tuple[str, int]], size: int) -> Pairs:
     """The listed images with their labels, each as `read_image` does."""
     pixels = np.empty((len(listed), 3, size, size), dtype=np.uint8)
 
     def read_one(place: int) -> None:
         pixels[place] = read_image(listed[place][0], size)
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, cores_of_a_run() or 1)) as readers:
-        warnings.simplefilter("ignore")  # PIL's remarks on size, transparency and metadata
-        try:
-            for _ in readers.map(read_one, range(len(listed))):
-                pass
-        except BaseException:
-            readers.shutdown(cancel_futures=True)
-            raise
+    with _quiet_readers() as readers:
+        for _ in readers.map(read_one, range(len(listed))):
+            pass
     return torch.from_numpy(pixels), torch.tensor([label for _, label in listed], dtype=torch.int64)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any, Literal, get_args
 
 from eqprop_core.config import RunConfig, facts
 from eqprop_core.names import same
-from eqprop_core.preset_format import either
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import STATES, RunSummary, matching
+from eqprop_core.spelling import did_you_mean
 
 ACCEPTED = "words, or expressions such as alg=EP  best>95  epochs>=10  state=running  T1<50  tag=x  name=foo*"
 TEXTS = ("id", "name", "preset", "state", "device", "tag", "model", "task", "alg", "loss")
@@ -169,8 +168,8 @@ def _known(name: str) -> str | None:
 def _wrong(term: Term) -> str | None:
     """What is wrong with a comparison, and what would be accepted."""
     if term.name not in NAMES:
-        near = get_close_matches(term.name.replace("-", "_"), NAMES, n=2, cutoff=0.6)
-        hint = f"did you mean {either(near)}?" if near else "there are alg, best, T1 …"
+        near = did_you_mean(term.name.replace("-", "_"), NAMES, most=2)
+        hint = near or "there are alg, best, T1 …"
         return f"is no setting or score; {hint}"
     kind, choices = kind_of(term.name), choices_of(term.name)
     if not term.value:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eqprop_core.events import Warned
 from eqprop_core.files import read_json
+from eqprop_core.reasons import reason
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.log import EventLog
 from eqprop_core.runs.names import EVENTS, STATE
@@ -32,7 +33,7 @@ def call(command: str, run: Path) -> None:
             command, shell=True, env={**os.environ, **told}, stdin=subprocess.DEVNULL, check=False
         )
     except OSError as error:
-        _warn(run, f"--on-finish could not be run: {error}")
+        _warn(run, f"--on-finish could not be run: {reason(error)}")
     else:
         if done.returncode:
             _warn(run, f"--on-finish ended with status {done.returncode}")

@@ -15,6 +15,7 @@ from typing import Any
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import occupants
 from eqprop_core.files import open_to_append
+from eqprop_core.reasons import reason
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import AT_REST, summarize
@@ -84,7 +85,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None
             tickets = take_tickets([line_of(place.line) for place in places], run.path.resolve())
         except OSError as error:
             named = " and ".join(dict.fromkeys(place.key for place in places))
-            warnings.append(f"runs cannot wait for {named} here ({error}); this one starts at once")
+            warnings.append(f"runs cannot wait for {named} here ({reason(error)}); this one starts at once")
         ahead = tuple(before_all(tickets))
         words, said = _words(run, places, wanted, lock.fileno(), tickets), list[str]()
         if wanted.apart:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from eqprop_core.runs.folder import NoSuchRunError, RunFolder, text
 from eqprop_core.runs.names import CONFIG, SWEEPS
 from eqprop_core.runs.reference import is_reference
 from eqprop_core.runs.roots import default_roots, known_roots, results_root
+from eqprop_core.spelling import did_you_mean
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
 NEAR_ITS_LIMIT = 0.9  # share of the memory that a run may have; a process that is refused more is killed
@@ -255,9 +255,6 @@ def _hint(wanted: str, runs: Sequence[RunSummary]) -> str:
     """What may have been meant by something that names no run."""
     if not runs:
         return "there are none yet here; give the folder of one"
-    from eqprop_core.preset_format import either  # the schema of all settings: only where it is needed
-
     known = list(dict.fromkeys(name for run in runs for name in (run.name, run.id) if name))
-    if near := get_close_matches(wanted, [*known, "last"], n=3, cutoff=0.6):
-        return f"did you mean {either(near)}?"
-    return "give a folder, an id from `eqprop runs list`, a name, or last"
+    near = did_you_mean(wanted, [*known, "last"])
+    return near or "give a folder, an id from `eqprop runs list`, a name, or last"

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from eqprop_core.config import RunConfig, facts
 from eqprop_core.names import can_be_shown, wrong_with
-from eqprop_core.preset_format import either, flowing
+from eqprop_core.preset_format import flowing
 from eqprop_core.presets import (
     NAME,
     NAME_RULE,
@@ -25,6 +24,7 @@ from eqprop_core.presets import (
     user_folders,
 )
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.spelling import did_you_mean
 from eqprop_core.sweeps.plan import checked_seeds, seeds_of
 
 KEYS = ("title", "description", "seeds", "preset", "config", "cells", "grid")
@@ -202,7 +202,6 @@ def not_swept(name: str) -> str:
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
-    if near:
-        return f"did you mean {either(near)}?"
+    if near := did_you_mean(name, known, cutoff=0.5):
+        return near
     return "`eqprop train --help` lists them" if known is SWEPT else f"accepted are {', '.join(known)}"

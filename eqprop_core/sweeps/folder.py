@@ -13,7 +13,6 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ from pydantic import JsonValue, ValidationError
 from eqprop_core import __version__
 from eqprop_core.files import expanded, read_text, write_text
 from eqprop_core.names import can_be_shown
-from eqprop_core.preset_format import either
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import NoSuchRunError, RunError, new_folder
 from eqprop_core.runs.names import SWEEPS
 from eqprop_core.runs.roots import default_roots, remember_root, results_root
+from eqprop_core.spelling import did_you_mean
 from eqprop_core.sweeps.plan import Cell, SweepPlan
 
 PLAN = "sweep.json"
@@ -219,9 +218,7 @@ def _hint(wanted: str, sweeps: Sequence[SweepFolder]) -> str:
     if not sweeps:
         return "there are none yet here; give the folder of one"
     known = list(dict.fromkeys(name for sweep in sweeps for name in (sweep.plan.name, sweep.name)))
-    if near := get_close_matches(wanted, [*known, "last"], n=3, cutoff=0.6):
-        return f"did you mean {either(near)}?"
-    return "give a folder, a name from `eqprop sweep list`, or last"
+    return did_you_mean(wanted, [*known, "last"]) or "give a folder, a name from `eqprop sweep list`, or last"
 
 
 def _slug(name: str) -> str:

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 from eqprop_core.config import RunConfig, combine, facts
 from eqprop_core.files import expanded
 from eqprop_core.preset_files import plain
-from eqprop_core.preset_format import either
 from eqprop_core.presets import NAME, NAME_RULE, Preset, all_presets, load_preset
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.rules import inapplicable, refused_flags
+from eqprop_core.spelling import did_you_mean
 from eqprop_core.sweeps.file import Row, SweepFile, is_sweep_file, not_swept, read_sweep, sweep_files
 from eqprop_core.sweeps.plan import Cell, CellsError, SweepPlan, in_cell, seeds_of
 
@@ -159,12 +158,8 @@ COMMANDS = ("start", "status", "stop", "resume", "list", "table")
 def _refuse_unknown(name: str, files: Mapping[str, Path]) -> None:
     """Raise for a name that neither a preset nor a sweep has, with those that come close."""
     if NAME.fullmatch(name):
-        near = get_close_matches(name, [*files, *all_presets().presets, *COMMANDS], n=3, cutoff=0.5)
-        hint = (
-            f"did you mean {either(near)}?"
-            if near
-            else "`eqprop sweep list` and `eqprop presets list` show them"
-        )
+        near = did_you_mean(name, [*files, *all_presets().presets, *COMMANDS], cutoff=0.5)
+        hint = near or "`eqprop sweep list` and `eqprop presets list` show them"
         if not any(problem.path.name == f"{name}.toml" for problem in all_presets().problems):
             raise ConfigError([Problem("config", name, f"there is no sweep or preset of this name; {hint}")])
     load_preset(name)

@@ -25,6 +25,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from eqprop_core.reasons import reason
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import histories
@@ -250,7 +251,7 @@ def open_study(sweep: SweepFolder, settings: SearchSettings) -> optuna.Study:
             storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True, pruner=pruner()
         )
     except (ValueError, KeyError, TypeError) as error:  # as of lines that are not Optuna's
-        raise RunError(f"{sweep.path / JOURNAL}: cannot be read: {error}") from None
+        raise RunError(f"{sweep.path / JOURNAL}: cannot be read: {reason(error)}") from None
     trials = study.get_trials(deepcopy=False)
     study.sampler = optuna.samplers.TPESampler(  # another sequence each time that it is begun again
         seed=(sweep.plan.seeds[0] + len(trials)) % 2**32, constant_liar=True

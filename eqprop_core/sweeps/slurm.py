@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_core.problems import printable
+from eqprop_core.reasons import reason
 from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
@@ -194,7 +195,7 @@ def _asked(words: list[str]) -> str:
     except FileNotFoundError:
         raise RunError(f"{words[0]} is not here; ask on a machine of the Slurm cluster") from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RunError(f"{words[0]}: {error}") from None
+        raise RunError(f"{words[0]}: {reason(error)}") from None
     if done.returncode != 0:
         raise RunError(f"{words[0]}: {printable(done.stderr.strip())[:300] or 'failed'}")
     return done.stdout

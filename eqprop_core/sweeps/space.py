@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from eqprop_core.config import RunConfig, combine
 from eqprop_core.preset_files import plain
-from eqprop_core.preset_format import either
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.spelling import did_you_mean
 from eqprop_core.sweeps.file import not_swept
 from eqprop_core.sweeps.plan import Cell, SweepPlan
 
@@ -129,8 +128,8 @@ def _choice(word: str) -> Choice:
     if not colon:
         return _values(name, said)
     if kind not in RANGES:
-        near = get_close_matches(kind, RANGES, n=1, cutoff=0.6)
-        hint = f"; did you mean {either(near)}?" if near else ""
+        near = did_you_mean(kind, RANGES, most=1)
+        hint = f"; {near}" if near else ""
         raise ValueError(f"{kind} is not one of {', '.join(RANGES)}{hint}")
     return _range(name, kind, numbers)  # type: ignore[arg-type]
 

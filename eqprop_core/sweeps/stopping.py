@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from eqprop_core.reasons import reason
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.processes import process_of
@@ -95,7 +96,9 @@ def _kill(sweep: SweepFolder, standing: Standing) -> None:
         except psutil.NoSuchProcess:
             continue
         except psutil.Error as error:
-            raise RunError(f"{named(standing.job)}: process {process.pid} cannot be ended: {error}") from None
+            raise RunError(
+                f"{named(standing.job)}: process {process.pid} cannot be ended: {reason(error)}"
+            ) from None
     deadline = time.monotonic() + SECONDS_TO_DIE
     while any(map(_is_there, ended)) and time.monotonic() < deadline:
         time.sleep(SECONDS_BETWEEN_LOOKS)

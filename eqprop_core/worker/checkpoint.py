@@ -24,6 +24,7 @@ from eqprop_core.files import replacing
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.networks.network import Network
 from eqprop_core.problems import printable, shown
+from eqprop_core.reasons import reason
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.numbers import NUMPY
 from eqprop_core.worker.weights import is_plain, load_weights
@@ -143,7 +144,7 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
     except Exception as error:  # a zip file can be wrong in as many ways as a pickle
-        raise RunError(f"{path}: is damaged ({printable(str(error)[:120])})") from None
+        raise RunError(f"{path}: is damaged ({printable(reason(error, path)[:120])})") from None
     if damaged is not None:
         raise RunError(f"{path}: is damaged: the checksum of {shown(damaged)} does not match")
 

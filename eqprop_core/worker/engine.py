@@ -21,6 +21,7 @@ import psutil
 
 from eqprop_core.devices import threads_wished
 from eqprop_core.problems import printable
+from eqprop_core.reasons import reason
 from eqprop_core.runs.control import ask, take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, is_run
@@ -84,7 +85,7 @@ def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
         _failed(run, f"process {rank} of {words.nproc} (from 0) ended with status {failure.exitcode}")
         return failure.exitcode
     except (Exception, SystemExit) as error:  # whatever the engine could not do
-        return _failed(run, f"the processes of the run could not be started: {error}")
+        return _failed(run, f"the processes of the run could not be started: {reason(error)}")
     return 0
 
 

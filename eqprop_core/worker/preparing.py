@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import Batch, batches
 from eqprop_core.data.classes import left_out
@@ -88,9 +87,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
         image_size=config.image_size,
         device=device,
     )
-    data = catalogue.status(config.task, config.data_root)
-    if data.state == "subset":
-        warnings.append(f"{config.task} is a subset: {data.note}")
+    warnings += dataset.remarks
     warnings += left_out(dataset, config)
     found = fingerprint(dataset, config)
     net = build_network(config.model_part(), generator=generator(config.seed, "weights"))

@@ -6,6 +6,8 @@ import os
 import subprocess
 from dataclasses import dataclass
 
+from eqprop_core.reasons import reason
+
 SECONDS = 30
 
 
@@ -30,7 +32,7 @@ def requeue() -> Requeued | None:
             ["scontrol", "requeue", job], capture_output=True, text=True, timeout=SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Requeued(False, f"job {job} could not be requeued: {error}")
+        return Requeued(False, f"job {job} could not be requeued: {reason(error)}")
     if asked.returncode != 0:
         return Requeued(False, f"job {job} could not be requeued: {asked.stderr.strip()[:300]}")
     return Requeued(True, f"job {job} is requeued; the run goes on from this checkpoint when it starts again")

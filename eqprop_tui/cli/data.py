@@ -69,8 +69,8 @@ def fetch_now(task: str, root: Path) -> None:
 
 @app.command("check")
 def check_data(task: Task, data_dir: DataDir = None) -> None:
-    """Verify the files of a data set: sizes, labels, checksums."""
-    from eqprop_core.data.datasets import verify
+    """Verify the files of a data set: sizes, labels, checksums; and say which files are not used."""
+    from eqprop_core.data.datasets import remarks, verify
 
     root = catalogue.data_root(data_dir)
     problems = verify(_known(task), root)
@@ -81,6 +81,8 @@ def check_data(task: Task, data_dir: DataDir = None) -> None:
     state = catalogue.status(task, root)
     sizes = f"{_count(state.train_size)} training and {_count(state.test_size)} test images"
     print(f"{task}: {state.state}, {sizes}")
+    for remark in remarks(task, root):
+        report.say(f"warning: {remark}" if state.foreign else f"note: {remark}")
 
 
 def _count(size: int | None) -> str:

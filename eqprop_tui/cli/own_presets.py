@@ -42,7 +42,7 @@ def new(
             "--from-run",
             metavar="RUN",
             help="start from a run's settings (a folder, an id, a name, or last), all but its name, device, "
-            "seed and, unless it is an imagefolder, data_dir",
+            "seed and, unless its images are your own, data_dir",
         ),
     ] = None,
     keep_seed: Annotated[bool, typer.Option("--keep-seed", help="with --from-run: the seed too")] = False,

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from eqprop_core.catalogue import status
 from eqprop_core.command_line import command_line
 from eqprop_core.devices import Device, list_devices
 from eqprop_core.estimate import measured_as, recall
@@ -174,7 +175,7 @@ def as_document(preset: Preset, devices: Sequence[Device]) -> dict[str, Any]:
         "config": preset.config,
         "shipped": preset.shipped,
         "path": str(preset.path.absolute()),
-        "data": data_state(config),
+        "data": status(config.task, config.data_root).state,
         "memory": place.need,
         "device": place.device,
         "fits": place.fits,

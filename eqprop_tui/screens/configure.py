@@ -25,7 +25,7 @@ from eqprop_tui.cli import report
 from eqprop_tui.describing import add_facts, dry_run_text, layer_lines
 from eqprop_tui.forms import FIELDS, Form, as_text, explained, settings_of
 from eqprop_tui.keys import bindings
-from eqprop_tui.library import data_in_words, data_state, memory_in_words
+from eqprop_tui.library import USABLE, data_in_words, data_state, memory_in_words
 from eqprop_tui.screens.dialogs import Answer, Ask, Choose, Read
 from eqprop_tui.screens.library import name_problem
 from eqprop_tui.screens.measuring import Measuring
@@ -112,7 +112,7 @@ class ConfigureScreen(Measuring):
             place = room_for(config, self.devices or ())
             width = layers.content_size.width or 40
             facts = [
-                ("data", data_in_words(config, state), "" if state in ("present", "subset") else bad),
+                ("data", data_in_words(config, state), "" if state in USABLE else bad),
                 ("memory", memory_in_words(config, place), bad if place.fits is False else ""),
             ]
             if takes := self.time_line(config, short=short):

@@ -14,7 +14,7 @@ from eqprop_core.estimate import Measured, as_measured, exactly, measured_as, re
 from eqprop_core.problems import printable
 from eqprop_tui.commands import Commands
 from eqprop_tui.forms import Form
-from eqprop_tui.library import data_in_words, data_state, time_in_words
+from eqprop_tui.library import USABLE, data_in_words, data_state, time_in_words
 from eqprop_tui.screens.base import BaseScreen
 
 
@@ -67,7 +67,7 @@ class Measuring(BaseScreen):
             return
         config = self.form.config
         assert config is not None
-        if (state := data_state(config)) not in ("present", "subset"):
+        if (state := data_state(config)) not in USABLE:
             self.eqprop.tell(f"measuring takes the data: {data_in_words(config, state)}")
         elif name := measured_as(config, self.devices or ()):
             measurement = self.measurement = Measurement(name)
