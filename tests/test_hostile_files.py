@@ -74,6 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         assert work.path is not None
         ready = preparing.prepare(Plan(config))
         path = work.path / "checkpoint.tar"
+        (work.path / "final_checkpoint.tar").unlink()  # which would take the place of a damaged one
         yield Place(
             tree,
             RunFolder(work.path),

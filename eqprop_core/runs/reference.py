@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -73,7 +74,7 @@ def settings_of(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(file, f"cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
     said = [line.removeprefix("- ").partition(": ") for line in lines if line.startswith("- ")]
-    words = next((line.split() for line in lines if " --" in line and not line.startswith("- ")), [])
+    words = _words(next((line for line in lines if " --" in line and not line.startswith("- ")), ""))
     try:
         settings = read(words)
         for label, _, value in said:
@@ -90,6 +91,14 @@ def settings_of(path: Path) -> dict[str, Any]:
         if error.problems[0].setting == "config":
             raise
         raise _unusable(file, "; ".join(map(str, error.problems))) from None
+
+
+def _words(line: str) -> list[str]:
+    """The words of a command line, without the quotes that it may have been copied with."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()
 
 
 def _value(text: str) -> Any:

@@ -33,7 +33,6 @@ from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
 from eqprop_core.worker.together import Together
-from eqprop_core.worker.weights import load_weights
 
 
 def begin_training(
@@ -81,9 +80,7 @@ def _prepared(
     trainer = Trainer(ready.config, ready.net, ready.dataset, group=group)
     opening: list[Event] = []
     again: list[Amended] = []
-    begun = run is not None and any(
-        (run.path / name).exists() for name in (names.CHECKPOINT, names.CHECKPOINT_BEFORE)
-    )
+    begun = run is not None and any((run.path / name).exists() for name in _checkpoints(run))
     if run is None or not begun:
         notes = choose(ready, processes=together.processes)
         source = (plan.labels if run is None else run.meta()).get("started_from")
@@ -209,19 +206,8 @@ def resume(
     The network of `ready`, if given, computes as the checkpoint recorded; `processes` is how many train
     together. Raises `RunError` where there is no checkpoint that it can go on from.
     """
-    said: list[Event] = []
-    path = run.path / names.CHECKPOINT
-    try:
-        content = checkpoint.load(path)
-    except checkpoint.OtherFormatError:
-        raise
-    except RunError as error:
-        path = run.path / names.CHECKPOINT_BEFORE
-        if not path.exists():
-            raise
-        said.append(Warned(message=f"{error}; going on from the one before, {path.name}"))
-        content = checkpoint.load(path)
-    said += [Warned(message=note) for note in load_weights(trainer.net, content, path)]
+    path, content, notes = checkpoint.load_first(trainer.net, run.path, _checkpoints(run))
+    said: list[Event] = [Warned(message=note) for note in notes]
     if "position" not in content:
         raise RunError(
             f"{path}: holds weights but no training state; it can be evaluated and checked, not resumed"
@@ -260,6 +246,14 @@ def resume(
         raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
     said += _amended(trainer, plan, run, stored, planned)
     return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
+
+
+def _checkpoints(run: RunFolder) -> list[str]:
+    """Names of files that a run can go on from: the latest, and of the others the one saved last first."""
+    others = [run.path / name for name in (names.CHECKPOINT_BEFORE, names.FINAL_CHECKPOINT)]
+    there = [path for path in others if path.exists()]
+    latest = sorted(there, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [names.CHECKPOINT, *(path.name for path in latest)]
 
 
 def _amended(

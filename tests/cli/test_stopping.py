@@ -109,17 +109,30 @@ def run(eqprop: Run, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("damage", ["cut", "altered", "empty", "gone wrong"])
-def test_the_checkpoint_before_takes_the_place_of_a_damaged_one(damage: str, run: Path, eqprop: Run) -> None:
+@pytest.mark.parametrize(
+    ("damage", "other", "epoch"),
+    [
+        ("cut", "checkpoint.prev.tar", 1),
+        ("altered", "checkpoint.prev.tar", 1),
+        ("empty", "checkpoint.prev.tar", 1),
+        ("gone wrong", "final_checkpoint.tar", 2),
+        ("cut", "final_checkpoint.tar", 2),
+    ],
+)
+def test_another_checkpoint_takes_the_place_of_a_damaged_one(
+    damage: str, other: str, epoch: int, run: Path, eqprop: Run
+) -> None:
     path = run / "checkpoint.tar"
+    if other == "checkpoint.prev.tar":
+        (run / "final_checkpoint.tar").unlink()
     whole = bytearray(path.read_bytes())
     if damage == "altered":
         middle = whole.find(b"\x00\x00\x80", 500)
         whole[max(middle, len(whole) // 2)] ^= 0x55
     path.write_bytes({"cut": whole[:-100], "altered": whole, "empty": b"", "gone wrong": b"x" * 900}[damage])
     said = eqprop("train", "--load-path", run, "--epochs", "1").stderr
-    assert "going on from the one before, checkpoint.prev.tar" in said
-    assert checkpoint.load(path)["position"]["epoch"] == 2
+    assert f"{other} is used instead" in said
+    assert checkpoint.load(path)["position"]["epoch"] == epoch + 1
 
 
 def test_a_run_to_load_is_named_as_in_other_commands(run: Path, eqprop: Run) -> None:

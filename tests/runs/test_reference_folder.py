@@ -78,6 +78,12 @@ def test_settings_that_cannot_be_used_are_told_with_flags_as_the_way_out(
     assert "--model MLP --archi 784 512 10" in str(caught.value)
 
 
+def test_a_command_line_that_was_written_with_quotes_is_read(tmp_path: Path) -> None:
+    quoted = LINE.replace("main.py --model MLP", "python main.py --model 'MLP'").replace("mysig", "'tanh'")
+    (tmp_path / "hyperparameters.txt").write_text(quoted)
+    assert {name: settings_of(tmp_path)[name] for name in ("model", "act")} == {"model": "MLP", "act": "tanh"}
+
+
 def test_an_older_file_without_a_command_line_is_read(tmp_path: Path) -> None:
     older = "- model: MLP\n- task: MNIST\n- pool (if CNN): max\n- archi (if MLP): [784, 32, 10]\n- activation: tanh\n- learning rates: [0.1, 0.2]\n- loss: mse\n"
     (tmp_path / "hyperparameters.txt").write_text(older)
