@@ -244,12 +244,13 @@ class Warned(Event):
 
 
 class RunFinished(Event):
-    """The run is complete."""
+    """The run is complete. `trained` and `seconds` are the `trained` and `took` of `RunSummary`."""
 
     kind = "run_finished"
     best_accuracy: float | None
     last_accuracy: float | None
     seconds: float
+    trained: float | None = None
 
 
 class RunFailed(Event):

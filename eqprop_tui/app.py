@@ -10,7 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from eqprop_tui.keys import TABLE, bindings
 from eqprop_tui.library import data_state
 from eqprop_tui.looks import TEXTUAL_NAMES, THEMES, Looks, glyphs_for
 from eqprop_tui.marks import Marks
+from eqprop_tui.once import Once
 from eqprop_tui.preferences import load_preferences, save_preferences
 from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
@@ -57,12 +59,16 @@ SECONDS_BETWEEN_LOOKS = 5.0  # at whether the terminal is still there
 
 @dataclass(frozen=True)
 class Options:
-    """How the application was asked to begin: a run to open, folders of runs, how to draw."""
+    """How the application was asked to begin: a run to open, folders of runs, how to draw.
+
+    `check_at_end` are flags of a GDU check of that run, made once it is complete.
+    """
 
     run: Path | None = None
     results: Path | None = None
     low_bandwidth: bool = False
     glyphs: str | None = None
+    check_at_end: tuple[str, ...] | None = None
 
 
 class EqpropApp(App[None], inherit_bindings=False):
@@ -80,6 +86,9 @@ class EqpropApp(App[None], inherit_bindings=False):
         self.first_start = not self.preferences.seen
         self.chosen_preset: str | None = None  # where the cursor of the library is
         self.watched: list[Path] = []  # runs that were opened, in that order
+        self.once = Once()
+        self.checking: dict[Path, float] = {}  # runs whose weights are checked here, and since when
+        self.check_at_end = options.check_at_end
         self.stopping: set[Path] = set()  # of them, those that were asked to stop on leaving
         self.marks = Marks()  # of runs in the table, for comparing
         self.runs_choice = Choice()
@@ -169,7 +178,11 @@ class EqpropApp(App[None], inherit_bindings=False):
     def open_configure_like(self, run: RunSummary) -> None:
         """Change the settings of a run before starting another one, known by the same preset."""
 
+        if not self.once.begin(opening := ("configure", run.path)):
+            return
+
         def read() -> None:
+            self.once.end(opening)
             try:
                 settings = run_actions.settings_of(run.path)
                 preset = all_presets().presets.get(run.preset or "")
@@ -190,14 +203,25 @@ class EqpropApp(App[None], inherit_bindings=False):
         """The library, in place of the table of runs."""
         self.switch_screen(LibraryScreen())
 
-    def start(self, plan: Plan, wanted: Start | None = None, *, watch: bool = True) -> Worker[None]:
+    def start(self, plan: Plan, wanted: Start | None = None, *, watch: bool = True) -> Worker[None] | None:
         """Start a run in a process of its own, and watch it if wished; says what is wrong where it cannot be.
 
-        Starting takes a moment (it looks at the devices), and does not hold up the keys.
+        Starting takes a moment (it looks at the devices), and does not hold up the keys. What is being
+        started is not started again.
         """
-        if plan.config.todo != "train":
-            return self.run_worker(lambda: self._carry_out(plan), thread=True)
-        return self.run_worker(lambda: self._start(plan, wanted, watch), thread=True)
+        if not self.once.begin(plan.command):
+            return None
+
+        def work() -> None:
+            try:
+                if plan.config.todo == "train":
+                    self._start(plan, wanted, watch)
+                else:
+                    self._carry_out(plan)
+            finally:
+                self.once.end(plan.command)
+
+        return self.run_worker(work, thread=True)
 
     def start_preset(self, preset: Preset, *, watch: bool = True) -> None:
         """Start a preset as it is: a run of its own, or a check or an evaluation whose result is shown."""
@@ -214,7 +238,7 @@ class EqpropApp(App[None], inherit_bindings=False):
         """Let a paused run go on, or start one that has ended; asks for epochs to add to a complete one."""
         summary = summarize(run)
         if summary.state != "finished" or more_epochs is not None:
-            self.do(lambda: run_actions.resume(run, more_epochs))
+            self.do(lambda: run_actions.resume(run, more_epochs), once=("resume", run))
             return
 
         def answered(epochs: str | None) -> None:
@@ -224,8 +248,38 @@ class EqpropApp(App[None], inherit_bindings=False):
         title = f"{summary.name} is complete; how many epochs more?"
         self.push_screen(Ask(title, str(summary.epochs or 1), judge=run_actions.judge_epochs), answered)
 
-    def do(self, work: Callable[[], str], after: Callable[[], object] = lambda: None) -> None:
-        """Work in a thread, and say what it did or what went wrong; `after` is called there at its end."""
+    def check_weights(self, run: Path, flags: Sequence[str] = ()) -> None:
+        """GDU check of the weights of a run that has ended; the monitor finds it where it is saved."""
+        if not self.once.begin(("check", run)):
+            return
+        self.checking[run] = time.time()
+
+        def work() -> None:
+            try:
+                words = ["gducheck", "--load-path", str(run), "--save", *flags]
+                status, _, diagnostics = self.commands.carry_out(words)
+            except OSError as error:
+                status, diagnostics = 1, str(error)
+            del self.checking[run]
+            self.once.end(("check", run))
+            if self.is_running and status > 0:
+                self.call_from_thread(self.push_screen, Read("no GDU check", printable_lines(diagnostics)))
+
+        self.run_worker(work, thread=True)
+
+    def do(
+        self,
+        work: Callable[[], str],
+        after: Callable[[], object] = lambda: None,
+        *,
+        once: Hashable = None,
+    ) -> None:
+        """Work in a thread, and say what it did or what went wrong; `after` is called there at its end.
+
+        What is named `once` is not begun again while it is under way.
+        """
+        if once is not None and not self.once.begin(once):
+            return
 
         def run() -> None:
             try:
@@ -234,6 +288,7 @@ class EqpropApp(App[None], inherit_bindings=False):
                 self.call_from_thread(self.tell, error)
             else:
                 self.call_from_thread(self.tell, said, severity="information")
+            self.once.end(once)
             after()
 
         self.run_worker(run, thread=True)
@@ -347,6 +402,11 @@ class EqpropApp(App[None], inherit_bindings=False):
                 yield SystemCommand(
                     key.label, f"{key.help} ({key.written})", lambda k=key, t=target: t.run_action(k.action)
                 )
+
+
+def printable_lines(text: str) -> str:
+    """What a command has printed, without what would steer the terminal."""
+    return "\n".join(map(printable, text.splitlines()))
 
 
 def help_text(place: str) -> Text:

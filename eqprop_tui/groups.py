@@ -66,7 +66,8 @@ class Group:
 
         best = [run.best for run in self.runs if run.best is not None]
         last = [run.last for run in self.runs if run.last is not None]
-        times = [run.seconds for run in self.runs if run.seconds is not None]
+        trained = [run.trained for run in self.runs if run.trained is not None]
+        took = [run.took for run in self.runs if run.took is not None]
         return RunSummary(
             path=self.path,
             id="",
@@ -85,7 +86,8 @@ class Group:
             created=self.sweep.created or None,
             seconds_an_epoch=None,
             ahead=None,
-            seconds=sum(times) if times else None,
+            trained=sum(trained) if trained else None,
+            took=sum(took) if took else None,
         )
 
     def _state(self) -> str:

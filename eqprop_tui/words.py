@@ -80,6 +80,12 @@ def pace(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
 
 
+def times(run: RunSummary) -> str:
+    """How long a run trained and took, each as `RunSummary` defines it; empty where that was not kept."""
+    facts = [("trained", run.trained), ("took", run.took)]
+    return ", ".join(f"{name} {pace(seconds)}" for name, seconds in facts if seconds is not None)
+
+
 def in_unit(seconds: float) -> str:
     """A short time in the unit that fits: `41.0 µs`, `3.20 ms`, `1.25 s`."""
     if seconds < 1e-3:

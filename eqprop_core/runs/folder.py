@@ -305,11 +305,18 @@ class RunFolder:
         with suppress(OSError):
             self.write_state({**state, "state": how, "message": message[:2000]})
 
+    def has_checkpoint(self) -> bool:
+        """Whether it can go on from where it was; without one it can begin."""
+        return any((self.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE))
+
+    def has_weights(self) -> bool:
+        """Whether there is something to evaluate or to check."""
+        return any((self.path / name).exists() for name in BEST_FIRST)
+
     def without_checkpoints(self) -> bool:
         """Whether its checkpoints were removed on purpose, so that it cannot go on."""
         removed = self.meta().get(PRUNED)
-        there = any((self.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE))
-        return isinstance(removed, list) and "checkpoints" in removed and not there
+        return isinstance(removed, list) and "checkpoints" in removed and not self.has_checkpoint()
 
     def lock(self) -> IO[bytes]:
         """Own the run until the file that is returned is closed.

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,9 @@ class RunSummary:
     """One run as a list shows it; accuracies in per cent, None for what is not known.
 
     `ahead` is how many runs come before a queued one; `reason` says what may have ended one that is lost;
-    `seconds` is the time from its creation to its last sign of life.
+    `trained` is how many seconds its epochs took, with their tests; `took` how long its processes have
+    trained it, with checks, saving, drawing and pauses, but without waiting in line and loading. A run from
+    before these were kept has neither.
     """
 
     path: Path
@@ -56,7 +57,8 @@ class RunSummary:
     tags: tuple[str, ...] = ()
     samples_per_s: float | None = None
     reason: str | None = None
-    seconds: float | None = None
+    trained: float | None = None
+    took: float | None = None
     processes: int = 1
 
     @property
@@ -134,20 +136,10 @@ def summarize(path: Path) -> RunSummary:
         tags=tuple(tags) if isinstance(tags, list) else (),
         samples_per_s=figure("samples_per_s"),
         reason=why_lost(state) if stands == "lost" else None,
-        seconds=_seconds(words("created"), number(state.get("heartbeat"))),
+        trained=figure("trained"),
+        took=figure("took"),
         processes=int(figure("processes") or 1),
     )
-
-
-def _seconds(created: str | None, heartbeat: float | None) -> float | None:
-    """Time between two moments of a state, None where one is not known or the clock went back."""
-    if heartbeat is None:
-        return None
-    try:
-        begun = datetime.fromisoformat(created or "").timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-    return heartbeat - begun if heartbeat >= begun else None
 
 
 def matching(

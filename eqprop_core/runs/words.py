@@ -77,7 +77,8 @@ def _in_words(event: Event) -> str:
         case RunFailed():
             return f"failed: {event.message}"
         case RunFinished():
-            return f"finished after {event.seconds:.1f} s"
+            trained = "" if event.trained is None else f"trained {event.trained:.1f} s, "
+            return f"finished: {trained}took {event.seconds:.1f} s"
     return ""
 
 

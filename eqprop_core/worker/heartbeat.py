@@ -23,7 +23,8 @@ class Heartbeat:
 
     `warn` is told if the clock jumps, `note` once if the file cannot be written: what keeps it from being
     written keeps events from being written too, and they are warned of. `deleted` is asked at each beat
-    whether the folder was deleted; `give_up` is called once when it has been so for a minute.
+    whether the folder was deleted; `give_up` is called once when it has been so for a minute. `took` says how
+    many seconds the run has taken.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class Heartbeat:
         note: Callable[[str], None] = lambda _: None,
         deleted: Callable[[], bool] = lambda: False,
         give_up: Callable[[], None] = lambda: None,
+        took: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._folder = folder
         self._warn = warn
         self._note = note
         self._deleted = deleted
         self._give_up = give_up
+        self._took = took
         self._beats_deleted = 0
         self._warned = False
         self._lock = threading.Lock()
@@ -101,7 +104,9 @@ class Heartbeat:
             self._give_up()
 
     def _write(self) -> None:
-        self._state.update(heartbeat=time.time(), memory=self._process.memory_info().rss)
+        self._state.update(
+            heartbeat=time.time(), took=round(self._took(), 3), memory=self._process.memory_info().rss
+        )
         try:
             self._folder.write_state(self._state)
         except OSError as error:

@@ -52,7 +52,8 @@ class Session:
 
     `expected_accuracy` is a published figure in per cent, drawn as a line; `numerics` go into checkpoints,
     what is recorded of the `data` into checkpoints and models; `lock` is the run's, where this process holds
-    it already; `summary` is what a list of runs shows of how far it has come.
+    it already; `summary` is what a list of runs shows of how far it has come, with the `trained` and `took`
+    of the processes before.
     """
 
     def __init__(
@@ -75,6 +76,8 @@ class Session:
         self.numerics = dict(numerics or {})
         self.data = {} if data is None else {DATA: dict(data)}
         self.summary = dict(summary or {})
+        self.trained = self.summary.get("trained") or 0.0
+        self._took_before = self.summary.pop("took", None) or 0.0
         self._begun = time.monotonic()
         self._pictures = None if path is None else Pictures(path, config, expected=expected_accuracy)
         self._seq = 0
@@ -104,6 +107,7 @@ class Session:
                 note=self._note,
                 deleted=self._is_deleted,
                 give_up=self._give_up,
+                took=lambda: self.took,
             )
         if path is not None:
             try:
@@ -121,6 +125,11 @@ class Session:
     def seconds(self) -> float:
         """Time since the session began."""
         return time.monotonic() - self._begun
+
+    @property
+    def took(self) -> float:
+        """Time of all sessions of the run so far."""
+        return self._took_before + self.seconds
 
     def __enter__(self) -> Self:
         if self._heartbeat is not None:
@@ -211,6 +220,7 @@ class Session:
                 batch=event.batch, batches=event.batches, samples_per_s=round(event.samples_per_s, 1)
             )
         if isinstance(event, EpochFinished):
+            self.trained += event.seconds
             if self._log is not None:
                 try:
                     self._log.sync()
@@ -227,6 +237,7 @@ class Session:
                     best=trainer.best_accuracy,
                     last=event.test_accuracy,
                     seconds_an_epoch=event.seconds,
+                    trained=self.trained,
                 )
             if self._pictures.affordable(self.seconds):
                 yield from self._draw(trainer)
@@ -261,7 +272,12 @@ class Session:
         yield from self._say_what_is_missing()
         last = trainer.histories["test"][-1] if trainer.histories["test"] else None
         yield self.emit(
-            RunFinished(best_accuracy=trainer.best_accuracy, last_accuracy=last, seconds=self.seconds)
+            RunFinished(
+                best_accuracy=trainer.best_accuracy,
+                last_accuracy=last,
+                seconds=self.took,
+                trained=self.trained,
+            )
         )
 
     def save_gdu(self, result: GduResult) -> Iterator[Record]:

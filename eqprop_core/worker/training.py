@@ -19,6 +19,7 @@ from eqprop_core.problems import shown
 from eqprop_core.runs import names
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.history import current_events
 from eqprop_core.runs.listing import number
 from eqprop_core.runs.log import last_seq, read_events
 from eqprop_core.runs.places import Place
@@ -128,6 +129,8 @@ def _prepared(
             "best": trainer.best_accuracy,
             "last": next(reversed(trainer.histories["test"]), None),
             "seconds_an_epoch": number(run.read_state().get("seconds_an_epoch")),
+            "trained": _trained(run, opening[0].from_seq) if isinstance(opening[0], RunResumed) else None,
+            "took": number(run.read_state().get("took")),
         },
     )
     requests = Requests(run, session, trainer, wishes, again, group)
@@ -148,6 +151,16 @@ def _reviewed(ready: Prepared, session: Session, group: Group | None) -> Iterato
     session.numerics.update(recorded_choices(ready))
     if group is not None:
         group.tell(ready.net.numerics.document())
+
+
+def _trained(run: RunFolder, seq: int) -> float:
+    """Seconds that the epochs took which a checkpoint of event `seq` knows of."""
+    epochs = current_events(run.path / names.EVENTS, (EpochFinished.kind,))
+    return sum(
+        record.event.seconds
+        for record in epochs
+        if record.seq <= seq and isinstance(record.event, EpochFinished)
+    )
 
 
 def changes_after(run: RunFolder, seq: int, place: tuple[int, int] = (1, 0)) -> list[Amended]:

@@ -121,7 +121,7 @@ def results_of(compared: Sequence[Compared]) -> list[tuple[str, list[str]]]:
         ("last validation %", last("validation_accuracy")),
         ("last training %", last("train_accuracy")),
         ("last loss", each(_loss)),
-        ("time", each(lambda run: pace(run.seconds) if run.seconds else "–")),
+        ("trained", each(lambda run: pace(run.seconds) if run.seconds else "–")),
         ("time an epoch", each(_an_epoch)),
     ]
     return [(name, cells) for name, cells in rows if any(cell != "–" for cell in cells)]
@@ -172,6 +172,7 @@ def comparison_document(
                 **as_document(run.summary),
                 "best_test_accuracy": getattr(run.best, "test_accuracy", None),
                 "seconds": run.seconds,
+                "trained": run.seconds,
                 "amendments": [change.model_dump() for change in run.changes],
                 "history": [epoch.model_dump() for epoch in run.epochs],
             }

@@ -56,6 +56,7 @@ COLUMNS = (
     Column("last", lambda run: accuracy(run.last), 5, right=True),
     Column("device", lambda run: run.device or "–", 8, narrow=8, wide=12),
     Column("images/s", lambda run: speed(run.samples_per_s), 11, right=True),
+    Column("trained", lambda run: duration(run.trained), 10, right=True),
     Column("left", lambda run: duration(run.seconds_left), 3, right=True),
     Column("age", lambda run: age(run.created), 6, right=True),
 )
@@ -197,4 +198,4 @@ def coloured(runs: Sequence[RunSummary], width: int) -> Text:
 
 def as_document(run: RunSummary) -> dict[str, object]:
     """A summary as plain values."""
-    return {**asdict(run), "path": str(run.path), "seconds_left": run.seconds_left}
+    return {**asdict(run), "path": str(run.path), "seconds": run.took, "seconds_left": run.seconds_left}

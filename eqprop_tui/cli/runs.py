@@ -27,7 +27,10 @@ class Runs(LateGroup):
         "pause": ("steer:pause", "Hold a run after its batch; its process and its memory stay."),
         "resume": ("steer:resume", "Go on with a run: one that is paused, stopped, failed or lost."),
         "checkpoint": ("steer:checkpoint", "Save a checkpoint after the batch."),
-        "check": ("steer:check", "Run the GDU check on the present weights after the batch."),
+        "check": (
+            "steer:check",
+            "Run the GDU check on the present weights: after the batch, or here once the run has ended.",
+        ),
         "set": (
             "steer:change",
             "Change what is safe to change while a run trains; it is written down, and holds on resuming.",

@@ -22,7 +22,7 @@ from eqprop_core.runs.words import data_in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted, as_document
 from eqprop_tui.cli.report import AsJson
-from eqprop_tui.words import accuracy, age, disk_size, duration, pace, speed, stands, started
+from eqprop_tui.words import accuracy, age, disk_size, duration, pace, speed, stands, started, times
 
 EVENTS_SHOWN = 5
 
@@ -102,6 +102,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
         "created": f"{started(summary.created)}, {age(summary.created)} ago, {device}",
         "processes": f"{summary.processes} train it together" if summary.processes > 1 else None,
         "epochs": f"{summary.epoch} of {planned}{each}{left}{rate}",
+        "time": None if summary.took is None else times(summary),
         "accuracy": f"best {accuracy(summary.best)} %, last {accuracy(summary.last)} %"
         if summary.last is not None
         else None,

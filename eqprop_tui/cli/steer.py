@@ -20,12 +20,13 @@ from eqprop_core.runs.listing import ALIVE, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.processes import worker_of
+from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.words import in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
 from eqprop_tui.cli.watch import alive, tell_killed, tell_launch, watch
-from eqprop_tui.cli.work import show
+from eqprop_tui.cli.work import carry_out, show
 
 AtOnce = Annotated[bool, typer.Option("--now", help="between two time steps, dropping the batch")]
 
@@ -92,8 +93,14 @@ def checkpoint(run: Wanted) -> None:
 
 
 def check(run: Wanted) -> None:
-    """Run the GDU check on the present weights after the batch."""
-    tell(run, "check")
+    """Run the GDU check on the present weights: after the batch, or here once the run has ended."""
+    folder = find_run(run)
+    if summarize(folder.path).state in ALIVE:
+        tell(run, "check")
+        return
+    path = str(folder.path)
+    words = ("eqprop", "gducheck", "--load-path", path, "--save")
+    carry_out(make_plan("gducheck", {"load_path": path, "save": True}, None, words))
 
 
 def change(
@@ -219,7 +226,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
             report.say(f"{request}: received, takes effect {when}")
             return
     if request == "stop" and not alive(folder):
-        report.say("stopped")
+        report.say("stopped" if folder.has_checkpoint() else "stopped before its first checkpoint")
         return
     raise RunError(
         f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s; "

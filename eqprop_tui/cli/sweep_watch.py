@@ -136,7 +136,8 @@ def line_of(standing: Standing) -> str:
     """A run in a line: how it stands, which it is, and what it came to."""
     words = [f"{standing.state:<9}", named(standing.job)]
     if standing.summary is not None and standing.state == "finished":
-        words.append(f"test {accuracy(standing.summary.last)} %, in {duration(standing.summary.seconds)}")
+        trained = duration(standing.summary.trained)
+        words.append(f"test {accuracy(standing.summary.last)} %, trained {trained}")
     if standing.reason:
         words.append(standing.reason)
     return printable("  ".join(words))

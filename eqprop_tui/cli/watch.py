@@ -23,12 +23,13 @@ from eqprop_core.runs.history import current_events
 from eqprop_core.runs.launcher import Launched
 from eqprop_core.runs.listing import ALIVE, RunSummary, called, summarize
 from eqprop_core.runs.log import follow_events
-from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE, CONSOLE, EVENTS
+from eqprop_core.runs.names import CONSOLE, EVENTS
 from eqprop_core.runs.processes import process_of, worker_of
 from eqprop_core.runs.words import NOT_SAVED
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
 
+CHOICES_IN_LINE = "d leave it in line · s take it out of the line · k kill · Enter go on watching"
 CHOICES = "d leave it running · s stop after this batch · k kill · Enter go on watching"
 EPOCHS_SHOWN = 20  # of those that are over when somebody begins to watch
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")  # how a line of the console log begins
@@ -85,7 +86,9 @@ def watch(folder: RunFolder, *, after: int = 0, attached: bool = False) -> Outco
                     follow(records, epochs=epochs, into=outcome, standing=standing.now, shown_from=shown_from)
                     break
                 except KeyboardInterrupt:
-                    choice = choose(CHOICES, "dsk") if sys.stdin.isatty() and asked is None else "s"
+                    queued = summarize(folder.path).state == "queued"
+                    choices = CHOICES_IN_LINE if queued else CHOICES
+                    choice = choose(choices, "dsk") if sys.stdin.isatty() and asked is None else "s"
         except Terminated as stopping:
             asked = stopping.number
             stop(folder)
@@ -125,7 +128,8 @@ def stop(folder: RunFolder) -> None:
             return
         with suppress(psutil.Error):
             process.terminate()
-    report.say("stopping after this batch; Ctrl-C again drops it")
+    queued = summarize(folder.path).state == "queued"
+    report.say("leaving the line" if queued else "stopping after this batch; Ctrl-C again drops it")
 
 
 def kill(folder: RunFolder) -> bool:
@@ -193,15 +197,15 @@ def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bo
 
 
 def _go_on(folder: RunFolder, said: str) -> str:
+    if not folder.has_checkpoint():
+        return f"{said} before its first checkpoint; begin again: eqprop runs resume {called(folder)}"
     return f"{said}; go on with: eqprop runs resume {called(folder)}"
 
 
 def tell_killed(folder: RunFolder) -> None:
     """Say what is lost of a run whose process was killed, and how to go on."""
-    if any((folder.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE)):
-        report.say(_go_on(folder, "killed; what came after the last checkpoint is lost"))
-    else:
-        report.say(f"killed before its first checkpoint; begin again: eqprop runs resume {called(folder)}")
+    lost = "; what came after the last checkpoint is lost" if folder.has_checkpoint() else ""
+    report.say(_go_on(folder, f"killed{lost}"))
 
 
 def told_of_gone(run: Path) -> str:

@@ -17,6 +17,7 @@ import typer
 
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig, settings_of
+from eqprop_core.events import RunFinished
 from eqprop_core.preset_files import settings_of_run
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, printable
@@ -39,6 +40,7 @@ from eqprop_tui.cli.flags import ReferenceCommand, with_flags
 from eqprop_tui.cli.follow import Outcome, follow
 from eqprop_tui.cli.presets import pick_preset
 from eqprop_tui.cli.watch import leave, tell_launch, watch
+from eqprop_tui.words import pace
 
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
@@ -279,6 +281,8 @@ def carry_out(
             try:
                 outcome = follow(work.records, epochs=plan.config.epochs)
             except KeyboardInterrupt:
+                if hint and work.path is not None and not RunFolder(work.path).has_checkpoint():
+                    hint = hint.replace("go on with", "before its first checkpoint; begin again")[1:]
                 report.say(f"stopped at once{hint}")
                 raise typer.Exit(128 + (wishes.stop or signal.SIGINT)) from None
             finally:
@@ -316,11 +320,16 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
         if best is not None and last is not None:
             held_out = outcome.epochs and outcome.epochs[-1].validation_accuracy is not None
             judged = "best on validation" if held_out else "best"
-            out.print(f"test {last:.2f} %, {judged} {best:.2f} %, in {outcome.finished.seconds:.1f} s")
+            out.print(f"test {last:.2f} %, {judged} {best:.2f} %, {_times(outcome.finished)}")
     for part in outcome.evaluated:
         out.print(in_words(part))
     if outcome.path is not None:
         out.print(f"saved in {printable(str(outcome.path))}", markup=False, soft_wrap=True)
+
+
+def _times(finished: RunFinished) -> str:
+    trained = "" if finished.trained is None else f"trained {pace(finished.trained)}, "
+    return f"{trained}took {pace(finished.seconds)}"
 
 
 def as_document(todo: str, outcome: Outcome) -> dict[str, Any]:
@@ -333,7 +342,8 @@ def as_document(todo: str, outcome: Outcome) -> dict[str, Any]:
     if todo == "train" and outcome.finished is not None:
         document["best_accuracy"] = outcome.finished.best_accuracy
         document["last_accuracy"] = outcome.finished.last_accuracy
-        document["seconds"] = outcome.finished.seconds
+        document["seconds"] = document["took"] = outcome.finished.seconds
+        document["trained"] = outcome.finished.trained
         document["epochs"] = [event.model_dump() for event in outcome.epochs]
     if todo == "evaluate":
         document["parts"] = {

@@ -42,11 +42,12 @@ class GduTable(PictureView, can_focus=True):
         gdu, looks = self.pane.gdu, Looks.of(self.app)
         if gdu is None:
             how = "g runs one of the present weights" if self.pane.can_check else "none was made"
-            return [segments_of(f" no GDU check yet: {how}", width)]
+            return [segments_of(f" {self.pane.going_on or f'no GDU check yet: {how}'}", width)]
         if width < NARROWEST:  # the curves are in its place
             return []
-        where = f"at epoch {gdu.epoch}, batch {gdu.batch}, " if gdu.epoch else ""
-        said = [*filter(None, (gdu.verdict, gdu.chosen)), f"β {gdu.beta:g}, {where}{gdu.images} images"]
+        where = f"at epoch {gdu.epoch}, batch {gdu.batch}, " if gdu.epoch else self.pane.whose
+        verdict = self.pane.going_on or gdu.verdict
+        said = [*filter(None, (verdict, gdu.chosen)), f"β {gdu.beta:g}, {where}{gdu.images} images"]
         below = [f"  {line}" for text in said for line in wrap(text, max(10, width - 3))]
         below = below[: max(1, height - 1 - min(len(gdu.rows), LEAST_ROWS))]
         room = max(1, height - 1 - len(below))
@@ -63,9 +64,11 @@ class GduTable(PictureView, can_focus=True):
                 line = Text(mark) + line[2:]
                 line.stylize("bold", 0, 2 + name)
             lines.append(line)
+        if room < len(gdu.rows):
+            below[-1] += f"   ↑↓ {self.top + 1} to {self.top + room} of {len(gdu.rows)} rows"
         lines += [Text("")] * max(0, height - len(lines) - len(below))
         lines += [
-            Text(line, "" if gdu.verdict and not place else looks.colour("dim"))
+            Text(line, "" if verdict and not place else looks.colour("dim"))
             for place, line in enumerate(below)
         ]
         return [segments_of(line, width) for line in lines[:height]]
@@ -106,6 +109,8 @@ class GduPane(Horizontal, Pane):
         super().__init__(id=id)
         self.gdu: Gdu | None = None
         self.can_check = True  # whether the run could be asked for one
+        self.whose = ""  # weights it is of, where that is not an epoch's
+        self.going_on = ""  # of a check, in words
         self.row = 0
         self.element = 0
 
@@ -116,10 +121,11 @@ class GduPane(Horizontal, Pane):
 
     def take(self, view: RunView) -> None:
         """Show the newest check; the chosen parameter stays chosen."""
-        if view.gdus.last is not self.gdu:
-            self.gdu = view.gdus.last
+        if view.check is not self.gdu:
+            self.gdu = view.check
+            self.whose = "of the saved weights, " if self.gdu is view.saved_check.last else ""
             self.choose(self.row, self.element)
-        elif self.gdu is None:
+        else:
             self.query_one(GduTable).redraw()
 
     def choose(self, row: int, element: int = 0) -> None:

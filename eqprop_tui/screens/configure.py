@@ -294,7 +294,7 @@ class ConfigureScreen(Measuring):
         except (ConfigError, RunError) as error:
             self.eqprop.tell(error)
             return
-        self.starting = self.eqprop.start(plan, wanted, watch=watch)
+        self.starting = self.eqprop.start(plan, wanted, watch=watch) or self.starting
 
     async def action_start(self) -> None:
         """Start and watch; it waits for its device."""

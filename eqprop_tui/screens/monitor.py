@@ -14,7 +14,6 @@ from textual.widgets import ContentSwitcher
 from eqprop_core.devices import Device, list_devices
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
-from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE
 from eqprop_core.runs.reference import is_reference
 from eqprop_tui.keys import bindings
 from eqprop_tui.looks import Looks
@@ -29,7 +28,7 @@ from eqprop_tui.watching.watcher import News, Watcher
 from eqprop_tui.widgets.chart import ChartKeys, ChartView
 from eqprop_tui.widgets.progress import batch_line, epoch_line, said_line, waiting_line
 from eqprop_tui.widgets.text_lines import TextLines
-from eqprop_tui.words import accuracy, duration, memory_size
+from eqprop_tui.words import accuracy, duration, memory_size, times
 
 PANES = ("activity", "settling", "gdu", "angles", "rates", "device", "events", "log")
 PANE_NAMES = {"gdu": "gdu check"}
@@ -77,6 +76,7 @@ class MonitorScreen(ChartKeys, Steering):
         self.shape = SHAPES[0]
         self.curve = "accuracy"
         self.device: Device | None = None
+        self._counted = False  # whether a count of seconds was shown a moment ago
         self._opened = time.time()
         self._drawn = 0.0  # when, by a clock that never goes back
 
@@ -105,6 +105,7 @@ class MonitorScreen(ChartKeys, Steering):
         self.watcher = Watcher(self.path, lambda news: self.post_message(Fresh(news)), self.eqprop.frame)
         self.watcher.start()
         self.set_interval(SECONDS_BETWEEN_DEVICES, self._look_at_device)
+        self.set_interval(max(1.0, self.eqprop.frame), self._tick)
         self._look_at_device()
         self._draw()
 
@@ -121,6 +122,8 @@ class MonitorScreen(ChartKeys, Steering):
     def on_fresh(self, fresh: Fresh) -> None:
         """Take in what is new, and draw what it changes."""
         news, before = fresh.news, self.summary.state
+        for record in news.checks:
+            self.view.add_check(record)
         for record in news.records:
             self.view.add(record)
             if self.asked is not None and record.event.kind == "control_received":
@@ -138,9 +141,18 @@ class MonitorScreen(ChartKeys, Steering):
         if (self.summary.state, self.there) != keys_before:
             self.show_keys()
         now = time.monotonic()
+        if self.summary.state == "finished" and self.path == self.eqprop.options.run:
+            self._check_at_end()
         if not news.more or now - self._drawn >= self.eqprop.frame:
             self._drawn = now  # of a long history the beginning at once, then as often as any other picture
             self._draw()
+
+    def _check_at_end(self) -> None:
+        """Make the check that the application was opened for, once."""
+        flags, self.eqprop.check_at_end = self.eqprop.check_at_end, None
+        if flags is not None:
+            self.eqprop.check_weights(self.path, flags)
+            self.action_pane("gdu")
 
     def _has_changed(self, before: str) -> None:
         """The run stands otherwise than before."""
@@ -182,8 +194,23 @@ class MonitorScreen(ChartKeys, Steering):
             chart = replace(chart, steady=self.summary.state in ALIVE)
             self.query_one("#curves", ChartView).show(chart)
         if self.shape != "chart":
-            self.query_one(GduPane).can_check = self.check_action("check", ()) is True
+            pane = self.query_one(GduPane)
+            pane.can_check = self.check_action("check", ()) is True
+            pane.going_on = self._check_in_words()
             self._pane().take(self.view)
+
+    def _check_in_words(self) -> str:
+        since, come = self.eqprop.checking.get(self.path), self.view.saved_check.time
+        if since is None or (come is not None and come > since):
+            return ""
+        return f"EP is held against BPTT on the saved weights, {duration(max(0, time.time() - since))} …"
+
+    def _tick(self) -> None:
+        """What counts seconds goes on between two events."""
+        counts = self.summary.state in ALIVE or self.path in self.eqprop.checking
+        if counts or self._counted:
+            self._draw()
+        self._counted = counts
 
     def theme_changed(self) -> None:
         """Draw everything again."""
@@ -251,27 +278,25 @@ class MonitorScreen(ChartKeys, Steering):
                 f"n new with its settings · eqprop train --load-path {self.path} goes on from its weights"
             )
             return [said, Text(f" next: {going_on}", looks.colour("dim"))]
-        goes_on = "R go on from its last checkpoint" if self._has_checkpoint() else "R begin again"
+        begun = RunFolder(self.path).has_checkpoint()
+        goes_on = "R go on from its last checkpoint" if begun else "R begin again"
         if run.state == "finished":
-            took = f" in {duration(run.seconds)}" if run.seconds is not None else ""
+            took = f", {times(run)}" if run.took is not None else ""
             said = Text(f" finished{took}: best {accuracy(run.best)} %, last {accuracy(run.last)} %")
-            following = "R more epochs · n new from this · y copies its path, for evaluating"
+            following = "g GDU check · R more epochs · n new from this · y copies its path"
         elif run.state == "failed":
             message = RunFolder(self.path).read_state().get("message") or self.view.failed or "failed"
             said = Text(f" failed: {message}", looks.colour("bad"))
             following = f"8 its output · {goes_on} · n new from this"
         elif run.state == "stopped":
-            said = Text(" stopped, with a checkpoint")
-            following = "R go on from there, bit for bit · n new from this"
+            said = Text(" stopped, with a checkpoint" if begun else " stopped before its first checkpoint")
+            following = f"R {'go on from there, bit for bit' if begun else 'begin'} · n new from this"
         else:
             reason = f", {run.reason}" if run.reason else ""
             how = "killed" if self.killed else f"{run.state}{reason}: its process is gone or silent"
             said = Text(f" {how}", looks.colour("bad"))
             following = f"{goes_on} · 8 what it printed"
         return [said, Text(f" next: {following}", looks.colour("dim"))]
-
-    def _has_checkpoint(self) -> bool:
-        return any((self.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE))
 
     def _say_panes(self) -> None:
         looks, width = Looks.of(self.app), self.app.size.width

@@ -29,6 +29,11 @@ WAYS_TO_STOP = (
     Answer("t", "terminate", "terminate: by a signal, for a process that does not listen"),
     Answer("k", "kill", "kill: what is not in a checkpoint is lost"),
 )
+WAYS_TO_LEAVE_THE_LINE = (
+    Answer("s", "stop", "leave the line: it has not begun, and R begins it"),
+    *WAYS_TO_STOP[2:3],
+    Answer("k", "kill", "kill: nothing is lost, as it has not begun"),
+)
 WAYS_TO_STOP_SWEEP = (
     Answer("s", "stop", "no more runs are started, and those that go on stop after their batch"),
     Answer("k", "kill", "kill: what is not in a checkpoint is lost"),
@@ -81,6 +86,7 @@ def judge_epochs(text: str) -> str | None:
 def stop(paths: Sequence[Path], how: str) -> str:
     """Stop runs in one of `WAYS_TO_STOP`; one that cannot be stopped does not keep others from it."""
     failed, done = [], 0
+    waited = [path for path in paths if summarize(path).state == "queued"]
     for path in paths:
         try:
             _stop(path, how)
@@ -90,6 +96,8 @@ def stop(paths: Sequence[Path], how: str) -> str:
     if failed:
         raise RunError("\n".join(failed))
     said = {"stop": "asked to stop after the batch", "now": "asked to stop now"}.get(how, "ended")
+    if how == "stop" and waited and len(waited) == len(paths):
+        said = "asked to leave the line"
     return f"{summarize(paths[0]).name}: {said}" if len(paths) == 1 else f"{done} runs: {said}"
 
 

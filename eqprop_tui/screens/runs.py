@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 from rich.text import Text
@@ -228,9 +228,9 @@ class RunsScreen(BaseScreen):
         pointed = list(line.shown) if isinstance(line, Group) else [line] if line is not None else []
         return marked or pointed
 
-    def _do(self, work: Callable[[], str]) -> None:
+    def _do(self, work: Callable[[], str], *, once: Hashable = None) -> None:
         """Work in a thread; say what came of it, and look at the runs again."""
-        self.eqprop.do(work, self.lister.look)
+        self.eqprop.do(work, self.lister.look, once=once)
 
     @on(RunsTable.Chosen)
     def action_watch(self) -> None:
@@ -251,7 +251,8 @@ class RunsScreen(BaseScreen):
     def action_resume(self) -> None:
         """Go on with a run, asking for epochs where it is complete; or with a sweep."""
         if (group := self.table.group) is not None:
-            self._do(lambda: run_actions.resume_sweep(self.eqprop.commands, group.path))
+            resume = lambda: run_actions.resume_sweep(self.eqprop.commands, group.path)  # noqa: E731
+            self._do(resume, once=("resume", group.path))
         elif (run := self.table.run) is not None:
             self.eqprop.resume(run.path)
 
@@ -267,7 +268,9 @@ class RunsScreen(BaseScreen):
                 self._do(lambda: run_actions.stop([run.path for run in runs], how))
 
         title = f"stop {run_actions.named(runs)}?"
-        self.app.push_screen(Choose(title, run_actions.WAYS_TO_STOP), answered)
+        in_line = all(run.state == "queued" for run in runs)
+        ways = run_actions.WAYS_TO_LEAVE_THE_LINE if in_line else run_actions.WAYS_TO_STOP
+        self.app.push_screen(Choose(title, ways), answered)
 
     def _pointed_sweep(self) -> Group | None:
         """The sweep that is pointed at, where no runs are marked and its runs are not all over."""

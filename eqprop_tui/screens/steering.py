@@ -13,7 +13,7 @@ from eqprop_core.runs.listing import ALIVE, RunSummary
 from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Answer, Ask, Choose
-from eqprop_tui.screens.run_actions import WAYS_TO_STOP
+from eqprop_tui.screens.run_actions import WAYS_TO_LEAVE_THE_LINE, WAYS_TO_STOP
 
 CHANGES = {  # the key that chooses it, its name, what is accepted
     "lr_factor": ("r", "learning-rate factor", "a factor on all learning rates, above 0; 1 is none"),
@@ -37,8 +37,11 @@ class Steering(BaseScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what makes sense for a run as it stands."""
         alive = self.summary.state in ALIVE
-        if action in ("pause", "checkpoint", "check", "set"):
-            return alive and self.summary.state not in ("starting", "queued")
+        trains = alive and self.summary.state not in ("starting", "queued")
+        if action in ("pause", "checkpoint", "set"):
+            return trains
+        if action == "check":
+            return trains or (not alive and self.there)
         if action == "stop":
             return alive
         if action == "resume":
@@ -72,8 +75,14 @@ class Steering(BaseScreen):
         self._ask("checkpoint")
 
     def action_check(self) -> None:
-        """GDU check of the present weights; its pane is shown."""
-        self._ask("check", said="GDU check")
+        """GDU check of the present weights, by the run or, where that has ended, beside it."""
+        if self.summary.state in ALIVE:
+            self._ask("check", said="GDU check")
+        elif not RunFolder(self.path).has_weights():
+            self.eqprop.tell(f"{self.summary.name} has no weights yet that could be checked; R begins it")
+            return
+        else:
+            self.eqprop.check_weights(self.path)
         self.action_pane("gdu")
 
     def action_pane(self, pane: str) -> None:
@@ -84,6 +93,8 @@ class Steering(BaseScreen):
         """Ask how to stop."""
         stronger = STRONGER.get(self.pending or "", 0)  # the next way is the default of the next time
         ways = [*WAYS_TO_STOP[stronger:], *WAYS_TO_STOP[:stronger]]
+        if self.summary.state == "queued":
+            ways = list(WAYS_TO_LEAVE_THE_LINE)
         self.app.push_screen(Choose(f"stop {self.summary.name}?", ways), self._stop)
 
     def _stop(self, how: str | None) -> None:
@@ -183,9 +194,10 @@ class Steering(BaseScreen):
         if self.summary.state not in ALIVE:
             self.app.exit()
             return
+        queued = self.summary.state == "queued"
         answers = [
-            Answer("l", "leave", "leave it running, and quit"),
-            Answer("s", "stop", "stop it after this batch, and quit"),
+            Answer("l", "leave", f"leave it {'in line' if queued else 'running'}, and quit"),
+            Answer("s", "stop", f"stop it{'' if queued else ' after this batch'}, and quit"),
             Answer("c", "cancel", "stay"),
         ]
 

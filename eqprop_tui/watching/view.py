@@ -111,6 +111,7 @@ class RunView:
         self.accuracy, self.loss, self.speed = Points(), Points(), Points()
         self.epochs: Latest[EpochFinished] = Latest(MOST_EPOCHS)
         self.gdus: Latest[Gdu] = Latest(MOST_CHECKS)
+        self.saved_check: Latest[Gdu] = Latest()  # of its weights, made apart from the training
         self.angles: Latest[Angles] = Latest(MOST_EPOCHS)
         self.rates: Latest[EpochStarted] = Latest(MOST_EPOCHS)
         self.activity: Latest[Activity] = Latest(2)
@@ -164,6 +165,17 @@ class RunView:
                 self.failed = event.message
             case Warned():
                 self.warnings.append(event.message)
+
+    def add_check(self, record: Record) -> None:
+        """Take in a check that was saved beside the run's own records."""
+        if isinstance(record.event, Gdu):
+            self.version += 1
+            self.saved_check.add(record, record.event)
+
+    @property
+    def check(self) -> Gdu | None:
+        """The newest GDU check."""
+        return max(self.gdus, self.saved_check, key=lambda kept: kept.time or 0.0).last
 
     def _drop_after(self, seq: int) -> None:
         """Take back what a resumption does again; the words of it stay, as they were true."""

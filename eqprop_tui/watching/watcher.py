@@ -9,6 +9,7 @@ from pathlib import Path
 from eqprop_core.events import Record
 from eqprop_core.runs.listing import RunSummary, summarize
 from eqprop_core.runs.names import CONSOLE, EVENTS
+from eqprop_tui.watching.checks import SavedChecks
 from eqprop_tui.watching.console import Console
 from eqprop_tui.watching.feed import Feed
 from eqprop_tui.watching.looking import Looking
@@ -18,6 +19,7 @@ from eqprop_tui.watching.looking import Looking
 class News:
     """What is new of a run: how it stands, records, printed lines, whether its folder is there.
 
+    `checks` are GDU checks that were saved beside its own records.
     `more` says that further records lie behind these, and come at once.
     """
 
@@ -26,6 +28,7 @@ class News:
     printed: Sequence[str] = field(default_factory=tuple)
     there: bool = True
     more: bool = False
+    checks: Sequence[Record] = field(default_factory=tuple)
 
 
 class Watcher(Looking):
@@ -35,14 +38,16 @@ class Watcher(Looking):
         super().__init__(f"watch {run.name}", pause, share=1.0)  # what is new is little
         self.run, self.hand_on = run, hand_on
         self._feed, self._console = Feed(run / EVENTS), Console(run / CONSOLE)
+        self._checks = SavedChecks(run)
         self._before: tuple[RunSummary, bool] | None = None
 
     def once(self, *, anew: bool) -> bool:
         """Hand on what is new."""
         records, more = self._feed.read()
-        news = News(summarize(self.run), records, self._console.read(), self.run.is_dir(), more)
+        printed, checks = self._console.read(), self._checks.read()
+        news = News(summarize(self.run), records, printed, self.run.is_dir(), more, checks)
         now = (news.summary, news.there)
-        if records or news.printed or now != self._before:
+        if records or printed or checks or now != self._before:
             self.hand_on(news)
         self._before = now
         return more

@@ -40,7 +40,8 @@ COLUMNS = (
     Column("last", lambda run: accuracy(run.last), 5, right=True),
     Column("device", lambda run: run.device or "–", 7, narrow=6, wide=12),
     Column("started", lambda run: when(run.created), 6),
-    Column("took", lambda run: duration(run.seconds), 10, right=True),
+    Column("trained", lambda run: duration(run.trained), 10, right=True),
+    Column("took", lambda run: duration(run.took), 13, right=True),
     Column("left", lambda run: duration(run.seconds_left), 3, right=True),
 )
 HEADINGS = tuple(column.heading for column in COLUMNS)
@@ -59,7 +60,8 @@ ORDER: dict[str, Callable[[RunSummary], str | float | None]] = {
     "last": lambda run: run.last,
     "device": lambda run: run.device,
     "started": lambda run: run.created,
-    "took": lambda run: run.seconds,
+    "trained": lambda run: run.trained,
+    "took": lambda run: run.took,
     "left": lambda run: run.seconds_left,
 }
 

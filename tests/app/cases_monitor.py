@@ -110,6 +110,7 @@ async def _(world: World, press: str) -> None:
 @case("monitor", "resume")
 async def _(world: World, press: str) -> None:
     run = world.run(STARTED, state="stopped")
+    (run.path / "checkpoint.tar").touch()
     async with world.open(run) as app:
         asked: list[Any] = []
         world.monkeypatch.setattr(app, "resume", lambda *given: asked.append(given))
@@ -232,7 +233,7 @@ async def _(world: World, press: str) -> None:
         await world.press(press)
         assert app.preferences.bell
         run.write_state({**run.read_state(), "state": "finished"})
-        await world.sees("✓ finished", "next: R more epochs")
+        await world.sees("✓ finished", "R more epochs")
         assert rung == ["bell"]
 
 

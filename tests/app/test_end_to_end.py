@@ -120,6 +120,7 @@ def test_the_demo_opens_the_application_on_a_training_of_its_own(
     terminal.until("digits-mlp-ep")
     terminal.until("✓ finished")
     terminal.until(lambda screen: best(screen) > 90)
+    terminal.until("EP follows BPTT in 4 of 4 parameters")
     terminal.press("q")
     assert terminal.exit_status() == 0
     [run] = list_runs([tmp_path / "results"])

@@ -103,6 +103,20 @@ def test_of_a_long_history_the_last_epochs_are_shown_on_a_terminal(
     assert len(outcome.epochs) == 63
 
 
+@pytest.mark.parametrize(
+    ("begun", "said"),
+    [(True, "stopped; go on with: "), (False, "stopped before its first checkpoint; begin again: ")],
+)
+def test_a_stopped_run_claims_the_checkpoint_that_it_has(
+    begun: bool, said: str, tmp_path: Path, eqprop: Run
+) -> None:
+    run = make_run(tmp_path / "results", state={"state": "stopped"})
+    if not begun:
+        (run.path / CHECKPOINT).unlink()
+        (run.path / CHECKPOINT_BEFORE).unlink()
+    assert said in eqprop("runs", "attach", run.path).stderr
+
+
 def test_a_short_history_is_shown_whole(tmp_path: Path) -> None:
     assert watch._last_epochs(make_run(tmp_path, events=[epoch(number) for number in range(1, 21)])) == 0
 

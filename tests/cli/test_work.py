@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from typer.testing import Result
 
+from eqprop_core.events import EpochFinished, RunFinished
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import read_events
@@ -55,6 +56,30 @@ def test_a_run_is_a_folder_that_tells_all_about_it(run: Path) -> None:
     assert (kinds(run)[0], kinds(run)[-1]) == ("run_started", "run_finished")
     assert "--archi" in (run / "hyperparameters.txt").read_text()
     assert "epoch 1" in (run / "console.log").read_text()
+
+
+@pytest.mark.parametrize("more", [0, 1, 2])
+def test_times_are_the_same_wherever_they_are_told(eqprop: Run, run: Path, more: int) -> None:
+    facts = state(run)  # it stood in line for ever, and was gone on with long after
+    (run / "state.json").write_text(json.dumps({**facts, "created": "2020-01-01T00:00:00+00:00"}))
+    said = json.loads(eqprop("train", "--load-path", run, "--epochs", more, "--json").stdout) if more else {}
+    events = [record.event for record in read_events(run / "events.jsonl")]
+    trained = sum(event.seconds for event in events if isinstance(event, EpochFinished))
+    *_, finished = (event for event in events if isinstance(event, RunFinished))
+    assert finished.trained == pytest.approx(trained)
+    assert trained < finished.seconds < 100
+    listed = json.loads(eqprop("runs", "show", run, "--json").stdout)
+    for document in (state(run), listed, said or listed):
+        assert document["trained"] == pytest.approx(trained)
+        assert document["took"] == pytest.approx(finished.seconds, abs=5)  # the last sign of life is later
+    assert f"trained {trained:.1f} s, took {finished.seconds:.1f} s" in (run / "console.log").read_text()
+    assert f"trained {trained:.1f} s, took" in eqprop("runs", "show", run).stdout
+
+
+def test_a_run_that_has_ended_is_checked_where_it_is_asked_for(eqprop: Run, run: Path) -> None:
+    said = eqprop("runs", "check", run).stdout
+    assert "synapses.0.weight" in said and "EP follows BPTT in" in said
+    assert len(list(run.glob("checks/*/events.jsonl"))) == 1
 
 
 def test_a_seed_that_was_not_given_is_drawn_and_recorded(eqprop: Run, tmp_path: Path) -> None:

@@ -81,15 +81,16 @@ def test_a_table_appears_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("created", "heartbeat", "seconds"),
+    ("state", "known"),
     [
-        ("2026-11-23T10:00:00+00:00", 1795428060.0, 60.0),
-        ("2026-11-23T10:00:00+00:00", 1.0, None),  # the clock went back
-        ("2026-11-23T10:00:00+00:00", None, None),
-        ("yesterday", 1795428060.0, None),
-        (None, "text", None),
+        ({"trained": 27.9, "took": 31.25}, (27.9, 31.25)),
+        ({"created": "2026-11-23T10:00:00+00:00", "heartbeat": 1795428060.0}, (None, None)),  # of before
+        ({"trained": "long", "took": True}, (None, None)),
+        ({"trained": 1e300, "took": 0}, (None, 0)),
     ],
 )
-def test_how_long_a_run_took(tmp_path: Path, created: object, heartbeat: object, seconds: object) -> None:
-    run = make_run(tmp_path, state={"created": created, "heartbeat": heartbeat})
-    assert summarize(run.path).seconds == seconds
+def test_how_long_a_run_trained_and_took(
+    tmp_path: Path, state: dict[str, Any], known: tuple[float | None, float | None]
+) -> None:
+    summary = summarize(make_run(tmp_path, state=state).path)
+    assert (summary.trained, summary.took) == known
