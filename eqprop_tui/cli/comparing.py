@@ -16,6 +16,7 @@ from eqprop_core.runs.listing import find_run
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import as_document
 from eqprop_tui.cli.report import AsJson
+from eqprop_tui.output import beside, drawn, is_standard, picture_file
 from eqprop_tui.words import accuracy, epochs, pace, stands
 
 MOST_RUNS = 20  # curves that a picture can tell apart
@@ -29,7 +30,7 @@ def compare(
         typer.Option(
             "--figure",
             metavar="FILE.png",
-            help="draw their curves in one picture, into this file",
+            help="draw their curves in one picture, into this file; - is standard output",
         ),
     ] = None,
     no_figure: Annotated[bool, typer.Option("--no-figure", hidden=True)] = False,  # the default by now
@@ -45,11 +46,12 @@ def compare(
         raise ConfigError(
             [Problem("config", "runs compare", f"this {said}; give two to {MOST_RUNS} different ones")]
         )
-    target = None if figure is None else figure_file(figure, force=force)
+    target = None if figure is None else picture_file(figure, force=force, printed=as_json)
     compared = [looked_at(folder) for folder in folders.values()]
     differing = settings_that_differ(compared)
     if target is not None:
-        draw(target, compared)
+        with drawn(target) as file:
+            draw(file, compared)
     if as_json:
         report.put_json(comparison_document(compared, differing, target))
         return
@@ -61,32 +63,16 @@ def compare(
         rows.append(("data", [words or "–" for words in data]))
     if any(run.changes for run in compared):
         rows.append(("changed on the way", ["; ".join(map(_change, run.changes)) or "–" for run in compared]))
-    _print(compared, rows, results_of(compared))
-    if target is not None:
-        print(f"\ncurves in {target}")
+    with beside(target):
+        _print(compared, rows, results_of(compared))
+        if target is not None and not is_standard(target):
+            print(f"\ncurves in {target}")
 
 
 def _change(change: Amended) -> str:
     """A change of settings, and since when it holds."""
     values = ", ".join(f"{flag(name)} {shown(value)}" for name, value in change.settings.items())
     return f"{values} {f'since epoch {change.epoch}' if change.epoch else 'on resuming'}"
-
-
-def figure_file(wanted: Path, *, force: bool) -> Path:
-    """The file to draw into. Raises `ConfigError` for one that is there already, or cannot be a picture."""
-    path = wanted.expanduser()
-    message = None
-    if path.suffix.lower() != ".png":
-        message = "must end in .png"
-    elif not path.parent.is_dir():
-        message = f"there is no folder {path.parent}"
-    elif path.is_dir():
-        message = "is a folder"
-    elif path.exists() and not force:
-        message = "is there already; --force overwrites it"
-    if message:
-        raise ConfigError([Problem("figure", str(wanted), message)])
-    return path
 
 
 def draw(path: Path, compared: Sequence[Compared]) -> None:

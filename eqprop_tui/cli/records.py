@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from eqprop_core.names import can_be_shown
-from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.deleting import delete as delete_run
 from eqprop_core.runs.deleting import to_be_deleted
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -19,6 +18,7 @@ from eqprop_core.runs.tables import batch_rows, epoch_rows, save_rows, write_row
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
 from eqprop_tui.cli.report import AsJson
+from eqprop_tui.output import is_channel, is_standard, writable
 
 
 def note(
@@ -57,7 +57,7 @@ def note(
 def export(
     run: Wanted,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE.csv", help="write into a file \\[standard output]")
+        Path | None, typer.Option("--to", metavar="FILE.csv", help="write into a file \\[-, standard output]")
     ] = None,
     batches: Annotated[bool, typer.Option("--batches", help="a row a batch, as they were written")] = False,
     force: Annotated[bool, typer.Option("--force", help="overwrite the file")] = False,
@@ -65,15 +65,16 @@ def export(
     """Write what a run measured as CSV: a row an epoch, or with --batches a row a batch."""
     folder = find_run(run)
     rows = batch_rows(folder) if batches else epoch_rows(folder)
-    if to is None:
+    if to is None or is_standard(to):
         count = write_rows(sys.stdout, rows)
     else:
-        path = to.expanduser()
-        if path.exists() and (path.is_dir() or not force):
-            said = "is a folder" if path.is_dir() else "is there already; --force overwrites it"
-            raise ConfigError([Problem("to", str(to), said)])
+        path = writable("to", to, force=force)
         try:
-            count = save_rows(path, rows)
+            if is_channel(path):
+                with path.open("w", encoding="utf-8", newline="") as file:
+                    count = write_rows(file, rows)
+            else:
+                count = save_rows(path, rows)
         except OSError as error:
             raise RunError(f"--to {to}: cannot be written: {error.strerror or error}") from None
         report.say(f"{count} rows in {to}")

@@ -17,8 +17,8 @@ from eqprop_core.sweeps.table import OF, Measure, Row, Table, measure_of, table_
 from eqprop_core.sweeps.writing import as_csv, as_document, as_latex
 from eqprop_tui import sweep_words
 from eqprop_tui.cli import report
-from eqprop_tui.cli.comparing import figure_file
 from eqprop_tui.cli.report import AsJson
+from eqprop_tui.output import beside, drawn, is_standard, picture_file
 from eqprop_tui.words import cut, pace
 
 LEAST_NAME = 16  # columns that the names of cells keep, however narrow the terminal is
@@ -46,7 +46,9 @@ def table(
     figure: Annotated[
         Path | None,
         typer.Option(
-            "--figure", metavar="FILE.png", help="draw means by epoch, in bands of a standard deviation"
+            "--figure",
+            metavar="FILE.png",
+            help="draw means by epoch, in bands of a standard deviation; - is standard output",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite the file of --figure")] = False,
@@ -59,14 +61,16 @@ def table(
     The trials of a search come best first.
     """
     _refuse_contradictions(of, {"--json": as_json, "--csv": csv, "--latex": latex})
-    target = figure_file(figure, force=force) if figure is not None else None
+    printed = as_json or csv or latex
+    target = picture_file(figure, force=force, printed=printed) if figure is not None else None
     folder = find_sweep(sweep)
     measure = measure_of(folder, next((known for known in OF if known == of), None), error=error)
     found = read_table(folder, measure)
     if folder.search is not None:
         found = replace(found, rows=tuple(found.best_first()))
     if target is not None:
-        draw(target, found)
+        with drawn(target) as file:
+            draw(file, found)
     if as_json:
         report.put_json(as_document(found))
     elif csv:
@@ -74,8 +78,9 @@ def table(
     elif latex:
         print(as_latex(found), end="")
     else:
-        show(found, folder.path)
-    if target is not None:
+        with beside(target):
+            show(found, folder.path)
+    if target is not None and not is_standard(target):
         report.say(f"figure in {target}")
 
 

@@ -21,6 +21,7 @@ from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.tables import epoch_rows, save_rows
 from eqprop_tui.columns import padded
 from eqprop_tui.commands import Commands
+from eqprop_tui.output import is_standard
 from eqprop_tui.screens.dialogs import Answer
 
 WAYS_TO_STOP = (
@@ -140,6 +141,8 @@ def judge_file(text: str) -> str | None:
     path = Path(text).expanduser() if text.strip() else None
     if path is None:
         return "give the name of a file"
+    if is_standard(path):
+        return "is standard output, which is this screen; give the name of a file"
     try:
         if path.is_dir():
             return "is a folder; give a file in it"
