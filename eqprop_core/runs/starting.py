@@ -10,6 +10,7 @@ from dataclasses import replace
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
 from eqprop_core.problems import ConfigError, Problem, flag
+from eqprop_core.published import PUBLISHED
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Launched, Start, find_places, launch
@@ -60,9 +61,11 @@ def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> La
     plan = make_plan("train", {"load_path": str(run.path), **wanted.changes})
     if plan.stored is None:
         raise RunError(f"{named}: has no config.toml to go on with")
-    if plan.config.task == "imagefolder" and (data := _data_of(plan.config)).state == "absent":
+    data = _data_of(plan.config)
+    to_be_there = plan.config.task not in PUBLISHED or "data_dir" in wanted.changes  # and not to be fetched
+    if to_be_there and data.state in ("absent", "damaged"):
         where = f"{flag('data_dir')} DIR says where they are now"
-        raise RunError(f"{named}: its images are not in {plan.config.data_root} ({data.note}); {where}")
+        raise RunError(f"{named}: its data are not in {plan.config.data_root} ({data.note}); {where}")
     try:
         return launch(run, plan.config, wanted)
     except ConfigError as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from eqprop_core.data.fingerprint import Fingerprint, differences, read_fingerprint, relabelled
 from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.words import data_in_words
 
 DATA = "data"  # in checkpoints, models and meta.json
 
@@ -53,6 +54,12 @@ def told_to_go_on(
     if had != has and "validation" in before.parts:
         raise RunError(f"{path}: would validate on images that were trained on: {numbers}; {way_out}")
     return _said(before, now, differences(before, now))
+
+
+def told_to_begin_again(recorded: object, now: Fingerprint) -> list[str]:
+    """What there is to say where a run without a checkpoint begins again; `recorded` is in its meta.json."""
+    before, has = data_in_words(recorded), data_in_words(now.summary())
+    return [] if before in ("", has) else [f"it begins again with other data: {before} before, {has} now"]
 
 
 def check_alike(own: Fingerprint, documents: Sequence[object], hosts: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from eqprop_core.worker.beginning import begin_with
 from eqprop_core.worker.choices import choose, recorded_choices, review, tell_of_compiler
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
-from eqprop_core.worker.recorded_data import DATA, told_to_go_on
+from eqprop_core.worker.recorded_data import DATA, told_to_begin_again, told_to_go_on
 from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session
 from eqprop_core.worker.signals import Wishes
@@ -93,6 +93,7 @@ def _prepared(
             if plan.more_epochs is not None:
                 trainer.epochs = plan.more_epochs
             opening += _amended(trainer, plan, run, run.settings_now() or {}, planned)
+            notes += told_to_begin_again(run.meta().get(DATA), ready.data)
         before = begin_with(trainer, Path(str(source)), ready.data) if source else []
         run = run or new_folder(ready, root)  # once all that does not fit has been said
         if trainer.best_accuracy is not None:

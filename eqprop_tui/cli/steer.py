@@ -165,7 +165,7 @@ def resume(
     folder = find_run(run)
     state = summarize(folder.path).state
     if data_dir is not None and state in ALIVE:
-        raise RunError(f"{run}: is {state} with the data that it has loaded; stop it to go on with others")
+        raise RunError(f"{run}: is {state}; stop it, to go on with its data elsewhere")
     if state == "paused":
         tell(run, "resume")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from small_trainers import CNN, SMALL, SOFTMAX, told, trainer
 
 from eqprop_core import RunConfig, build_network
 from eqprop_core.config import combine
-from eqprop_core.data.datasets import load_dataset
+from eqprop_core.data.datasets import Images, load_dataset
 from eqprop_core.data.randomness import generator
 from eqprop_core.events import EpochFinished, EpochStarted, Warned
 from eqprop_core.learning.algorithms import ALGORITHMS, TrainingBatch
@@ -87,32 +88,38 @@ def test_a_checkpoint_from_before_there_were_warnings_still_loads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "classes", "said"),
+    ("accuracies", "chance", "said"),
     [
-        ([12.0, 30.0, 80.0], 10, None),
-        ([12.0, 30.0, 80.0, 10.0], 10, "it has been 80.0 %"),
-        ([12.0, 20.0, 10.0], 10, None),
-        ([26.0, 12.9], 10, "it has been 26.0 %"),
-        ([10.0] * 4, 10, None),
-        ([10.0] * 5, 10, "since the start"),
-        ([10.0, 14.0, 10.0, 10.0, 10.0], 10, None),
-        ([14.0] * 9, 10, None),  # what the one-sided estimator reaches on CIFAR-10 is no chance level
-        ([50.0, 90.0, 52.0], 2, "it has been 90.0 %"),
-        ([50.0, 70.0, 52.0], 2, None),
-        ([55.0] * 5, 2, "since the start"),
-        ([1.0] * 5, 100, "since the start"),
-        ([3.0, 1.2], 100, "it has been 3.0 %"),
-        ([], 10, None),
-        ([100.0] * 9, 1, None),  # there is nothing to learn
+        ([12.0, 30.0, 80.0], 10.0, None),
+        ([12.0, 30.0, 80.0, 10.0], 10.0, "it has been 80.0 %"),
+        ([12.0, 20.0, 10.0], 10.0, None),
+        ([26.0, 12.9], 10.0, "it has been 26.0 %"),
+        ([10.0] * 4, 10.0, None),
+        ([10.0] * 5, 10.0, "since the start"),
+        ([10.0, 14.0, 10.0, 10.0, 10.0], 10.0, None),
+        ([14.0] * 9, 10.0, None),  # what the one-sided estimator reaches on CIFAR-10 is no chance level
+        ([50.0, 90.0, 52.0], 50.0, "it has been 90.0 %"),
+        ([50.0, 70.0, 52.0], 50.0, None),
+        ([55.0] * 5, 50.0, "since the start"),
+        ([1.0] * 5, 1.0, "since the start"),
+        ([3.0, 1.2], 1.0, "it has been 3.0 %"),
+        ([], 10.0, None),
+        ([100.0] * 9, 100.0, None),  # of one class there is nothing to learn
+        ([90.0] * 5, 90.0, "since the start (the largest class has 90.0 % of the images)"),
+        ([10.0] * 5, 90.0, "since the start"),
+        ([99.0, 90.0], 90.0, "it has been 99.0 %"),
+        ([94.0] * 5, 90.0, None),
+        ([76.0] * 5, 75.0, "since the start"),
+        ([75.0, 86.0, 90.0], 75.0, None),
     ],
 )
-def test_chance_is_told_from_learning(accuracies: list[float], classes: int, said: str | None) -> None:
+def test_chance_is_told_from_learning(accuracies: list[float], chance: float, said: str | None) -> None:
     config = RunConfig(**SMALL)
     for end in range(1, len(accuracies)):
-        judged = Troubles(config, 100 / classes)
+        judged = Troubles(config, chance)
         judged.judge_epochs(accuracies[:end])
         assert not list(judged.untold()) or end < len(accuracies)
-    judged = Troubles(config, 100 / classes)
+    judged = Troubles(config, chance)
     judged.judge_epochs(accuracies)
     judged.judge_epochs(accuracies)
     found = [event.message for event in judged.untold()]
@@ -226,3 +233,13 @@ def test_few_images_are_not_judged() -> None:
 def test_a_softmax_readout_has_only_hidden_layers() -> None:
     settings = {**CNN, **SOFTMAX, "lrs": [30.0, 30.0, 0.1], "mmt": 0.9, "train_samples": 150}
     assert any("neurons of layer" in message for message in warnings(trainer(**settings)))
+
+
+def test_chance_is_the_share_of_the_largest_class_that_is_trained_on() -> None:
+    made = trainer(**SMALL)
+    assert 9 < made.troubles.chance < 14
+    labels = made.dataset.train.labels.clamp(max=1)
+    uneven = Trainer(
+        made.config, made.net, replace(made.dataset, train=Images(made.dataset.train.images, labels))
+    )
+    assert uneven.troubles.chance == pytest.approx(100 * float((labels == 1).float().mean()))

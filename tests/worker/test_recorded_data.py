@@ -220,6 +220,19 @@ def test_a_validation_split_that_has_moved_is_refused(data: Path, eqprop: Run, t
     assert "18 training images before, 17 now" in line and "other validation images" in line
 
 
+def test_a_run_that_begins_again_says_that_its_data_are_others(run: Path, data: Path, eqprop: Run) -> None:
+    for path in run.glob("*.tar"):
+        path.unlink()
+    assert [line for line in said(eqprop("train", "--load-path", run)) if "data" in line] == []
+    for path in run.glob("*.tar"):
+        path.unlink()
+    (data / "test" / "oak" / "8.png").unlink()
+    (line,) = said(eqprop("train", "--load-path", run))
+    assert re.search(
+        "begins again with other data: 24 train, 6 test images .* before, 24 train, 5 test .* now", line
+    )
+
+
 def mnist(root: Path, shade: int) -> None:
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
@@ -276,6 +289,10 @@ def test_resume_takes_up_data_that_have_moved(
         raise RunError("as far as this goes")
 
     monkeypatch.setattr(starting, "launch", launch)
+    (data.parent / "empty").mkdir()
+    for wrong in ("empty", "nowhere"):
+        words = ("runs", "resume", run, "--epochs", "1", "--data-dir", wrong)
+        assert f"its data are not in {data.parent / wrong}" in eqprop(*words, code=1).stderr
     data.rename(data.with_name("elsewhere"))
     assert (
         "--data-dir DIR says where they are now"
