@@ -40,7 +40,7 @@ def spelled_out(words: Sequence[str], others: Collection[str] = ()) -> tuple[lis
     `others` are flags that the reference does not have. Raises `ConfigError` for the beginning of several
     flags, and for flags of the reference's branches.
     """
-    known = [*map(flag, SETTINGS), *IGNORED]
+    known = [*map(flag, SETTINGS), "--cep-debug"]
     kept: list[str] = []
     notes: list[str] = []
     first = 0
@@ -53,9 +53,12 @@ def spelled_out(words: Sequence[str], others: Collection[str] = ()) -> tuple[lis
         if not name.startswith("--"):
             kept.append(word)
             continue
-        if name not in others and name not in known:
+        if name not in (*others, *known, *IGNORED):
             meant = [one for one in known if one.startswith(name)]
-            if setting := next((one for one in REFUSED if flag(one) == name), None):
+            refused = (
+                one for one in REFUSED if flag(one) == name or (not meant and flag(one).startswith(name))
+            )
+            if setting := next(refused, None):
                 raise ConfigError([Problem(setting, None, REFUSED[setting])])
             if len(meant) > 1:
                 needed = f"is the beginning of {', '.join(meant)}: give more of it"

@@ -84,6 +84,8 @@ def test_too_few_values_and_wrong_ones_are_refused(line: str, said: str, eqprop:
         ("--load x", "--load-path x"),
         ("--third --sof", "--thirdphase --softmax"),
         ("--pool mm", "--pools mm"),
+        ("--sav --sa 3", None),
+        ("--sav", "--save"),
         ("--lr .1 --lr-d", None),
         ("--t train", None),
         ("--s 1 1", None),
@@ -111,10 +113,14 @@ def test_flags_that_do_nothing_here_are_left_out(word: str, said: str, eqprop: R
     assert said in answer.stderr
 
 
-@pytest.mark.parametrize(("word", "instead"), [("--fivephase", "--thirdphase"), ("--local", "--model CNN")])
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [("--fivephase", "--thirdphase"), ("--five", "--thirdphase"), ("--local", "--model CNN")],
+)
 def test_flags_of_the_references_branches_are_refused_by_name(word: str, instead: str, eqprop: Run) -> None:
     answer = eqprop("reference", *shlex.split(f"{MLP} --lrs .1 .2 --dry-run"), word, code=2).stderr
-    assert f"error: {word}: is of a branch of the reference" in answer and instead in answer
+    assert f"error: {word}" in answer and "of a branch of the reference" in answer
+    assert instead in answer
 
 
 def test_a_flag_that_the_reference_does_not_know_either_is_refused(eqprop: Run) -> None:
