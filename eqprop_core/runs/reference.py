@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from eqprop_core.files import read_text
 from eqprop_core.problems import ConfigError, Problem
-from eqprop_core.runs.names import CHECKPOINT, CONFIG, FINAL_CHECKPOINT, HYPERPARAMETERS
+from eqprop_core.runs.names import CHECKPOINT, CONFIG, FINAL_CHECKPOINT, HYPERPARAMETERS, META
 from eqprop_core.runs.numbers import NumberArray, read_numbers
 
 if TYPE_CHECKING:
@@ -57,10 +57,13 @@ WAY_OUT = "give the network by flags instead, as --model MLP --archi 784 512 10"
 
 def is_reference(path: Path | str) -> bool:
     """Whether a folder is one that the reference left, by the names of its files."""
-    if os.path.exists(os.path.join(path, CONFIG)):  # noqa: PTH110, PTH118  much quicker, and never raises
-        return False
-    there = [os.path.exists(os.path.join(path, name)) for name in (HYPERPARAMETERS, *_CHECKPOINTS)]  # noqa: PTH110, PTH118
-    return there[0] and any(there[1:])
+
+    def has(name: str) -> bool:
+        return os.path.exists(os.path.join(path, name))  # noqa: PTH110, PTH118  much quicker, and never raises
+
+    return (
+        not has(CONFIG) and has(HYPERPARAMETERS) and any(map(has, _CHECKPOINTS)) and not has(META)
+    )  # with a `meta.json` it is a run of ours that has lost its `config.toml`
 
 
 def settings_of(path: Path) -> dict[str, Any]:

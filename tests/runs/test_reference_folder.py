@@ -281,5 +281,7 @@ def test_our_own_runs_are_not_taken_for_the_references(eqprop: Run, tmp_path: Pa
     )
     (run,) = tmp_path.glob("results/EP/mse/*/*")
     assert not is_reference(run)
-    (run / "state.json").unlink()
-    assert summarize(run).state == "unknown"
+    for name in ("state.json", "config.toml"):
+        (run / name).unlink()
+        assert not is_reference(run)
+        assert summarize(run).state == "unknown"
