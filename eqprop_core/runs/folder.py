@@ -45,6 +45,9 @@ from eqprop_core.runs.names import (
 from eqprop_core.runs.reference import is_reference, settings_of, state_of
 from eqprop_core.runs.roots import remember_root
 
+BEGUN_WITH = "begun_with"  # in `meta.json`: how the run computed when it began
+COMPUTED_BY = ("torch", "device_name", "threads", "processes", "choices")  # where that is not there, these
+
 if TYPE_CHECKING:
     from eqprop_core.config import RunConfig
     from eqprop_core.presets import Preset
@@ -187,6 +190,14 @@ class RunFolder:
                 [Problem(key, settings[key], f"is not a setting ({path})") for key in unknown[:20]]
             )
         return settings
+
+    def begun_with(self) -> dict[str, Any]:
+        """How the run computed when it began, to repeat it. Raises `RunError` where that is not recorded."""
+        meta = self.meta()
+        begun = meta.get(BEGUN_WITH, {name: meta[name] for name in COMPUTED_BY if name in meta})
+        if not isinstance(begun, dict) or "choices" not in begun:
+            raise RunError(f"{self.path}: nothing is recorded of how it computes; it has not begun to train")
+        return begun
 
     def describe(self, facts: Mapping[str, Any]) -> None:
         """Add to `meta.json` what the process that owns the run finds out; what cannot be written is lost."""

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import torch
 
@@ -42,13 +43,25 @@ def synchronize(device: torch.device) -> None:
 
 
 def alternated(
-    works: Mapping[str, Callable[[], object]], device: torch.device, repeat: int
+    works: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    repeat: int,
+    *,
+    warm: bool = True,
+    patience: float = inf,
 ) -> dict[str, list[float]]:
-    """Seconds of each work, `repeat` times in turn, after each has been done once for warming up."""
-    for work in works.values():
-        work()
+    """Seconds of each work, `repeat` times in turn, after each has been done once unless that was before.
+
+    What has taken `patience` seconds is not done a third time.
+    """
+    if warm:
+        for work in works.values():
+            work()
     found: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(repeat):
+    begun = time.perf_counter()
+    for done in range(repeat):
+        if done >= 2 and time.perf_counter() - begun > patience:
+            break
         for name, work in works.items():
             found[name].append(seconds_of(work, device))
     return found

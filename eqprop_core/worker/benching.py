@@ -12,7 +12,7 @@ from eqprop_core.estimate import epoch_seconds, exactly
 from eqprop_core.learning.optimizer import connection_index
 from eqprop_core.runs import names
 from eqprop_core.runs.settings import Plan
-from eqprop_core.speed.accelerations import COSINE, fastest
+from eqprop_core.speed.accelerations import COSINE, NORM, Likeness, fastest
 from eqprop_core.speed.bench import bench
 from eqprop_core.speed.quick import measure_quickly
 from eqprop_core.worker.choices import choose
@@ -40,15 +40,15 @@ def benchmark(plan: Plan, *, repeat: int, baseline: bool, accelerate: bool) -> d
     for found, way in zip(document["accelerations"], report.accelerations, strict=True):
         found["numerics"] = way.numerics.document()
         found["flags"] = way.numerics.words()
-        found["speedup"] = report.accelerations[0].seconds.median / way.seconds.median
         found["worst"] = way.worst
-        found["connections"] = _by_connection(way.cosines, len(ready.net.synapses))
+        found["ratio"] = way.ratio
+        found["connections"] = _by_connection(way.gradients, len(ready.net.synapses))
     best = fastest(report.accelerations) if report.accelerations else None
     return {
         **_facts(ready, warnings),
         "repeat": repeat,
         **document,
-        "fast": {"flags": best.numerics.words(), "cosine": COSINE} if best is not None else None,
+        "fast": best and {"flags": best.numerics.words(), "cosine": COSINE, "norm": NORM},
     }
 
 
@@ -94,9 +94,9 @@ def _evaluated(dataset: Dataset) -> int:
     return len(dataset.test) + (len(dataset.validation) if dataset.validation is not None else 0)
 
 
-def _by_connection(cosines: dict[str, float], count: int) -> list[float]:
+def _by_connection(gradients: dict[str, Likeness], count: int) -> list[float]:
     """The smallest cosine in each connection's parameters."""
     found = [1.0] * count
-    for name, value in cosines.items():
-        found[connection_index(name)] = min(found[connection_index(name)], value)
+    for name, likeness in gradients.items():
+        found[connection_index(name)] = min(found[connection_index(name)], likeness.cosine)
     return found

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
-from eqprop_core.data.batches import normalize
+from eqprop_core.data.batches import normalize, order
+from eqprop_core.data.randomness import generator
 from eqprop_core.events import Event, Warned
 from eqprop_core.memory import evaluation_images, training_memory
 from eqprop_core.networks.network import Network
 from eqprop_core.networks.numerics import Numerics, read_numerics
-from eqprop_core.speed.accelerations import COSINE, TOLERANCES, choose_fast, worst_cosine
+from eqprop_core.speed.accelerations import TOLERANCES, choose_fast, judged
 from eqprop_core.speed.choosing import choose_numerics
 from eqprop_core.speed.compiling import CompiledStep, compile_step, parts
 from eqprop_core.worker.out_of_memory import memory_there, size
-from eqprop_core.worker.preparing import Prepared
+from eqprop_core.worker.preparing import Prepared, first_epoch
 
-IMAGES = 16  # to measure gradients on, for --fast
+JUDGED_IMAGES = 64  # that --fast judges gradients on
 CHOICES = "choices"  # among the numerics of a checkpoint, and in meta.json
 
 
@@ -94,39 +96,50 @@ def _spare_memory(ready: Prepared) -> list[str]:
 
 
 def _use_fast(ready: Prepared) -> str:
-    """Measure on the first training images which accelerations are fastest, and use them; says which."""
-    x, y = _first_images(ready)
-    fast = choose_fast(ready.net, ready.config, x, y)
+    """Measure which accelerations are fastest on the first batch, and use them; says which."""
+    batch, others = next(first_epoch(ready, ready.config.mbs)), held_apart(ready)
+    fast = choose_fast(ready.net, ready.config, (batch.x, batch.y), others)
     ready.net.use(fast.chosen.numerics)
+    measured = f"measured on a batch of {len(batch.x)} images at the start"
     if fast.chosen is fast.tried[0]:
-        return f"--fast: exact, since nothing is clearly faster, measured on {len(x)} images at the start"
+        return f"--fast: exact, since nothing is clearly faster with the same gradient, {measured}"
     return (
-        f"--fast: {fast.chosen.numerics.words()}, {fast.speedup:.1f} times as fast as exactly, gradient "
-        f"cosine {fast.chosen.worst:.4f} or more, measured on {len(x)} images at the start"
+        f"--fast: {fast.chosen.numerics.words()}, {fast.chosen.speedup:.1f} times as fast as exactly, "
+        f"{measured}; on {len(others[1])} others a gradient has, at worst, {fast.likeness.words()}"
     )
 
 
-def _first_images(ready: Prepared) -> tuple[Tensor, Tensor]:
-    first = ready.dataset.train
-    x = normalize(first.images[:IMAGES], ready.dataset.info, next(ready.net.parameters()).dtype)
-    return x, first.labels[:IMAGES]
+def held_apart(ready: Prepared, *place: int) -> tuple[Tensor, Tensor]:
+    """Training images on which nothing was chosen, [images, ...] and [images]: a draw for this place.
+
+    They are not of the first batch, unless that has all images.
+    """
+    config, train = ready.config, ready.dataset.train
+    assert config.seed is not None
+    places = order(len(train), config.seed, 0)
+    rest = places[config.mbs :] if len(places) > config.mbs else places
+    draw = torch.randperm(len(rest), generator=generator(config.seed, "fast", *place))[:JUDGED_IMAGES]
+    drawn = rest[draw].to(train.labels.device)
+    dtype = next(ready.net.parameters()).dtype
+    return normalize(train.images[drawn], ready.dataset.info, dtype), train.labels[drawn]
 
 
-def review(ready: Prepared) -> Iterator[Event]:
+def review(ready: Prepared, epoch: int, batch: int) -> Iterator[Event]:
     """Measure anew, with the present weights, whether what --fast uses is still good; if not, be more exact.
 
-    A function of the weights and of what is in use, so that a resumed run comes to the same.
+    That is judged on other images before every batch (from 0, of an epoch from 0). A function of the weights,
+    of that place and of what is in use, so that a resumed run comes to the same.
     """
-    net, x_y = ready.net, _first_images(ready)
+    net, images = ready.net, held_apart(ready, epoch, batch)
     while not net.numerics.exact:
-        worst, name = worst_cosine(net, ready.config, *x_y)
-        if worst >= COSINE:
+        found, name = judged(net, ready.config, *images)
+        if found.good:
             return
         before = net.numerics
         net.use(more_exact(before))
         yield Warned(
-            message=f"--fast: with {before.words()} the gradient of {name} now has a cosine of {worst:.4f} "
-            f"with the exact one; going on with {net.numerics.words()}"
+            message=f"--fast: with {before.words()} the gradient of {name} now has {found.words()}; going on "
+            f"with {net.numerics.words()} from epoch {epoch + 1}, batch {batch + 1}"
         )
 
 

@@ -18,7 +18,7 @@ from eqprop_core.learning.trainer import Trainer
 from eqprop_core.problems import shown
 from eqprop_core.runs import names
 from eqprop_core.runs.control import take
-from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.folder import BEGUN_WITH, RunError, RunFolder
 from eqprop_core.runs.history import current_events
 from eqprop_core.runs.listing import number
 from eqprop_core.runs.log import last_seq, read_events
@@ -83,8 +83,9 @@ def _prepared(
     again: list[Amended] = []
     begun = run is not None and any((run.path / name).exists() for name in _checkpoints(run))
     if run is None or not begun:
-        notes = choose(ready, processes=together.processes)
-        source = (plan.labels if run is None else run.meta()).get("started_from")
+        known = plan.labels if run is None else run.meta()
+        notes = _begin_choices(ready, known.get(BEGUN_WITH), together.processes)
+        source = known.get("started_from")
         if run is not None and last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
             again = changes_after(run, 0)
@@ -107,21 +108,18 @@ def _prepared(
         again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
         notes = []
     opening += [Warned(message=warning) for warning in (*ready.warnings, *notes)]
-    run.describe(
-        {
-            **facts_of(ready.device, ready.label),
-            "processes": together.processes,
-            **recorded_choices(ready),
-            DATA: ready.data.summary(),
-        }
-    )
+    numerics = {**facts_of(ready.device), "processes": together.processes, **recorded_choices(ready)}
+    run.describe({**numerics, **facts_of(ready.device, ready.label), DATA: ready.data.summary()})
+    if not begun:
+        run.describe({BEGUN_WITH: numerics})
+        _note_fast(ready, run, 0, 0)
     together.tell(ready, trainer)
     session = Session(
         run.path,
         folder=run,
         config=ready.config,
         epochs=trainer.epochs,
-        numerics={**facts_of(ready.device), "processes": together.processes, **recorded_choices(ready)},
+        numerics=numerics,
         data=ready.data.document(),
         expected_accuracy=run.expected_accuracy(),
         lock=lock,
@@ -139,17 +137,31 @@ def _prepared(
         group.wish = requests.wish
     trainer.boundary = requests.boundary
     if ready.config.fast:
-        trainer.review = lambda: _reviewed(ready, session, group)
+        trainer.review = lambda: _reviewed(ready, trainer, run, session, group)
     trainer.drop = requests.impatient
     trainer.progress = session.progress
     tell_of_compiler(ready.net, lambda event: session.later([session.emit(event)]))
     return Work(run.path, _train(ready, trainer, session, requests, opening, group))
 
 
-def _reviewed(ready: Prepared, session: Session, group: Group | None) -> Iterator[Event]:
-    """Review what --fast uses, and save with the next checkpoint what comes of it."""
-    yield from review(ready)
-    session.numerics.update(recorded_choices(ready))
+def _begin_choices(ready: Prepared, recorded: object, processes: int) -> list[str]:
+    """Choose how a run computes, or do as is `recorded` of its own beginning or another's; what to say."""
+    if not isinstance(recorded, dict):
+        return choose(ready, processes=processes)
+    said = _repeat_choices(recorded, ready.device, processes) + choose(ready, recorded, processes)
+    return [*said, f"computes as was recorded: {ready.net.numerics.words()}"]
+
+
+def _reviewed(
+    ready: Prepared, trainer: Trainer, run: RunFolder, session: Session, group: Group | None
+) -> Iterator[Event]:
+    """Review what --fast uses, and record what comes of it; with the next checkpoint it is kept."""
+    before, place = ready.net.numerics, (trainer.epoch, trainer.batch)
+    yield from review(ready, *place)
+    if ready.net.numerics != before:
+        session.numerics.update(recorded_choices(ready))
+        run.describe(recorded_choices(ready))
+        _note_fast(ready, run, *place)
     if group is not None:
         group.tell(ready.net.numerics.document())
 
@@ -162,6 +174,14 @@ def _trained(run: RunFolder, seq: int) -> float:
         for record in epochs
         if record.seq <= seq and isinstance(record.event, EpochFinished)
     )
+
+
+def _note_fast(ready: Prepared, run: RunFolder, epoch: int, batch: int) -> None:
+    """Write into `meta.json` what --fast uses from a batch on, both from 0."""
+    if ready.config.fast:
+        noted = run.meta().get("fast")
+        now = {f"epoch {epoch + 1}, batch {batch + 1}": ready.net.numerics.words()}
+        run.describe({"fast": {**(noted if isinstance(noted, dict) else {}), **now}})
 
 
 def changes_after(run: RunFolder, seq: int, place: tuple[int, int] = (1, 0)) -> list[Amended]:
@@ -232,7 +252,8 @@ def resume(
         said.append(
             Warned(message=f"--optim {plan.config.optim} starts afresh: the run had another optimizer")
         )
-    said += _repeat_choices(content.get("numerics", {}), trainer.device, processes)
+    repeated = _repeat_choices(content.get("numerics", {}), trainer.device, processes)
+    said += [Warned(message=note) for note in repeated]
     if ready is not None:
         said += [Warned(message=note) for note in choose(ready, content.get("numerics", {}), processes)]
     state = checkpoint.training_state(content, trainer, path, with_optimizer=same_optimizer)
@@ -309,7 +330,7 @@ def _is_finished(run: RunFolder, seq: int) -> bool:
     return max(ends, default=0) > seq
 
 
-def _repeat_choices(recorded: object, device: torch.device, processes: int) -> list[Event]:
+def _repeat_choices(recorded: object, device: torch.device, processes: int) -> list[str]:
     """Compute as the checkpoint's process did; says where that cannot be, so that last bits may differ."""
     if not isinstance(recorded, dict):
         return []
@@ -320,10 +341,7 @@ def _repeat_choices(recorded: object, device: torch.device, processes: int) -> l
         torch.set_num_threads(threads)
     now = {**facts_of(device), "processes": processes}
     return [
-        Warned(
-            message=f"the run had {name} {shown(recorded[name])}, here it is {now[name]}: "
-            "last bits may differ"
-        )
+        f"the run had {name} {shown(recorded[name])}, here it is {now[name]}: last bits may differ"
         for name in ("torch", "device_name", "processes", "threads")
         if name in recorded and shown(recorded[name]) != shown(now[name])
     ]

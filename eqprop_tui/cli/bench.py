@@ -121,10 +121,10 @@ def show(found: dict[str, Any]) -> None:
 
 
 def _show_accelerations(ways: list[dict[str, Any]]) -> None:
-    """Speed-ups and gradient cosines, connection by connection."""
+    """Speed-ups, the norm of the gradient against that of the exact one, and cosines by connection."""
     table = report.plain_table()
     table.add_column("settling and gradient")
-    for name in ("median", "speed-up", "time steps"):
+    for name in ("median", "speed-up", "time steps", "norm"):
         table.add_column(name, justify="right")
     for number in range(len(ways[0]["connections"])):
         table.add_column(f"cos {number}", justify="right")
@@ -135,6 +135,7 @@ def _show_accelerations(ways: list[dict[str, Any]]) -> None:
             in_unit(way["seconds"]["median"]),
             f"{way['speedup']:.2f}",
             steps,
+            f"{way['ratio']:.3f}",
             *(f"{value:.4f}" for value in way["connections"]),
         )
     report.console().print(table)

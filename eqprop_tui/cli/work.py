@@ -23,7 +23,7 @@ from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, printable
 from eqprop_core.reference_line import understood
 from eqprop_core.runs.finishing import call
-from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.folder import BEGUN_WITH, RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, as_before, find_places, launch
 from eqprop_core.runs.listing import called, find_run, summarize
@@ -67,14 +67,32 @@ Devices = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 
 
-def _plan(todo: Todo, preset: str | None, flags: dict[str, Any], from_run: str | None = None) -> Plan:
+def _plan(
+    todo: Todo,
+    preset: str | None,
+    flags: dict[str, Any],
+    from_run: str | None = None,
+    like: str | None = None,
+) -> Plan:
     chosen: Preset | None = pick_preset(preset) if preset else None
-    like = None
-    if from_run is not None:
-        if other := next((name for name in ("preset", "load_path") if preset or name in flags), None):
-            raise ConfigError([Problem("from_run", from_run, f"cannot go with {flag(other)}")])
-        like = settings_of_run(find_run(from_run))
-    return make_plan(todo, flags, chosen, ("eqprop", *sys.argv[1:]), like=like)
+    settings = None
+    labels: dict[str, Any] = {}
+    for name, wanted in (("like", like), ("from_run", from_run)):
+        if wanted is None:
+            continue
+        given = {
+            "preset": preset,
+            "load_path": flags.get("load_path"),
+            "from_run": name == "like" and from_run,
+        }
+        if other := next((other for other, value in given.items() if value), None):
+            raise ConfigError([Problem(name, wanted, f"cannot go with {flag(other)}")])
+        run = find_run(wanted)
+        settings = settings_of_run(run, keep_seed=name == "like")
+        if name == "like":
+            labels[BEGUN_WITH] = run.begun_with()
+    plan = make_plan(todo, flags, chosen, ("eqprop", *sys.argv[1:]), like=settings)
+    return replace(plan, labels={**plan.labels, **labels})
 
 
 @with_flags(settings_of("train"))
@@ -87,6 +105,14 @@ def train(
             "--from-run",
             metavar="RUN",
             help="a new run with a run's settings, all but its name, device and seed; flags win over them",
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="RUN",
+            help="a new run with a run's settings and seed that computes as it did, also what --fast chose",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -128,7 +154,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a network in a process of its own that outlives this terminal, and watch it."""
-    plan = _plan("train", preset, flags, from_run)
+    plan = _plan("train", preset, flags, from_run, like)
     check_sizes(plan.config)
     plan = replace(plan, labels={**plan.labels, **labels_of(tag, note)})
     here = foreground or plan.config.save is False

@@ -148,6 +148,20 @@ def test_a_new_run_begins_with_the_settings_of_another(run: Path, eqprop: Run, t
         assert f"cannot go with {words[0]}" in eqprop("train", "--from-run", run, *words, code=2).stderr
 
 
+def test_a_run_is_repeated_with_its_seed_and_its_choices(run: Path, eqprop: Run, tmp_path: Path) -> None:
+    eqprop("train", "--like", run, "--name", "again")
+    (new,) = set(tmp_path.glob("results/*/*/*/*")) - {run}
+    before, now = (checkpoint.load(path / "final_checkpoint.tar") for path in (run, new))
+    assert now["numerics"] == before["numerics"]
+    assert all(
+        torch.equal(value, before["model_state_dict"][name])
+        for name, value in now["model_state_dict"].items()
+    )
+    for words in (["--preset", "digits-mlp-ep"], ["--load-path", run], ["--from-run", run]):
+        assert f"cannot go with {words[0]}" in eqprop("train", "--like", run, *words, code=2).stderr
+    assert "is no run" in eqprop("train", "--like", "nothing", code=2).stderr
+
+
 def test_settings_that_were_changed_on_resuming_hold_from_then_on(run: Path, eqprop: Run) -> None:
     eqprop("train", "--load-path", run, "--epochs", "1", "--lrs", "0.01", "0.02")
     said = eqprop("train", "--load-path", run, "--epochs", "1").stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from typer.testing import Result
 
 from eqprop_core import ModelConfig, build_network
@@ -16,9 +17,10 @@ from eqprop_core.devices import list_devices
 from eqprop_core.estimate import Measured, estimate, measured_as, recall
 from eqprop_core.learning.bptt import bptt_gradients
 from eqprop_core.learning.gdu import gdu_check
+from eqprop_core.networks.network import Network
 from eqprop_core.networks.numerics import Numerics
-from eqprop_core.speed import quick
-from eqprop_core.speed.accelerations import Acceleration, cosine, fastest
+from eqprop_core.speed import accelerations, quick, timing
+from eqprop_core.speed.accelerations import Acceleration, Likeness, choose_fast, fastest, likeness
 from eqprop_core.speed.baseline import AutogradNetwork, bptt_by_autograd, gdu_by_autograd
 from eqprop_core.speed.bench import bench
 from eqprop_core.speed.timing import timing_of
@@ -105,21 +107,115 @@ def test_weights_are_left_as_they_were() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
-def way(seconds: float, worst: float) -> Acceleration:
-    return Acceleration(Numerics(), timing_of([seconds]), {"a": 1.0, "b": worst}, {})
+def way(speedup: float, cosine: float = 1.0, ratio: float = 1.0, *, tol: float | None = None) -> Acceleration:
+    gradients = {"a": Likeness(), "b": Likeness(cosine, ratio)}
+    return Acceleration(Numerics(tol=tol), timing_of([1 / speedup]), speedup, gradients, {})
 
 
-def test_the_fastest_way_is_among_those_with_good_gradients() -> None:
-    exact, close, coarse = way(9.0, 1.0), way(4.0, 0.9995), way(1.0, 0.99)
-    assert fastest([exact, close, coarse]) is close
-    assert fastest([exact, close, coarse], cosine=0.98) is coarse
-    assert fastest([exact, coarse]) is exact
-    assert fastest([exact, way(8.5, 1.0)]) is exact  # not clearly faster
+EXACT = way(1.0)
 
 
-def test_cosines_of_nothing() -> None:
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([way(2.0, 0.9995), way(9.0, 0.99)], 1),
+        ([way(9.0, 1.0, 0.82), way(3.0, 1.0, 1.01)], 2),  # the right direction, and too short
+        ([way(9.0, 1.0, 1.2), way(9.0, 0.9, 1.0)], 0),
+        ([way(1.05)], 0),  # not clearly faster
+        ([way(3.0), way(3.1), way(2.0)], 1),  # as fast, and more exact
+        ([way(2.0), way(3.1), way(3.0)], 2),
+        ([], 0),
+    ],
+)
+def test_the_fastest_way_is_among_those_with_good_gradients(
+    others: list[Acceleration], expected: int
+) -> None:
+    tried = [EXACT, *others]
+    assert fastest(tried) is tried[expected]
+
+
+def test_likenesses() -> None:
     zero, one = torch.zeros(3), torch.ones(3)
-    assert (cosine(zero, zero), cosine(zero, one), cosine(one, -one)) == (1.0, 0.0, pytest.approx(-1.0))
+    assert likeness(zero, zero) == Likeness(1.0, 1.0)
+    assert not likeness(zero, one).good and not likeness(one, zero).good and not likeness(one, -one).good
+    assert likeness(0.82 * one, one).cosine == pytest.approx(1) and not likeness(0.82 * one, one).good
+    assert likeness(1.02 * one, one).good
+    assert (
+        max(
+            [Likeness(0.9995, 1.0), Likeness(1.0, 0.9), Likeness(0.998, 1.0)], key=lambda one: one.apart
+        ).ratio
+        == 0.9
+    )
+
+
+def small() -> tuple[Network, RunConfig, Tensor, Tensor]:
+    config = RunConfig(
+        task="digits",
+        archi=(64, 6, 10),
+        lrs=(0.1, 0.1),
+        mbs=8,
+        T1=40,
+        T2=20,
+        betas=(0.0, 0.3),
+        thirdphase=True,
+        seed=1,
+    )
+    net = build_network(config.model_part(), generator=torch.Generator().manual_seed(2))
+    return net, config, torch.rand(8, 1, 8, 8), torch.arange(8)
+
+
+def test_fast_is_timed_in_alternation_on_the_batch_and_judged_on_other_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net, config, x, y = small()
+    done: list[tuple[int, Numerics]] = []
+    clock = [0.0]
+    settle = accelerations.settled_gradients
+
+    def settled(net: Network, config: RunConfig, x: Tensor, y: Tensor) -> object:
+        done.append((len(x), net.numerics))
+        clock[0] += 0.1 if net.numerics.tol else 1.0
+        return settle(net, config, x, y)
+
+    def seconds_of(work: Callable[[], object], _: torch.device) -> float:
+        before = clock[0]
+        work()
+        return clock[0] - before
+
+    monkeypatch.setattr(accelerations, "settled_gradients", settled)
+    monkeypatch.setattr(accelerations, "seconds_of", seconds_of)
+    monkeypatch.setattr(timing, "seconds_of", seconds_of)
+    monkeypatch.setattr(
+        accelerations, "candidates", lambda *_: iter([Numerics(tol=1e-7), Numerics(tol=1e-6)])
+    )
+    fast = choose_fast(net, config, (x, y), (torch.rand(5, 1, 8, 8), torch.arange(5)))
+    assert fast.chosen.numerics.tol == 1e-7 and fast.chosen.speedup == pytest.approx(10)
+    assert fast.likeness.good
+    timed = [way for count, way in done if count == 8]
+    assert timed == [Numerics(), Numerics(tol=1e-7), Numerics(tol=1e-6)] * (1 + accelerations.REPEAT)
+    assert [way for count, way in done if count == 5] == [Numerics(tol=1e-7), Numerics()]
+
+
+@pytest.mark.parametrize(("bad", "chosen"), [((1e-6,), 1e-7), ((1e-6, 1e-7), None), ((), 1e-6)])
+def test_what_is_not_good_on_other_images_is_not_used(
+    bad: tuple[float, ...], chosen: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, config, x, y = small()
+    ways = [way(1.0), way(2.0, tol=1e-7), way(4.0, tol=1e-6)]
+
+    def judged(net: Network, *_: object) -> tuple[Likeness, str]:
+        return (Likeness(1.0, 0.8) if net.numerics.tol in bad else Likeness(0.9999, 1.001)), "a"
+
+    monkeypatch.setattr(accelerations, "measure", lambda *_, **__: ways)
+    monkeypatch.setattr(accelerations, "judged", judged)
+    assert choose_fast(net, config, (x, y), (x, y)).chosen.numerics.tol == chosen
+
+
+def test_what_takes_long_is_not_repeated_more_than_twice() -> None:
+    done: list[str] = []
+    works = {name: lambda name=name: done.append(name) for name in "ab"}
+    found = timing.alternated(works, torch.device("cpu"), 5, warm=False, patience=0.0)
+    assert "".join(done) == "abab" and {len(seconds) for seconds in found.values()} == {2}
 
 
 def test_the_baseline_finds_the_same_gradients() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_trainers import same
 
 from eqprop_core import devices
 from eqprop_core.config import RunConfig
@@ -18,12 +20,13 @@ from eqprop_core.learning.batch import looks
 from eqprop_core.networks.network import Network, build_network
 from eqprop_core.networks.numerics import Numerics, read_numerics
 from eqprop_core.problems import ConfigError
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import BEGUN_WITH, RunError, RunFolder
 from eqprop_core.runs.settings import Plan
+from eqprop_core.speed.accelerations import Likeness
 from eqprop_core.speed.choosing import choose_numerics
 from eqprop_core.worker import checkpoint, choices, process
-from eqprop_core.worker.choices import choose, more_exact, review
-from eqprop_core.worker.preparing import choose_threads, prepare
+from eqprop_core.worker.choices import choose, held_apart, more_exact, review
+from eqprop_core.worker.preparing import choose_threads, first_epoch, prepare
 
 SMALL: dict[str, Any] = {"task": "digits", "model": "CNN", "channels": [3], "kernels": [3], "pools": "m", "fc": [8, 10], "lrs": [0.1, 0.1, 0.1], "T1": 40, "T2": 8, "betas": [0.0, 0.3], "mbs": 20, "train_samples": 40, "test_samples": 10, "seed": 1}  # fmt: skip
 
@@ -63,7 +66,7 @@ def test_exact_runs_report_no_tolerance(tmp_path: Path) -> None:
 def test_fast_says_what_it_uses_and_a_resumed_run_goes_on_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choices, "worst_cosine", lambda *_: (1.0, ""))  # what is fastest here stays good
+    monkeypatch.setattr(choices, "judged", lambda *_: (Likeness(), ""))  # what is fastest here stays good
     run, events = trained(tmp_path, fast=True)
     said = [event.message for event in events if isinstance(event, Warned) and "--fast" in event.message]
     assert len(said) == 1 and said[0].startswith("--fast: ")
@@ -81,10 +84,11 @@ def test_fast_goes_on_more_exactly_where_its_gradients_are_no_longer_good(tmp_pa
     with torch.no_grad():
         for connection in ready.net.connections:
             connection.weight *= 4  # it no longer settles
-    said = [event.message for event in review(ready) if isinstance(event, Warned)]
+    said = [event.message for event in review(ready, 1, 4) if isinstance(event, Warned)]
     assert said and "cosine" in said[0] and f"with {coarse.words()}" in said[0]
+    assert said[0].endswith("from epoch 2, batch 5")
     assert ready.net.numerics != coarse
-    assert list(review(ready)) == []  # what is in use now is good
+    assert list(review(ready, 1, 4)) == []  # what is in use now is good
 
 
 def test_steps_to_more_exact_ways_end_with_the_exact_one() -> None:
@@ -101,11 +105,11 @@ def test_a_training_reviews_what_fast_uses_before_batches_that_are_observed(
 ) -> None:
     asked: list[Numerics] = []
 
-    def worst(net: Network, *_: object) -> tuple[float, str]:
+    def judged(net: Network, *_: object) -> tuple[Likeness, str]:
         asked.append(net.numerics)
-        return (0.5 if len(asked) == 2 else 1.0), "synapses.0.weight"
+        return Likeness(1.0, 0.8 if len(asked) == 2 else 1.0), "synapses.0.weight"  # too short
 
-    monkeypatch.setattr(choices, "worst_cosine", worst)
+    monkeypatch.setattr(choices, "judged", judged)
     monkeypatch.setattr(choices, "_use_fast", lambda ready: ready.net.use(Numerics(tol=1e-4)) or "fast")
     run, events = trained(tmp_path, fast=True, epochs=2, mbs=10)  # four batches an epoch, all observed
     said = [n for n, event in enumerate(events) if isinstance(event, Warned) and "going on" in event.message]
@@ -113,6 +117,78 @@ def test_a_training_reviews_what_fast_uses_before_batches_that_are_observed(
     assert len(said) == 1 and settled[1] < said[0] < settled[2]
     assert [way.tol for way in asked] == [1e-4, 1e-4, *[1e-5] * 6]  # none before the first batch of all
     assert recorded(run)["tol"] == 1e-5
+    assert run.meta()["choices"]["tol"] == 1e-5 and run.meta()["begun_with"]["choices"]["tol"] == 1e-4
+    assert run.meta()["fast"] == {"epoch 1, batch 1": "--tol 0.0001", "epoch 1, batch 3": "--tol 1e-05"}
+
+
+def run_again(root: Path, run: RunFolder) -> RunFolder:
+    settings = run.config()
+    assert settings is not None
+    work = process.begin(Plan(RunConfig(**settings), labels={BEGUN_WITH: run.begun_with()}), root=root)
+    said = [event.message for event in (r.event for r in work.records) if isinstance(event, Warned)]
+    assert any(words.startswith("computes as was recorded: ") for words in said)
+    assert work.path is not None
+    return RunFolder(work.path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen"),
+    [
+        ({"thirdphase": True}, Numerics(tol=1e-3, joined=True)),
+        ({"dropouts": [0.9, 0.8, 0.9, 1.0]}, Numerics(tol=1e-4, updates="async")),
+        (
+            {"alg": "BPTT", "loss": "cel", "softmax": True},
+            Numerics(updates="async", layouts=("channels-last",) * 3),
+        ),
+    ],
+    ids=["symmetric", "dropout", "bptt"],
+)
+def test_a_run_is_repeated_to_the_bit_without_choosing_anew(
+    settings: dict[str, Any], chosen: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choices, "_use_fast", lambda ready: ready.net.use(chosen) or "fast")
+    first, _ = trained(tmp_path / "first", fast=True, epochs=2, mbs=8, **settings)
+    if (
+        chosen.updates == "async" and chosen.tol is not None
+    ):  # which ends elsewhere: reviews change it on the way
+        assert len(first.meta()["fast"]) > 1
+    monkeypatch.setattr(choices, "_use_fast", lambda ready: pytest.fail("is chosen anew"))
+    second = run_again(tmp_path / "second", first)
+    assert ended_alike(first, second)
+    assert second.meta()["fast"] == first.meta()["fast"]
+    assert second.begun_with() == first.begun_with()
+
+
+def test_a_run_of_before_is_repeated_by_what_it_computed_with(tmp_path: Path) -> None:
+    first, _ = trained(tmp_path / "first", layout="channels-last", updates="async", mbs=8)
+    meta = {name: value for name, value in first.meta().items() if name != BEGUN_WITH}
+    (first.path / "meta.json").write_text(json.dumps(meta))
+    assert ended_alike(first, run_again(tmp_path / "second", first))
+
+
+def ended_alike(*runs: RunFolder) -> bool:
+    a, b = (checkpoint.load(run.path / "checkpoint.tar") for run in runs)
+    return all(same(a[part], b[part]) for part in ("numerics", "model_state_dict", "histories"))
+
+
+def test_what_has_not_begun_cannot_be_repeated(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path, RunConfig(**SMALL), command=["eqprop"])
+    with pytest.raises(RunError, match="has not begun to train"):
+        run.begun_with()
+
+
+@pytest.mark.parametrize(("images", "mbs", "others"), [(200, 20, 64), (50, 20, 30), (20, 20, 20), (7, 20, 7)])
+def test_gradients_are_judged_on_a_draw_for_each_place_of_images_that_nothing_was_chosen_on(
+    images: int, mbs: int, others: int
+) -> None:
+    ready = prepare(Plan(RunConfig(**{**SMALL, "train_samples": images, "mbs": mbs})))
+    drawn = [held_apart(ready, *place)[0].flatten(1) for place in ((), (0, 3), (0, 3), (1, 0))]
+    assert all(len(x) == others for x in drawn)
+    assert torch.equal(drawn[1], drawn[2]) and not torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[1], drawn[3])
+    if images > mbs:
+        used = {tuple(row.tolist()) for row in next(first_epoch(ready, mbs)).x.flatten(1)}
+        assert not any(tuple(row.tolist()) in used for x in drawn for row in x)
 
 
 def test_what_fast_uses_is_reviewed_soon_after_the_beginning() -> None:
