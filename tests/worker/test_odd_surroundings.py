@@ -157,3 +157,10 @@ def test_help_needs_no_working_folder_and_a_worker_makes_do(tmp_path: Path) -> N
     assert shown.returncode == 0 and "Usage" in shown.stdout
     worked = told("eqprop_core.worker", str(tmp_path))
     assert worked.returncode in (1, 2) and "is no run: it has no config.toml" in worked.stderr
+
+
+def test_pictures_are_drawn_whatever_another_program_says_of_windows() -> None:
+    words = [sys.executable, "-P", "-c", "import eqprop_core.worker.figures"]
+    surroundings = {**os.environ, "MPLBACKEND": "nonsense"}
+    done = subprocess.run(words, env=surroundings, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
