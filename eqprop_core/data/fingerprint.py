@@ -16,6 +16,7 @@ from eqprop_core.config import RunConfig
 from eqprop_core.data.classes import images_of_classes
 from eqprop_core.data.datasets import Dataset, Images
 from eqprop_core.problems import shown
+from eqprop_core.spelling import alike, spelled
 
 PARTS = {"train": "training", "validation": "validation", "test": "test"}
 CHOOSING = {  # which settings decide what images of the files a part has
@@ -150,17 +151,22 @@ def _classes(before: Sequence[str], now: Sequence[str], called: tuple[str, str])
         return
     if len(before) != len(now):
         yield f"{len(before)} classes {called[0]}, {len(now)} {called[1]}"
-    if gone := [shown(name) for name in before if name not in now]:
+    if gone := [_told(name, now) for name in before if name not in now]:
         yield f"class {_some(gone)} is not there"
-    if new := [shown(name) for name in now if name not in before]:
+    if new := [_told(name, before) for name in now if name not in before]:
         yield f"class {_some(new)} is new"
     moved = [
-        f"{number} was {shown(had)}, is {shown(has)}"
+        f"{number} was {_told(had, [has])}, is {_told(has, [had])}"
         for number, (had, has) in enumerate(zip(before, now, strict=False))
         if had != has
     ]
     if moved:
         yield f"label {_some(moved)}"
+
+
+def _told(name: str, others: Sequence[str]) -> str:
+    """The name of a class, spelled out where it looks like one of the others."""
+    return spelled(name[:60]) if any(alike(name, other) for other in others) else shown(name)
 
 
 def _part_differences(

@@ -74,15 +74,17 @@ def check_data(task: Task, data_dir: DataDir = None) -> None:
 
     root = catalogue.data_root(data_dir)
     problems = verify(_known(task), root)
+    state = catalogue.status(task, root)
     for problem in problems:
         report.say(f"error: {problem}")
+    if not problems:
+        sizes = f"{_count(state.train_size)} training and {_count(state.test_size)} test images"
+        print(f"{task}: {state.state}, {sizes}")
+    if state.state in ("present", "subset"):
+        for remark in remarks(task, root):
+            report.say(f"warning: {remark}" if state.foreign else f"note: {remark}")
     if problems:
         raise typer.Exit(1)
-    state = catalogue.status(task, root)
-    sizes = f"{_count(state.train_size)} training and {_count(state.test_size)} test images"
-    print(f"{task}: {state.state}, {sizes}")
-    for remark in remarks(task, root):
-        report.say(f"warning: {remark}" if state.foreign else f"note: {remark}")
 
 
 def _count(size: int | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 import sys
 from contextlib import suppress
 from difflib import get_close_matches
@@ -20,6 +21,7 @@ import typer
 from eqprop_core import __version__
 from eqprop_core.files import has_working_folder
 from eqprop_core.problems import ConfigError, NotThereError, Problem
+from eqprop_core.spelling import spelled
 from eqprop_tui.cli import report
 from eqprop_tui.cli.application import open_application
 from eqprop_tui.cli.late import LateGroup, Later
@@ -28,6 +30,7 @@ from eqprop_tui.signals import heard
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of the click that this typer uses
 GONE = "error: the working folder is not there any more; go to another one (cd), or make it again"
 AS_IN_THE_NAME = "eqprop.as_in_the_name"
+UNKNOWN = re.compile(r"No such (?:command|option):? '?(.*?)'?(?:\.|$)")
 NO_NUMBERS = {"a valid integer": "is not a whole number", "a valid number": "is not a number"}
 
 
@@ -98,6 +101,9 @@ class Commands(LateGroup):
 def _unknown_flag(error: Any) -> Exception:
     """What to raise for wrong usage: of an unknown flag, what it is for or the nearest there is."""
     typed, context = getattr(error, "option_name", None), error.ctx
+    if (found := UNKNOWN.match(error.message)) and spelled(found[1]) != found[1]:
+        end = "" if error.message.endswith(("?", ".")) else "."
+        error.message += f"{end} What was given is {spelled(found[1])}"  # it may look like what there is
     if typed is None or context is None or not hasattr(error, "possibilities"):
         return error  # type: ignore[no-any-return]
     offered = [name for option in context.command.params for name in (*option.opts, *option.secondary_opts)]

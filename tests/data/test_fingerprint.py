@@ -56,6 +56,10 @@ CHANGES: list[tuple[Callable[[], Dataset], list[str]]] = [
     ),
     (lambda: replace(DATA, train=at(DATA.train, [3, 1, 2, 0, *range(4, 9)])), ["the same 9 training images in another order"]),
     (lambda: called("ant", "bee", "cat"), ["class cow is not there", "class cat is new", "label 2 was cow, is cat"]),
+    (
+        lambda: called("ant", "bee", "cow "),
+        [r"class cow is not there", r"class cow  (cow\u0020) is new", r"label 2 was cow, is cow  (cow\u0020)"],
+    ),
     (lambda: called("bee", "cow", "zebra"), ["class ant is not there", "class zebra is new", "label 0 was ant, is bee, 1 was bee, is cow, 2 was cow, is zebra"]),
     (lambda: called("ant", "bat", "bee", "cow"), ["3 classes before, 4 now", "class bat is new", "label 1 was bee, is bat, 2 was cow, is bee"]),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
+from typer import Exit
 
 from eqprop_core import image_folder as module
 from eqprop_core.catalogue import DataError, describe, status
@@ -172,6 +173,16 @@ def test_a_check_says_what_is_not_used(image_folder, capsys):
     assert shown.out == "imagefolder: present, 6 training and 2 test images\n"
     assert "note: left out: 1 file of another kind (1 .gif)" in shown.err
     assert "note: left out: 1 hidden file: train/dog/.x.png" in shown.err
+
+
+def test_a_check_that_finds_a_broken_image_says_all_the_same_what_is_not_used(image_folder, capsys):
+    (image_folder / "train/dog/x.gif").touch()
+    (image_folder / "train/dog/b.png").write_bytes(b"broken")
+    with pytest.raises(Exit):
+        check_data("imagefolder", image_folder)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "error: " in shown.err and "note: left out: 1 file of another kind (1 .gif)" in shown.err
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Test", "VAL"])
