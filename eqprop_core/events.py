@@ -244,13 +244,19 @@ class Warned(Event):
 
 
 class RunFinished(Event):
-    """The run is complete. `trained` and `seconds` are the `trained` and `took` of `RunSummary`."""
+    """The run is complete. `trained` and `seconds` are the `trained` and `took` of `RunSummary`.
+
+    `best_accuracy` is what the best epoch was chosen by: `best_validation`, where images were held out, or
+    else its test accuracy; `test_at_best` is its test accuracy, `last_accuracy` that of the last epoch.
+    """
 
     kind = "run_finished"
     best_accuracy: float | None
     last_accuracy: float | None
     seconds: float
     trained: float | None = None
+    best_validation: float | None = None
+    test_at_best: float | None = None
 
 
 class RunFailed(Event):

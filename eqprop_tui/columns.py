@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from eqprop_core.runs.listing import RunSummary
-from eqprop_tui.words import cut
+from eqprop_tui.words import accuracy, cut
 
 GAP = 2  # cells between two columns
 
@@ -17,7 +17,8 @@ GAP = 2  # cells between two columns
 class Column:
     """A column of the list. Those with the lowest `rank` are shown first where there is little room.
 
-    `narrow` is what a column that can be cut may be cut to, `wide` what it may grow to.
+    `narrow` is what a column that can be cut may be cut to, `wide` what it may grow to. One that is
+    `sparse` is left out where no run has anything there.
     """
 
     heading: str
@@ -26,6 +27,25 @@ class Column:
     right: bool = False
     narrow: int | None = None
     wide: int = 40
+    sparse: bool = False
+
+    def stays(self, longest: int) -> bool:
+        """Whether it is there, its longest text taking so many cells; that of nothing takes one."""
+        return not self.sparse or longest > 1
+
+
+SCORES = (
+    Column("best val", lambda run: accuracy(run.best_val), 2, right=True, sparse=True),
+    Column("best test", lambda run: accuracy(run.best_test), 2, right=True, sparse=True),
+    Column(
+        "test at best",
+        lambda run: accuracy(None if run.best_test is not None else run.test_at_best),
+        6,
+        right=True,
+        sparse=True,
+    ),
+    Column("test last", lambda run: accuracy(run.last), 5, right=True),
+)
 
 
 def fitted(columns: Sequence[Column], full: Mapping[str, int], width: int) -> dict[str, int]:

@@ -64,8 +64,10 @@ class Group:
             values = {getattr(run, name) for run in self.runs}
             return values.pop() if len(values) == 1 else None
 
-        best = [run.best for run in self.runs if run.best is not None]
-        last = [run.last for run in self.runs if run.last is not None]
+        def highest(name: str) -> float | None:
+            values = [getattr(run, name) for run in self.runs]
+            return max((value for value in values if value is not None), default=None)
+
         trained = [run.trained for run in self.runs if run.trained is not None]
         took = [run.took for run in self.runs if run.took is not None]
         return RunSummary(
@@ -80,8 +82,10 @@ class Group:
             loss=shared("loss"),
             epoch=sum(run.epoch for run in self.runs),
             epochs=None,
-            best=max(best, default=None),
-            last=max(last, default=None),
+            best=highest("best"),
+            last=highest("last"),
+            best_val=highest("best_val"),
+            test_at_best=highest("test_at_best"),
             device=shared("device"),
             created=self.sweep.created or None,
             seconds_an_epoch=None,

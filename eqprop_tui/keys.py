@@ -145,7 +145,7 @@ TABLE: dict[str, tuple[Key, ...]] = {
         Key("delete,D", "delete", "delete", "delete the run, or all that are marked", 8),
         Key("o", "sort", "sort", "sort by the next column"),
         Key("O", "reverse", "reverse", "turn the order round"),
-        Key("slash", "filter", "filter", "words, or alg=EP best>95", 4),
+        Key("slash", "filter", "filter", "words, or alg=EP test_last>95", 4),
         Key("escape", "unfilter", "all runs", "leave the filter and show all runs"),
         Key("u", "unmark", "unmark", "take all marks away"),
         Key("y", "copy_path", "copy path", "copy the run's folder to the clipboard"),

@@ -11,6 +11,7 @@ from eqprop_core.events import Amended, EpochFinished
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import current_amendments, histories
 from eqprop_core.runs.listing import RunSummary, summarize
+from eqprop_core.runs.scores import Scores, best_of, scores_of_epochs
 from eqprop_core.runs.words import data_in_words
 
 NOT_COMPARED = ("name", "todo")
@@ -40,14 +41,14 @@ class Compared:
         return best_of(self.epochs)
 
     @property
+    def scores(self) -> Scores:
+        """What its epochs came to."""
+        return scores_of_epochs(self.epochs)
+
+    @property
     def seconds(self) -> float:
         """Time that the finished epochs took."""
         return sum(epoch.seconds for epoch in self.epochs)
-
-
-def best_of(epochs: Sequence[EpochFinished]) -> EpochFinished | None:
-    """The epoch whose weights are kept as the best: the last one that was better than all before."""
-    return next((epoch for epoch in reversed(epochs) if epoch.best), None)
 
 
 def looked_at(run: RunFolder) -> Compared:

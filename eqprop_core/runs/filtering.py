@@ -1,4 +1,4 @@
-"""Choosing runs by words and by expressions on settings and scores: `mnist alg=EP best>95 state=running`.
+"""Choosing runs by words and by expressions on settings and scores: `mnist alg=EP test_last>95 T1<50`.
 
 A word is looked for wherever `listing.matching` looks. An expression compares what the summary of a run says,
 or else a setting of its `config.toml`; a list matches where one of its values does. All parts must hold.
@@ -17,13 +17,14 @@ from typing import Any, Literal, get_args
 from eqprop_core.config import RunConfig, facts
 from eqprop_core.names import same
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs import scores
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import STATES, RunSummary, matching
 from eqprop_core.spelling import did_you_mean
 
-ACCEPTED = "words, or expressions such as alg=EP  best>95  epochs>=10  state=running  T1<50  tag=x  name=foo*"
+ACCEPTED = "words, or expressions such as alg=EP  test_last>95  epochs>=10  state=running  T1<50  name=foo*"
 TEXTS = ("id", "name", "preset", "state", "device", "tag", "model", "task", "alg", "loss")
-SCORES = ("epoch", "epochs", "best", "last", "left", "took")
+SCORES = ("epoch", "epochs", *scores.NAMES, "best", "last", "left", "took")
 SETTINGS = tuple(name for name in RunConfig.model_fields if facts(name)["stored"])
 NAMES = tuple(dict.fromkeys((*TEXTS, *SCORES, *SETTINGS)))
 NAMED_OTHERWISE = {"tag": "tags", "left": "seconds_left", "took": "seconds"}  # in a summary
@@ -169,7 +170,7 @@ def _wrong(term: Term) -> str | None:
     """What is wrong with a comparison, and what would be accepted."""
     if term.name not in NAMES:
         near = did_you_mean(term.name.replace("-", "_"), NAMES, most=2)
-        hint = near or "there are alg, best, T1 …"
+        hint = near or "there are alg, test_last, T1 …"
         return f"is no setting or score; {hint}"
     kind, choices = kind_of(term.name), choices_of(term.name)
     if not term.value:

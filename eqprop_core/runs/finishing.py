@@ -6,16 +6,18 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from eqprop_core.events import Warned
 from eqprop_core.files import read_json
 from eqprop_core.reasons import reason
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import EventLog
 from eqprop_core.runs.names import EVENTS, STATE
 
-TOLD = ("name", "state", "best", "last")
+TOLD = ("name", "state", "best", "last")  # and what `runs.scores` calls by name
 
 
 def call(command: str, run: Path) -> None:
@@ -24,9 +26,10 @@ def call(command: str, run: Path) -> None:
     That it fails is a warning.
     """
     state = read_json(run / STATE)
+    values = {**{name: state.get(name) for name in TOLD}, **asdict(summarize(run).scores)}
     told = {
         "EQPROP_RUN": str(run.resolve()),
-        **{f"EQPROP_{name.upper()}": str(state.get(name) or "") for name in TOLD},
+        **{f"EQPROP_{name.upper()}": str(value or "") for name, value in values.items()},
     }
     try:
         done = subprocess.run(

@@ -28,14 +28,8 @@ from eqprop_core.runs.queue import Ticket, before_all, in_line, line_of, take_ti
 SECONDS_TO_GIVE_BACK = 5.0
 STARTED_WITH = "started_with"  # in meta.json: the processes that were asked for
 STARTING = ("starting", "queued")
-SUMMARY = (
-    "epoch",
-    "best",
-    "last",
-    "seconds_an_epoch",
-    "trained",
-    "took",
-)  # of a run that goes on, until it says so itself
+# Of a run that goes on, until it says so itself.
+SUMMARY = ("epoch", "best", "last", "best_val", "test_at_best", "seconds_an_epoch", "trained", "took")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from eqprop_core.runs.folder import NoSuchRunError, RunFolder, text
 from eqprop_core.runs.names import CONFIG, SWEEPS
 from eqprop_core.runs.reference import is_reference
 from eqprop_core.runs.roots import default_roots, known_roots, results_root
+from eqprop_core.runs.scores import Scores, scores_of_state
 from eqprop_core.spelling import did_you_mean
 
 STALE_SECONDS = 60.0  # without a heartbeat, on another host
@@ -31,6 +32,7 @@ STATES = (*ALIVE, *AT_REST, "unreachable")
 class RunSummary:
     """One run as a list shows it; accuracies in per cent, None for what is not known.
 
+    `best` is `best_val` where images are held out, else `best_test`; see `runs.scores`.
     `ahead` is how many runs come before a queued one; `reason` says what may have ended one that is lost;
     `trained` is how many seconds its epochs took, with their tests; `took` how long its processes have
     trained it, with checks, saving, drawing and pauses, but without waiting in line and loading. A run from
@@ -60,6 +62,23 @@ class RunSummary:
     trained: float | None = None
     took: float | None = None
     processes: int = 1
+    best_val: float | None = None
+    test_at_best: float | None = None
+
+    @property
+    def best_test(self) -> float | None:
+        """`best` where no images are held out for validation."""
+        return self.best if self.best_val is None else None
+
+    @property
+    def test_last(self) -> float | None:
+        """The test accuracy of the last epoch, `last` by its full name."""
+        return self.last
+
+    @property
+    def scores(self) -> Scores:
+        """The accuracies by their names."""
+        return Scores(self.best_val, self.best_test, self.test_at_best, self.last)
 
     @property
     def seconds_left(self) -> float | None:
@@ -115,6 +134,9 @@ def summarize(path: Path) -> RunSummary:
 
     tags = state.get("tags")
     stands = standing(state)
+    kept = [name for name in ("best", "last", "best_val", "test_at_best") if name in state]
+    held: dict[str, float | None] = {name: figure(name) for name in kept}
+    scores = scores_of_state(held, path)
     return RunSummary(
         path=path,
         id=(words("id") or "")[:8],
@@ -139,6 +161,8 @@ def summarize(path: Path) -> RunSummary:
         trained=figure("trained"),
         took=figure("took"),
         processes=int(figure("processes") or 1),
+        best_val=scores.best_val,
+        test_at_best=scores.test_at_best,
     )
 
 

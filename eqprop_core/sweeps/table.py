@@ -19,10 +19,10 @@ from eqprop_core.events import Amended, EpochFinished
 from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, printable, shown
 from eqprop_core.published import PUBLISHED
-from eqprop_core.runs.comparing import best_of
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import current_amendments, failure, histories
 from eqprop_core.runs.listing import RunSummary
+from eqprop_core.runs.scores import best_of
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.plan import Cell, SweepPlan
 from eqprop_core.sweeps.standing import PRUNED, WAITING, stands

@@ -47,6 +47,7 @@ Array = NDArray[Any]
 CURVES = 5  # elements drawn of a row of a GDU check; each needs a colour
 DISTANCES = ("rmse", "sign_error", "cosine", "norm_ratio", "size")
 
+CALLED = {"validation": "val"}  # in the legend
 ACCURACIES: dict[str, dict[str, Any]] = {
     "train": {"color": BLUE, "marker": "o"},
     "validation": {"color": GREEN, "marker": "s"},
@@ -95,7 +96,7 @@ def draw_accuracy(
         if len(measured):
             style = {"color": INK, "marker": "o", **ACCURACIES.get(name, {})}
             style["markersize"] = 4.5 if len(measured) <= 40 else 0
-            last = f"{name} {values[measured[-1]]:.2f} %"
+            last = f"{CALLED.get(name, name)} last {values[measured[-1]]:.2f} %"
             ax.plot(measured + 1, values[measured], linewidth=1.6, label=last, **style)
     if not ax.lines:
         note(ax, "nothing measured yet")

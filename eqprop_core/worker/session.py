@@ -37,6 +37,7 @@ from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.log import EventLog
+from eqprop_core.runs.scores import scores_of_histories
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.heartbeat import Heartbeat
@@ -45,6 +46,17 @@ from eqprop_core.worker.recorded_data import DATA
 
 SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
 T = TypeVar("T")
+
+
+def best_and_last(trainer: Trainer) -> dict[str, float | None]:
+    """What `state.json` holds of a training's accuracies; see `runs.scores`."""
+    scores = scores_of_histories(trainer.histories)
+    return {
+        "best": trainer.best_accuracy,
+        "last": scores.test_last,
+        "best_val": scores.best_val,
+        "test_at_best": scores.test_at_best,
+    }
 
 
 class Session:
@@ -234,8 +246,7 @@ class Session:
             if self._heartbeat is not None:
                 self._heartbeat.update(
                     epoch=event.epoch,
-                    best=trainer.best_accuracy,
-                    last=event.test_accuracy,
+                    **best_and_last(trainer),
                     seconds_an_epoch=event.seconds,
                     trained=self.trained,
                 )
@@ -270,13 +281,15 @@ class Session:
                 yield from self._save(trainer, names.CHECKPOINT)
         yield from self._draw_all(trainer)
         yield from self._say_what_is_missing()
-        last = trainer.histories["test"][-1] if trainer.histories["test"] else None
+        scores = best_and_last(trainer)
         yield self.emit(
             RunFinished(
-                best_accuracy=trainer.best_accuracy,
-                last_accuracy=last,
+                best_accuracy=scores["best"],
+                last_accuracy=scores["last"],
                 seconds=self.took,
                 trained=self.trained,
+                best_validation=scores["best_val"],
+                test_at_best=scores["test_at_best"],
             )
         )
 

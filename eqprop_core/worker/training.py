@@ -31,7 +31,7 @@ from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
 from eqprop_core.worker.recorded_data import DATA, told_to_begin_again, told_to_go_on
 from eqprop_core.worker.requests import Requests
-from eqprop_core.worker.session import Session
+from eqprop_core.worker.session import Session, best_and_last
 from eqprop_core.worker.signals import Wishes
 from eqprop_core.worker.together import Together
 
@@ -125,8 +125,7 @@ def _prepared(
         lock=lock,
         summary={
             "epoch": trainer.epoch,
-            "best": trainer.best_accuracy,
-            "last": next(reversed(trainer.histories["test"]), None),
+            **best_and_last(trainer),
             "seconds_an_epoch": number(run.read_state().get("seconds_an_epoch")),
             "trained": _trained(run, opening[0].from_seq) if isinstance(opening[0], RunResumed) else None,
             "took": number(run.read_state().get("took")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.runs.comparing import Compared, data_that_differ, looked_at, names, settings_that_differ
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run
+from eqprop_core.runs.scores import NAMES
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import as_document
 from eqprop_tui.cli.report import AsJson
@@ -102,11 +104,13 @@ def results_of(compared: Sequence[Compared]) -> list[tuple[str, list[str]]]:
         ("id", each(lambda run: run.summary.id or "–")),
         ("state", each(lambda run: stands(run.summary))),
         ("epochs", each(lambda run: epochs(run.summary))),
-        ("best test %", each(lambda run: accuracy(getattr(run.best, "test_accuracy", None)))),
-        ("last test %", last("test_accuracy")),
-        ("last validation %", last("validation_accuracy")),
-        ("last training %", last("train_accuracy")),
-        ("last loss", each(_loss)),
+        *(
+            (f"{name} %", [accuracy(run.scores.named().get(name)) for run in compared])
+            for name in NAMES.values()
+        ),
+        ("val last %", last("validation_accuracy")),
+        ("train last %", last("train_accuracy")),
+        ("loss last", each(_loss)),
         ("trained", each(lambda run: pace(run.seconds) if run.seconds else "–")),
         ("time an epoch", each(_an_epoch)),
     ]
@@ -156,6 +160,7 @@ def comparison_document(
         "runs": [
             {
                 **as_document(run.summary),
+                **asdict(run.scores),
                 "best_test_accuracy": getattr(run.best, "test_accuracy", None),
                 "seconds": run.seconds,
                 "trained": run.seconds,

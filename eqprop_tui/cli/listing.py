@@ -18,8 +18,8 @@ from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
 from eqprop_tui.cli.report import AsJson
-from eqprop_tui.columns import GAP, Column, fitted, padded
-from eqprop_tui.words import accuracy, age, duration, epochs, speed, stands
+from eqprop_tui.columns import GAP, SCORES, Column, fitted, padded
+from eqprop_tui.words import age, duration, epochs, speed, stands
 
 if TYPE_CHECKING:  # imported once it is drawn
     from rich.text import Text
@@ -52,8 +52,7 @@ COLUMNS = (
     Column("alg", lambda run: run.alg or "–", 4),
     Column("loss", lambda run: run.loss or "–", 9),
     Column("epoch", epochs, 1, right=True),
-    Column("best", lambda run: accuracy(run.best), 2, right=True),
-    Column("last", lambda run: accuracy(run.last), 5, right=True),
+    *SCORES,
     Column("device", lambda run: run.device or "–", 8, narrow=8, wide=12),
     Column("images/s", lambda run: speed(run.samples_per_s), 11, right=True),
     Column("trained", lambda run: duration(run.trained), 10, right=True),
@@ -64,7 +63,8 @@ COLUMNS = (
 
 def list_all(
     words: Annotated[
-        list[str] | None, typer.Argument(help="only runs with all of these words; alg=EP or best>95 compare")
+        list[str] | None,
+        typer.Argument(help="only runs with all of these words; alg=EP, test_last>95 compare"),
     ] = None,
     state: Annotated[
         list[str] | None, typer.Option("--state", help="only runs that stand so; may be repeated")
@@ -165,8 +165,10 @@ def lines(runs: Sequence[RunSummary], width: int) -> list[str]:
     cells = {column.heading: [column.cell(run) for run in runs] for column in COLUMNS}
     if width < WIDE:
         cells["state"] = [text.replace(", perhaps out of memory", ", memory?") for text in cells["state"]]
-    full = {name: max(map(cell_len, [name, *texts])) for name, texts in cells.items()}
-    widths = fitted(COLUMNS, full, width)
+    longest = {name: max(map(cell_len, texts), default=0) for name, texts in cells.items()}
+    full = {name: max(cell_len(name), cells) for name, cells in longest.items()}
+    there = [column for column in COLUMNS if column.stays(longest[column.heading])]
+    widths = fitted(there, full, width)
     shown = [column for column in COLUMNS if column.heading in widths]
     rows = [[column.heading for column in shown]]
     rows += [[cells[column.heading][index] for column in shown] for index in range(len(runs))]
@@ -198,4 +200,11 @@ def coloured(runs: Sequence[RunSummary], width: int) -> Text:
 
 def as_document(run: RunSummary) -> dict[str, object]:
     """A summary as plain values."""
-    return {**asdict(run), "path": str(run.path), "seconds": run.took, "seconds_left": run.seconds_left}
+    return {
+        **asdict(run),
+        "path": str(run.path),
+        "seconds": run.took,
+        "seconds_left": run.seconds_left,
+        "best_test": run.best_test,
+        "test_last": run.test_last,
+    }

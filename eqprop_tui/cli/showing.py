@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -15,14 +16,15 @@ from eqprop_core.problems import ConfigError, flag, shown
 from eqprop_core.runs.comparing import unlike_defaults
 from eqprop_core.runs.disk import Found, files_of
 from eqprop_core.runs.folder import RunFolder
-from eqprop_core.runs.history import current_amendments, failure, last_words
+from eqprop_core.runs.history import current_amendments, failure, histories, last_words
 from eqprop_core.runs.listing import ALIVE, RunSummary, called, find_run, summarize
 from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE
+from eqprop_core.runs.scores import scores_of_epochs
 from eqprop_core.runs.words import data_in_words
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted, as_document
 from eqprop_tui.cli.report import AsJson
-from eqprop_tui.words import accuracy, age, disk_size, duration, pace, speed, stands, started, times
+from eqprop_tui.words import age, disk_size, duration, pace, speed, stands, started, times
 
 EVENTS_SHOWN = 5
 
@@ -50,8 +52,12 @@ def about(folder: RunFolder) -> dict[str, Any]:
         settings, complaint = folder.settings_now() or {}, None
     except ConfigError as error:
         settings, complaint = {}, str(error)
+    # Of a run of before `state.json` has not all of them; its events have.
+    scores = scores_of_epochs(histories(folder)) if summary.test_at_best is None else summary.scores
     return {
         **as_document(summary),
+        **asdict(scores),
+        "accuracies": scores.in_words() or None,
         "path": str(folder.path.resolve()),
         "note": meta.get("note") or None,
         "data": meta.get("data"),
@@ -103,9 +109,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
         "processes": f"{summary.processes} train it together" if summary.processes > 1 else None,
         "epochs": f"{summary.epoch} of {planned}{each}{left}{rate}",
         "time": None if summary.took is None else times(summary),
-        "accuracy": f"best {accuracy(summary.best)} %, last {accuracy(summary.last)} %"
-        if summary.last is not None
-        else None,
+        "accuracy": document["accuracies"],
         "data": data_in_words(document["data"]),
         "tags": ", ".join(summary.tags) or None,
         "note": document["note"],

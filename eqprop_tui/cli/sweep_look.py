@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.scores import Scores
 from eqprop_core.sweeps import slurm, stopping
 from eqprop_core.sweeps.file import read_sweep, sweep_files
 from eqprop_core.sweeps.folder import SweepFolder, find_sweep, list_sweeps
@@ -17,7 +19,8 @@ from eqprop_tui.cli import report
 from eqprop_tui.cli.report import AsJson
 from eqprop_tui.cli.sweep_start import Sweep
 from eqprop_tui.cli.sweep_watch import in_words
-from eqprop_tui.words import accuracy, age, duration, epochs
+from eqprop_tui.columns import SCORES
+from eqprop_tui.words import age, duration, epochs
 
 
 def status(which: Sweep = "last", as_json: AsJson = False) -> None:
@@ -41,18 +44,21 @@ def status(which: Sweep = "last", as_json: AsJson = False) -> None:
             }
         )
         return
-    headings = ["state", "run", "epoch", "best", "last", "left", *(["job"] if on_slurm else []), "said"]
+    runs = [one.summary for one in standings if one.summary is not None]
+    there = [one for one in SCORES if one.stays(max((len(one.cell(run)) for run in runs), default=0))]
+    names = [one.heading for one in there]
+    headings = ["state", "run", "epoch", *names, "left", *(["job"] if on_slurm else []), "said"]
     rows = []
     for standing in standings:
         run = standing.summary
         job = [" ".join(queue.get(standing.job.path, ("–",))).lower()] if on_slurm else []
         told = (
-            [epochs(run), accuracy(run.best), accuracy(run.last), duration(run.seconds_left)]
+            [epochs(run), *(one.cell(run) for one in there), duration(run.seconds_left)]
             if run
-            else 4 * ["–"]
+            else (len(there) + 2) * ["–"]
         )
         rows.append([standing.state, named(standing.job), *told, *job, standing.reason])
-    print(report.aligned(headings, rows, right=("epoch", "best", "last", "left")))
+    print(report.aligned(headings, rows, right=("epoch", *names, "left")))
     print()
     over = all(standing.state in OVER for standing in standings) and len(standings) >= sweep.planned
     trials = f", of {sweep.planned} runs of the search" if sweep.search is not None else ""
@@ -84,6 +90,7 @@ def _as_document(sweep: SweepFolder, standing: Standing, queue: dict[Any, tuple[
         "state": standing.state,
         "reason": standing.reason or None,
         "epoch": run.epoch if run else None,
+        **asdict(run.scores if run else Scores()),
         "best": run.best if run else None,
         "last": run.last if run else None,
         "jobs": numbers_of(sweep, standing.job),

@@ -137,7 +137,7 @@ def line_of(standing: Standing) -> str:
     words = [f"{standing.state:<9}", named(standing.job)]
     if standing.summary is not None and standing.state == "finished":
         trained = duration(standing.summary.trained)
-        words.append(f"test {accuracy(standing.summary.last)} %, trained {trained}")
+        words.append(f"test last {accuracy(standing.summary.last)} %, trained {trained}")
     if standing.reason:
         words.append(standing.reason)
     return printable("  ".join(words))

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ from eqprop_core.runs.listing import called, find_run, summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.processes import process_of
+from eqprop_core.runs.scores import scores_of_finished
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, known_settings, make_plan
 from eqprop_core.runs.starting import check_sizes, start_new
 from eqprop_core.runs.words import NOT_SAVED, in_words
@@ -341,12 +342,9 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
         out.print(report.gdu_table(outcome.gdu.rows))
         for said in filter(None, (outcome.gdu.verdict, outcome.gdu.chosen)):
             out.print(f"{said[:1].upper()}{said[1:]}.", markup=False, soft_wrap=True)
-    if todo == "train" and outcome.finished is not None:
-        best, last = outcome.finished.best_accuracy, outcome.finished.last_accuracy
-        if best is not None and last is not None:
-            held_out = outcome.epochs and outcome.epochs[-1].validation_accuracy is not None
-            judged = "best on validation" if held_out else "best"
-            out.print(f"test {last:.2f} %, {judged} {best:.2f} %, {_times(outcome.finished)}")
+    ended = outcome.finished if todo == "train" else None
+    if ended is not None and (said := scores_of_finished(ended).in_words()):
+        out.print(f"{said}, {_times(ended)}")
     for part in outcome.evaluated:
         out.print(in_words(part))
     if outcome.path is not None:
@@ -370,6 +368,7 @@ def as_document(todo: str, outcome: Outcome) -> dict[str, Any]:
         document["last_accuracy"] = outcome.finished.last_accuracy
         document["seconds"] = document["took"] = outcome.finished.seconds
         document["trained"] = outcome.finished.trained
+        document |= asdict(scores_of_finished(outcome.finished))
         document["epochs"] = [event.model_dump() for event in outcome.epochs]
     if todo == "evaluate":
         document["parts"] = {

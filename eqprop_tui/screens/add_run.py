@@ -36,7 +36,7 @@ class AddRun(Dialog):
 
     def body(self) -> ComposeResult:
         """The filter over the runs."""
-        yield Input(id="line", placeholder="words, or alg=EP best>95")
+        yield Input(id="line", placeholder="words, or alg=EP test_last>95")
         yield RunsTable(Choice(), self.marks, id="add-runs")
         yield Static(Text(ACCEPTED), id="dialog-hint")
 

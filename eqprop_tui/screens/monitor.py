@@ -28,7 +28,7 @@ from eqprop_tui.watching.watcher import News, Watcher
 from eqprop_tui.widgets.chart import ChartKeys, ChartView
 from eqprop_tui.widgets.progress import batch_line, epoch_line, said_line, waiting_line
 from eqprop_tui.widgets.text_lines import TextLines
-from eqprop_tui.words import accuracy, duration, memory_size, times
+from eqprop_tui.words import duration, memory_size, times
 
 PANES = ("activity", "settling", "gdu", "angles", "rates", "device", "events", "log")
 PANE_NAMES = {"gdu": "gdu check"}
@@ -273,7 +273,7 @@ class MonitorScreen(ChartKeys, Steering):
                 Text(" a process that still trains ends by itself after a minute", looks.colour("dim")),
             ]
         if is_reference(self.path):
-            said = Text(f" left by the reference: best {accuracy(run.best)} %, last {accuracy(run.last)} %")
+            said = Text(f" left by the reference: {run.scores.in_words()}")
             going_on = (
                 f"n new with its settings · eqprop train --load-path {self.path} goes on from its weights"
             )
@@ -282,7 +282,7 @@ class MonitorScreen(ChartKeys, Steering):
         goes_on = "R go on from its last checkpoint" if begun else "R begin again"
         if run.state == "finished":
             took = f", {times(run)}" if run.took is not None else ""
-            said = Text(f" finished{took}: best {accuracy(run.best)} %, last {accuracy(run.last)} %")
+            said = Text(f" finished{took}: {run.scores.in_words()}")
             following = "g GDU check · R more epochs · n new from this · y copies its path"
         elif run.state == "failed":
             message = RunFolder(self.path).read_state().get("message") or self.view.failed or "failed"

@@ -18,14 +18,10 @@ LEAST_BAR = 8
 
 
 def epoch_line(view: RunView, run: RunSummary, expected: float | None, width: int, looks: Looks) -> Text:
-    """Epochs done, best and last accuracy, the published one, time left."""
+    """Epochs done, accuracies by their names, the published one, time left."""
     last = view.epochs.last
     done = max(run.epoch, last.epoch if last is not None else 0)
-    facts = []
-    if run.best is not None:
-        facts.append(f"best {accuracy(run.best)} %")
-    if run.last is not None:
-        facts.append(f"last {accuracy(run.last)} %")
+    facts = [f"{name} {accuracy(value)} %" for name, value in run.scores.named().items()]
     if expected is not None:
         facts.append(f"paper {accuracy(expected)} %")
     if run.seconds_left is not None:

@@ -17,13 +17,14 @@ from textual import events
 from textual.message import Message
 
 from eqprop_core.runs.listing import RunSummary, summarize
+from eqprop_core.runs.scores import NAMES
 from eqprop_tui.charts.text import PALETTES
-from eqprop_tui.columns import GAP, Column, fitted, padded
+from eqprop_tui.columns import GAP, SCORES, Column, fitted, padded
 from eqprop_tui.groups import BROKEN, Group, Line, sweep_folder
 from eqprop_tui.looks import Looks
 from eqprop_tui.marks import Marks
 from eqprop_tui.widgets.picture import PictureView, Rows
-from eqprop_tui.words import accuracy, cut, cut_inside, duration, epochs, stands, when
+from eqprop_tui.words import cut, cut_inside, duration, epochs, stands, when
 
 MARK = 2  # cells before each row, for its mark
 SIGN = 2  # and before its state
@@ -36,8 +37,7 @@ COLUMNS = (
     Column("alg", lambda run: run.alg or "–", 4),
     Column("loss", lambda run: run.loss or "–", 8),
     Column("epoch", epochs, 1, right=True),
-    Column("best", lambda run: accuracy(run.best), 2, right=True),
-    Column("last", lambda run: accuracy(run.last), 5, right=True),
+    *SCORES,
     Column("device", lambda run: run.device or "–", 7, narrow=6, wide=12),
     Column("started", lambda run: when(run.created), 6),
     Column("trained", lambda run: duration(run.trained), 10, right=True),
@@ -56,8 +56,10 @@ ORDER: dict[str, Callable[[RunSummary], str | float | None]] = {
     "alg": lambda run: run.alg,
     "loss": lambda run: run.loss,
     "epoch": lambda run: run.epoch,
-    "best": lambda run: run.best,
-    "last": lambda run: run.last,
+    "best val": lambda run: run.best_val,
+    "best test": lambda run: run.best_test,
+    "test at best": lambda run: run.test_at_best,
+    "test last": lambda run: run.last,
     "device": lambda run: run.device,
     "started": lambda run: run.created,
     "trained": lambda run: run.trained,
@@ -235,7 +237,8 @@ class RunsTable(PictureView, can_focus=True):
             heading: max(longest, len(heading) + (2 if heading == self.choice.column else 0))
             for heading, longest in zip(HEADINGS, self._longest, strict=True)
         }
-        widths = fitted(COLUMNS, full, width - 1 - MARK - SIGN)
+        there = [one for one, longest in zip(COLUMNS, self._longest, strict=True) if one.stays(longest)]
+        widths = fitted(there, full, width - 1 - MARK - SIGN)
         visible = self.lines[self._top : self._top + room]
         return [self._heading(widths, looks), *(self._line(line, widths, width, looks) for line in visible)]
 
@@ -342,7 +345,7 @@ class RunsTable(PictureView, can_focus=True):
             self.choice.falling = not self.choice.falling
         else:
             self.choice.column = heading
-            self.choice.falling = heading in ("epoch", "best", "last", "started", "took", "left")
+            self.choice.falling = heading in ("epoch", *NAMES.values(), "started", "took", "left")
         self.sort()
         self.post_message(self.Sorted())
 

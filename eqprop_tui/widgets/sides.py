@@ -99,10 +99,11 @@ class SidesTable(PictureView):
     def _cells(self, side: Side) -> list[str]:
         summary, compared = side.compared.summary, side.compared
         read = bool(compared.epochs) and compared.epochs[-1].epoch >= summary.epoch  # not still on the way
-        best = f"best {accuracy(compared.best.test_accuracy if read and compared.best else summary.best)}"
-        last = f"last {accuracy(compared.last.test_accuracy if read and compared.last else summary.last)}"
+        scores = compared.scores if read else summary.scores
+        said = [f"{name} {accuracy(value)}" for name, value in scores.named().items()]
+        best, *at_best, last = said if len(said) > 1 else ["–", "–"]
         time = pace(compared.seconds) if compared.epochs else "–"
-        return [stands(summary) if side.there else "gone", epochs(summary), best, last, time]
+        return [stands(summary) if side.there else "gone", epochs(summary), best, last, time, *at_best]
 
     def on_click(self, event: events.Click) -> None:
         """Choose the run there."""

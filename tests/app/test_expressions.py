@@ -119,7 +119,7 @@ def test_what_does_not_hold_of_a_run(text: str) -> None:
     ("text", "message"),
     [
         ("lrx=3", "lrx=3: is no setting or score; did you mean lrs?"),
-        ("zzzzzz=3", "zzzzzz=3: is no setting or score; there are alg, best, T1 …"),
+        ("zzzzzz=3", "zzzzzz=3: is no setting or score; there are alg, test_last, T1 …"),
         ("alg=XX", "alg=XX: is not one of EP, BPTT, CEP"),
         ("state=run", "is not one of starting, queued, running"),
         ("best>", "best>: needs a value, such as best=10"),

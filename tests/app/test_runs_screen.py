@@ -271,8 +271,8 @@ def test_runs_without_a_value_come_last_either_way() -> None:
         return RunSummary(**{**known, "path": Path(name), "name": name, "best": best, "state": "finished", "epoch": 0, "tags": ()})  # type: ignore[arg-type]  # fmt: skip
 
     runs = [summary("none", None), summary("low", 1.0), summary("high", 2.0)]
-    assert [run.name for run in in_order(runs, "best", falling=True)] == ["high", "low", "none"]
-    assert [run.name for run in in_order(runs, "best", falling=False)] == ["low", "high", "none"]
+    assert [run.name for run in in_order(runs, "best test", falling=True)] == ["high", "low", "none"]
+    assert [run.name for run in in_order(runs, "best test", falling=False)] == ["low", "high", "none"]
 
 
 def test_a_mark_looks_the_same_however_others_come_and_go() -> None:

@@ -483,7 +483,7 @@ def test_a_failure_is_written_down(eqprop: Run, tmp_path: Path) -> None:
 
 def test_the_demo_trains_and_checks_in_one_go(eqprop: Run, tmp_path: Path) -> None:
     result = eqprop("demo")
-    accuracy = float(result.stdout.split("best ")[1].split(" %")[0])
+    accuracy = float(result.stdout.split("best test ")[1].split(" %")[0])
     assert accuracy > 95
     row = next(line for line in result.stdout.splitlines() if line.startswith("synapses.0.weight"))
     assert float(row.split()[1]) < 0.1

@@ -368,7 +368,7 @@ def test_a_run_whose_folder_was_deleted_can_be_found_and_ended(
     assert "its folder is gone" in eqprop("runs", "stop", run).stderr
     assert not process.is_running()
     stands(Path(second.stdout.strip()), "finished")
-    assert "is no run" in eqprop("runs", "stop", run, code=1).stderr
+    assert "is no run" in eqprop("runs", "stop", run, code=2).stderr
 
 
 def worker(run: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -396,7 +396,7 @@ def test_a_worker_that_is_started_by_hand_owns_its_run(eqprop: Run, tmp_path: Pa
 def test_a_worker_writes_nothing_into_a_folder_that_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
     done = worker(tmp_path)
-    assert (done.returncode, done.stderr) == (1, f"error: {tmp_path}: is no run: it has no config.toml\n")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}: is no run: it has no config.toml\n")
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 

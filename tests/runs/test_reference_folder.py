@@ -144,7 +144,7 @@ def test_a_checkpoint_that_is_damaged_leaves_the_rest_of_the_folder(left: Path) 
 def test_commands_show_and_export_it_and_change_nothing(eqprop: Run, left: Path, tmp_path: Path) -> None:
     data = snapshot(left)
     shown = eqprop("runs", "show", left).stdout
-    assert "--archi            784 8 10" in shown and "best 60.00 %, last 12.50 %" in shown
+    assert "--archi            784 8 10" in shown and "best test 60.00 %, test last 12.50 %" in shown
     assert f"eqprop train --load-path {left} --epochs 10" in shown and "runs resume" not in shown
     rows = list(csv.DictReader(io.StringIO(eqprop("runs", "export", left).stdout)))
     assert [row["test_accuracy"] for row in rows] == ["55.0", "60.0", "12.5"]
