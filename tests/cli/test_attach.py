@@ -33,7 +33,7 @@ def test_a_complete_run_is_summed_up_as_training_does(eqprop: Run, tmp_path: Pat
     run = make_run(tmp_path / "results", events=[epoch(1, 55.0), epoch(2, 54.0, best=False), FINISHED])
     said = eqprop("runs", "attach", run.path)
     assert "epoch 2" in said.stderr
-    assert "best test 55.00 %, test last 54.00 %, in 7.0 s" in said.stdout
+    assert "best test 55.00 %, test last 54.00 %, took 7.0 s" in said.stdout
     assert f"saved in {run.path}" in said.stdout
 
 
