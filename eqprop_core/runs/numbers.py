@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from eqprop_core.files import open_to_read
 
-LIMIT = 4 * 2**20  # bytes of a pickle: what a file holds beside its tensors
+LIMIT = 2**20  # bytes of a pickle: what a file holds beside its tensors
 # Kinds of numbers by NumPy's codes, with the letters by which `struct` unpacks them.
 CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 KINDS = dict(zip(CODES, "?bhiqBHIQefd", strict=True))
