@@ -37,7 +37,7 @@ ENDS = {"kill": -signal.SIGKILL, "term": 143, "term twice": 143, "stop": 0}
 BOOKKEEPING = (
     "run_resumed", "checkpoint_saved", "control_received", "control_applied", "phase", "warning",
 )  # fmt: skip
-CLOCKS = {"samples_per_s", "seconds"}
+CLOCKS = {"samples_per_s", "seconds", "trained"}
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def test_processes_are_for_trainings_alone_and_refusals_leave_no_folder(eqprop: 
     assert "--devices 0,1: there is no GPU 0" in eqprop("train", *SMALL, "--devices", "0,1", code=2).stderr
     assert "--nproc 0" in eqprop("train", *SMALL, "--nproc", "0", "--dry-run", code=2).stderr
     for command in ("evaluate", "gducheck"):
-        assert "No such option" in eqprop(command, *SMALL, "--nproc", "2", code=2).stderr
+        assert "No such option" in eqprop(command, "--nproc", "2", code=2).stderr
     assert not (tmp_path / "results").exists()
 
 
