@@ -23,6 +23,7 @@ from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import current_amendments, failure, histories
 from eqprop_core.runs.listing import RunSummary
 from eqprop_core.runs.scores import best_of
+from eqprop_core.runs.words import data_in_words
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.plan import Cell, SweepPlan
 from eqprop_core.sweeps.standing import PRUNED, WAITING, stands
@@ -46,7 +47,7 @@ class Outcome:
 
     `state` is that of a list of runs, `WAITING` where it has not begun, `PRUNED`, or `CHANGED`; `scores` are
     accuracies in per cent, of finished runs alone; `seconds` is the time that its epochs took, `message` what
-    a run that failed said, or what was changed.
+    a run that failed said, or what was changed; `data` says what a finished run was trained on.
     """
 
     seed: int
@@ -56,6 +57,7 @@ class Outcome:
     scores: Mapping[Of, float | None] = field(default_factory=dict)
     seconds: float | None = None
     message: str | None = None
+    data: str = ""
 
 
 def outcome(sweep: SweepFolder, job: Job) -> Outcome:
@@ -72,7 +74,13 @@ def outcome(sweep: SweepFolder, job: Job) -> Outcome:
         return Outcome(job.seed, job.path, CHANGED, summary, message=said)
     epochs = histories(RunFolder(job.path))
     return Outcome(
-        job.seed, job.path, "finished", summary, scores_of(epochs), sum(epoch.seconds for epoch in epochs)
+        job.seed,
+        job.path,
+        "finished",
+        summary,
+        scores_of(epochs),
+        sum(epoch.seconds for epoch in epochs),
+        data=data_in_words(RunFolder(job.path).meta().get("data")),
     )
 
 
@@ -141,6 +149,15 @@ class Row:
         """The figures that are averaged, in the order of the seeds."""
         found = [run.scores[self.measure.of] for run in self.finished]
         return [self.measure.value(accuracy) for accuracy in found if accuracy is not None]
+
+    @property
+    def unlike_data(self) -> dict[str, list[int]]:
+        """The seeds by what they were trained on, where that is not the same, and not drawn by the seed."""
+        seeds: dict[str, list[int]] = {}
+        for run in self.finished:
+            if run.data:
+                seeds.setdefault(run.data, []).append(run.seed)
+        return seeds if len(seeds) > 1 and self.cell.settings.get("samples") != "drawn" else {}
 
     @property
     def mean(self) -> float | None:

@@ -180,6 +180,9 @@ def notes(table: Table) -> list[str]:
     lines += [f"{row.cell.name}, seed {run.seed}: {shown(run.message)}" for row, run in failed[:5]]
     if len(failed) > 5:
         lines.append(f"… and {len(failed) - 5} more that failed; --json has all")
+    for row in table.rows:
+        if data := [f"{words} (seed {shown(seeds)})" for words, seeds in row.unlike_data.items()]:
+            lines.append(f"{row.cell.name}: not all seeds were trained on the same data: {'; '.join(data)}")
     return lines
 
 

@@ -19,6 +19,7 @@ from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.table import Measure, Row, Table, table_of
 from eqprop_core.sweeps.writing import as_csv, as_document, as_latex, escaped
 from eqprop_tui import sweep_words
+from eqprop_tui.cli.sweep_table import notes
 
 
 def read(sweep: SweepFolder, **measure: Any) -> Table:
@@ -49,6 +50,15 @@ def test_mean_and_sample_standard_deviation_of_the_last_test_error(three: SweepF
         "5.00–10.00",
     )
     assert row.whole and row.seconds == 4.0
+
+
+def test_seeds_that_were_trained_on_other_data_are_told(three: SweepFolder) -> None:
+    runs = [RunFolder(job.path) for job in three.jobs()]
+    for run, digest in zip(runs, ("a1", "a1", "b2"), strict=True):
+        assert not only(three).unlike_data
+        run.relabel(data={"images": {"train": 9, "test": 3}, "classes": ["x", "y"], "digest": digest})
+    (note,) = [line for line in notes(read(three)) if "same data" in line]
+    assert "digest a1 (seed 0 1); 9 train, 3 test images of 2 classes, digest b2 (seed 2)" in note
 
 
 def test_accuracy_in_place_of_error(three: SweepFolder) -> None:
