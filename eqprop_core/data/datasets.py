@@ -20,7 +20,7 @@ from torch import Tensor
 from eqprop_core import image_folder, own_idx
 from eqprop_core.catalogue import DataError, describe, folder_info, imagenet_samples, place_of, status
 from eqprop_core.data import reading
-from eqprop_core.data.fetching import cifar10_pickles_used, fetch, refuse_elsewhere, where_to_put
+from eqprop_core.data.fetching import Told, cifar10_pickles_used, fetch, refuse_elsewhere, where_to_put
 from eqprop_core.data.randomness import generator
 from eqprop_core.data.reading import Pairs
 from eqprop_core.idx import unpacked
@@ -79,7 +79,7 @@ def load_dataset(
     image_size: int | None = None,
     device: torch.device | str = "cpu",
     download: bool = True,
-    progress: bool = True,
+    progress: bool | Told = True,
 ) -> Dataset:
     """Read a data set into the memory of `device`, downloading it to `root` first if it is not there.
 
@@ -87,7 +87,7 @@ def load_dataset(
     their order. Of the training images kept, the share `val_split` (0 up to 1, excluded) is held out for
     validation: which ones, depends on `seed` alone. `image_size` is the side in pixels to which the images
     of an imagefolder are brought: scaled so that the shorter side fits, then cropped around the centre.
-    Progress goes to standard error.
+    Progress goes to standard error, or is told to `progress`.
 
     Raises DataError if the data set is missing and cannot be downloaded, if a file is damaged, and if
     there are not as many images as asked for.
@@ -195,7 +195,7 @@ def _folder_remarks(folder: image_folder.ImageFolder, *, whole: bool = False) ->
     return (*folder.remarks, *lines)
 
 
-def _read(info: DatasetInfo, root: Path, download: bool, progress: bool) -> tuple[Pairs, Pairs]:
+def _read(info: DatasetInfo, root: Path, download: bool, progress: bool | Told) -> tuple[Pairs, Pairs]:
     if info.name == "digits":
         return reading.read_digits()
     if info.name == "imagenet":

@@ -7,37 +7,36 @@ interrupts a download leaves missing files behind, never a broken one. Files of 
 from __future__ import annotations
 
 import contextlib
-import gc
+import gzip
 import http.client
-import io
 import shutil
-import socket
 import sys
 import tarfile
 import tempfile
 import time
-import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from eqprop_core.catalogue import DATA_VARIABLE, OWN, DataError, describe, place_of, status
+from eqprop_core.data.downloading import download
 from eqprop_core.data.reading import damaged_cifar10_pickles
 from eqprop_core.published import DatasetInfo
 from eqprop_core.published_files import cifar10_layout, locate, root_inside
 from eqprop_core.reasons import reason
 
-STALLED_SECONDS = 60.0  # a connection silent for so long is given up
+SECONDS_BETWEEN_LINES = 5.0  # of those that tell how far a download is
 FORGOTTEN_SECONDS = 24 * 3600.0  # a download this old was killed
 _PREFIX = ".download-"
+Told = Callable[[str, int, int | None], object]  # what comes, its bytes so far, and of how many if known
 
 
-def fetch(task: str, root: Path | None = None, progress: bool = True) -> None:
+def fetch(task: str, root: Path | None = None, progress: bool | Told = True) -> None:
     """Download what `root` lacks of `task`; nothing happens if it is all there, if only as a subset.
 
-    Progress goes to standard error. Raises DataError if the data set cannot be downloaded (the message
-    says which files to put where), if a file in its place is damaged, and for an imagefolder that is not
-    there.
+    Progress goes to standard error, or is told to `progress`, which may raise to end the download. Raises
+    DataError if the data set cannot be downloaded (the message says which files to put where), if a file in
+    its place is damaged, and for an imagefolder that is not there.
     """
     root = place_of(task, root)
     info = describe(task, root)
@@ -49,14 +48,17 @@ def fetch(task: str, root: Path | None = None, progress: bool = True) -> None:
     if there.state != "absent" and not (cifar10_pickles_used(task, root) and damaged_cifar10_pickles(root)):
         return
     refuse_elsewhere(info, root)
-    if progress:
+    told = progress if callable(progress) else now_and_then(printed, SECONDS_BETWEEN_LINES)
+    if progress is True:
         print(f"Downloading {info.title} to {root}", file=sys.stderr, flush=True)
-    with _quietly(progress):
-        reason = _attempt(info, root)
-        if reason:
-            gc.collect()  # torchvision leaves failed connections to the collector, which would warn of them
-    if reason:
-        raise DataError(f"{task} could not be downloaded: {reason}\n{where_to_put(task, root)}")
+    elif progress is False:
+        told = lambda *_: None  # noqa: E731
+    failed = _attempt(info, root, told)
+    if failed:
+        raise DataError(
+            f"{task} could not be downloaded: {failed}\n"
+            f"Try again later: eqprop data get {task}\n{where_to_put(task, root)}"
+        )
 
 
 def refuse_elsewhere(info: DatasetInfo, root: Path) -> None:
@@ -87,29 +89,36 @@ def cifar10_pickles_used(task: str, root: Path) -> bool:
     return task == "CIFAR10" and cifar10_layout(root) == "python"
 
 
-def _attempt(info: DatasetInfo, root: Path) -> str:
+def _attempt(info: DatasetInfo, root: Path, told: Told) -> str:
     """Download into a temporary folder, then into place; what went wrong, or nothing."""
     failures = (OSError, RuntimeError, EOFError, http.client.HTTPException, tarfile.TarError, zlib.error)
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_forgotten(root)
         with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root, ignore_cleanup_errors=True) as folder:
-            _download(info, Path(folder))
+            _download(info, Path(folder), told)
             _install(info, Path(folder), root)
     except failures as error:
         return reason(error)
     return ""
 
 
-def _download(info: DatasetInfo, folder: Path) -> None:
+def _download(info: DatasetInfo, folder: Path, told: Told) -> None:
     """Bring all files of `info` into `folder`, at their paths below the data root."""
-    from torchvision import datasets
-
-    if info.name == "CIFAR10":
-        archive = info.files[0]
-        datasets.utils.download_and_extract_archive(archive.url, str(folder), md5=archive.url_md5)
-    else:
-        getattr(datasets, info.name)(str(folder), download=True)
+    urls = {spec.url: spec for spec in info.files}
+    for number, (url, spec) in enumerate(urls.items()):
+        packed = folder / f"{_PREFIX}{number}"
+        what = f"{info.name}, file {number + 1} of {len(urls)}" if len(urls) > 1 else info.name
+        download(url, packed, spec.url_md5, lambda done, of, what=what: told(what, done, of))  # type: ignore[misc]
+        if spec.magic:
+            target = folder / spec.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with gzip.open(packed) as source, target.open("wb") as file:
+                shutil.copyfileobj(source, file)
+        else:
+            with tarfile.open(packed) as archive:
+                archive.extractall(folder, filter="data")
+        packed.unlink()
     if (arrived := status(info.name, folder)).state not in ("present", "subset"):
         raise RuntimeError(f"what arrived is {arrived.state}: {arrived.note}")
 
@@ -129,19 +138,28 @@ def _remove_forgotten(root: Path) -> None:
                 shutil.rmtree(folder)
 
 
-@contextlib.contextmanager
-def _quietly(progress: bool) -> Iterator[None]:
-    """Output to standard error only, or nowhere; no Python warnings; no waiting for a dead connection."""
-    timeout = socket.getdefaulttimeout()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        if not progress:
-            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        socket.setdefaulttimeout(STALLED_SECONDS)
-        try:
-            yield
-        finally:
-            socket.setdefaulttimeout(timeout)
+def printed(what: str, done: int, of: int | None) -> None:
+    """Print how far a download is to standard error."""
+    print(f"fetches {in_words(what, done, of)}", file=sys.stderr, flush=True)
+
+
+def in_words(what: str, done: int, of: int | None) -> str:
+    """`MNIST, file 1 of 4: 3.2 of 9.9 MB`."""
+    whole = "" if of is None else f" of {of / 1e6:.1f}"
+    return f"{what}: {done / 1e6:.1f}{whole} MB"
+
+
+def now_and_then(told: Told, seconds: float) -> Told:
+    """Tell only so many seconds apart, and of each thing its beginning and its end."""
+    last: tuple[str, float, int] | None = None
+
+    def tell(what: str, done: int, of: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        same = last is not None and last[0] == what
+        if last is not None and same and (done == last[2] or (now - last[1] < seconds and done != of)):
+            return
+        last = (what, now, done)
+        told(what, done, of)
+
+    return tell

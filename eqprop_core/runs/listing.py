@@ -37,6 +37,7 @@ class RunSummary:
     `trained` is how many seconds its epochs took, with their tests; `took` how long its processes have
     trained it, with checks, saving, drawing and pauses, but without waiting in line and loading. A run from
     before these were kept has neither.
+    `fetching` says how far the download is that a starting run waits for.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class RunSummary:
     reason: str | None = None
     trained: float | None = None
     took: float | None = None
+    fetching: str | None = None
     processes: int = 1
     best_val: float | None = None
     test_at_best: float | None = None
@@ -160,6 +162,7 @@ def summarize(path: Path) -> RunSummary:
         reason=why_lost(state) if stands == "lost" else None,
         trained=figure("trained"),
         took=figure("took"),
+        fetching=words("fetching") if stands == "starting" else None,
         processes=int(figure("processes") or 1),
         best_val=scores.best_val,
         test_at_best=scores.test_at_best,

@@ -68,7 +68,7 @@ def _train(
     except (ConfigError, RunError, DataError) as error:
         if run.read_state().get("state") != "failed":
             run.fail(str(error))
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print("error:", "\n".join(map(printable, str(error).splitlines())), file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     if unsaved:
         return 1

@@ -16,6 +16,7 @@ from eqprop_core.config import RunConfig
 from eqprop_core.data.batches import Batch, batches
 from eqprop_core.data.classes import left_out
 from eqprop_core.data.datasets import Dataset, load_dataset
+from eqprop_core.data.fetching import Told
 from eqprop_core.data.fingerprint import Fingerprint, fingerprint
 from eqprop_core.data.randomness import generator
 from eqprop_core.devices import choose_here, cores_of_a_run, threads_wished
@@ -59,11 +60,14 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = None) -> Prepared:
+def prepare(
+    plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = None, told: Told | None = None
+) -> Prepared:
     """Choose the device, load the data and build the network, with stored weights where there are some.
 
     `place` is the device where it has been chosen already; `weights` are the files of the stored run to look
-    for, in this order; one that was named is the only one. Raises `ConfigError`, `RunError` or `DataError`.
+    for, in this order; one that was named is the only one. `told` is told how far a download is. Raises
+    `ConfigError`, `RunError` or `DataError`.
     """
     config = plan.config
     if config.seed is None:
@@ -86,6 +90,7 @@ def prepare(plan: Plan, *, weights: tuple[str, ...] = (), place: Place | None = 
         seed=config.seed,
         image_size=config.image_size,
         device=device,
+        progress=told or True,
     )
     warnings += dataset.remarks
     warnings += left_out(dataset, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import IO, Any
 import torch
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from eqprop_core.data.fetching import SECONDS_BETWEEN_LINES, Told, in_words, now_and_then, printed
 from eqprop_core.events import Amended, EpochFinished, Event, Record, RunFinished, RunResumed, Warned
 from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.sharing import Group
@@ -75,7 +77,7 @@ def _prepared(
     lock: IO[bytes] | None,
     group: Group | None,
 ) -> Work:
-    ready = prepare(plan, place=place)
+    ready = prepare(plan, place=place, told=None if run is None else shown_in_state(run, wishes))
     together = Together.of(ready, group)
     ready = replace(ready, label=together.label)
     trainer = Trainer(ready.config, ready.net, ready.dataset, group=group)
@@ -141,6 +143,30 @@ def _prepared(
     trainer.progress = session.progress
     tell_of_compiler(ready.net, lambda event: session.later([session.emit(event)]))
     return Work(run.path, _train(ready, trainer, session, requests, opening, group))
+
+
+def shown_in_state(run: RunFolder, wishes: Wishes) -> Told:
+    """Say in a run's `state.json` and on standard error how far a download is, and end it when asked to stop.
+
+    Ends it by `KeyboardInterrupt`.
+    """
+    print_it = now_and_then(printed, SECONDS_BETWEEN_LINES)
+
+    def write(what: str, done: int, of: int | None) -> None:
+        with suppress(OSError):
+            run.write_state(
+                {**run.read_state(), "fetching": in_words(what, done, of), "heartbeat": time.time()}
+            )
+
+    write_it = now_and_then(write, 1.0)
+
+    def told(what: str, done: int, of: int | None) -> None:
+        if wishes.stop is not None or any(asked.request == "stop" for asked in take(run.path)):
+            raise KeyboardInterrupt
+        write_it(what, done, of)
+        print_it(what, done, of)
+
+    return told
 
 
 def _begin_choices(ready: Prepared, recorded: object, processes: int) -> list[str]:

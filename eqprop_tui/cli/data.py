@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from eqprop_core import catalogue
 from eqprop_core.problems import ConfigError, Problem
@@ -61,10 +72,32 @@ def get_data(task: Task, data_dir: DataDir = None) -> None:
 
 
 def fetch_now(task: str, root: Path) -> None:
-    """Fetch a data set into a folder. Raises `DataError`."""
+    """Fetch a data set into a folder, and show how far that is. Raises `DataError`."""
     from eqprop_core.data.datasets import fetch
 
-    fetch(task, root)
+    try:
+        if not sys.stderr.isatty():
+            fetch(task, root)
+            return
+        with Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=report.console(stderr=True),
+        ) as progress:
+            bars: dict[str, TaskID] = {}
+
+            def show(what: str, done: int, of: int | None) -> None:
+                if what not in bars:
+                    bars[what] = progress.add_task(what)
+                progress.update(bars[what], completed=done, total=of)
+
+            fetch(task, root, show)
+    except KeyboardInterrupt:
+        report.say(f"{task}: interrupted; what had come was removed")
+        raise typer.Exit(128 + signal.SIGINT) from None
 
 
 @app.command("check")

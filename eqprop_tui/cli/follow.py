@@ -165,7 +165,7 @@ class _Watched(Progress):
                     task.fields["left"] = ""
         yield from super().get_renderables()
         if run is not None and run.state == "starting":
-            yield Text("starting …", style="dim")
+            yield Text(f"fetches {run.fetching} …" if run.fetching else "starting …", style="dim")
         if run is not None and run.state == "paused":
             yield Text(f"paused; go on with: eqprop runs resume {run.id or run.path}", style="yellow")
 

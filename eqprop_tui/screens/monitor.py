@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,6 +13,7 @@ from textual.message import Message
 from textual.widgets import ContentSwitcher
 
 from eqprop_core.devices import Device, list_devices
+from eqprop_core.problems import printable
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.reference import is_reference
@@ -248,7 +250,10 @@ class MonitorScreen(ChartKeys, Steering):
             lines.append(said_line(self.view, self.asked, looks))
         else:
             lines += self._ending(looks)
-        self.query_one("#progress", TextLines).show(*lines)
+        lines = [piece for line in lines for piece in line.split("\n", allow_blank=True)]
+        progress = self.query_one("#progress", TextLines)
+        progress.styles.height = max(3, len(lines))
+        progress.show(*lines)
         several = len(self.eqprop.watched) > 1
         watched = self.query_one("#watched", TextLines)
         watched.display = several
@@ -286,7 +291,8 @@ class MonitorScreen(ChartKeys, Steering):
             following = "g GDU check · R more epochs · n new from this · y copies its path"
         elif run.state == "failed":
             message = RunFolder(self.path).read_state().get("message") or self.view.failed or "failed"
-            said = Text(f" failed: {message}", looks.colour("bad"))
+            lines = self._wrapped(f"failed: {message}")
+            said = Text("\n".join(lines), looks.colour("bad"))
             following = f"8 its output · {goes_on} · n new from this"
         elif run.state == "stopped":
             said = Text(" stopped, with a checkpoint" if begun else " stopped before its first checkpoint")
@@ -297,6 +303,12 @@ class MonitorScreen(ChartKeys, Steering):
             said = Text(f" {how}", looks.colour("bad"))
             following = f"{goes_on} · 8 what it printed"
         return [said, Text(f" next: {following}", looks.colour("dim"))]
+
+    def _wrapped(self, text: str) -> list[str]:
+        """Lines of a message as wide as the screen, as many as leave room for the rest."""
+        width, most = self.app.size.width - 2, max(3, self.app.size.height // 3)
+        lines = [f" {piece}" for line in text.splitlines() for piece in wrap(printable(line), width) or [""]]
+        return lines if len(lines) <= most else [*lines[: most - 1], " … 8 shows all of it"]
 
     def _say_panes(self) -> None:
         looks, width = Looks.of(self.app), self.app.size.width

@@ -93,5 +93,6 @@ def waiting_line(run: RunSummary, looks: Looks, since: float | None) -> Text | N
         return Text(f" waits for {run.device or 'its device'}: {runs} before it", looks.colour("waiting"))
     if run.state == "starting":
         passed = "" if since is None else f", {duration(max(0.0, time.time() - since))}"
-        return Text(f" starting: its process loads torch and the data{passed}", looks.colour("waiting"))
+        doing = f"fetches {run.fetching}" if run.fetching else "its process loads torch and the data"
+        return Text(f" starting: {doing}{passed}", looks.colour("waiting"))
     return None
