@@ -102,7 +102,7 @@ class SidesTable(PictureView):
         scores = compared.scores if read else summary.scores
         said = [f"{name} {accuracy(value)}" for name, value in scores.named().items()]
         best, *at_best, last = said if len(said) > 1 else ["–", "–"]
-        time = pace(compared.seconds) if compared.epochs else "–"
+        time = pace(compared.seconds) if compared.seconds else "–"
         return [stands(summary) if side.there else "gone", epochs(summary), best, last, time, *at_best]
 
     def on_click(self, event: events.Click) -> None:
