@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.text import Text
 
 from eqprop_core.events import (
+    Amended,
     BatchFinished,
     EpochFinished,
     EpochStarted,
@@ -186,6 +187,8 @@ class Bars:
 
     def show(self, event: Event) -> None:
         """Move the bars, or print a line above them."""
+        if isinstance(event, Amended) and isinstance(planned := event.settings.get("epochs"), int):
+            self._epochs = planned
         match event:
             case EpochStarted():
                 self._move_epochs(event.epoch - 1)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from small_runs import batch, epoch
 
-from eqprop_core.events import EpochStarted
+from eqprop_core.events import Amended, EpochStarted
 from eqprop_core.runs.listing import RunSummary
 from eqprop_tui.cli.follow import Bars, progress_on
 
@@ -78,3 +78,10 @@ def test_a_run_that_is_watched_from_the_middle_of_an_epoch_shows_all_epochs() ->
     shown = Shown(100)
     shown.bars.show(batch(3, 19))
     assert "18/60" in shown.drawn()
+
+
+def test_epochs_that_were_changed_on_the_way_are_those_of_the_bar() -> None:
+    shown = Shown(100)
+    shown.bars.show(Amended(settings={"epochs": 75}))
+    shown.bars.show(batch(3, 19))
+    assert "18/75" in shown.drawn()
