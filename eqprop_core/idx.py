@@ -43,7 +43,8 @@ ROLES: tuple[Named, ...] = (
 SPLIT_NAMES: dict[str, Split] = {"train": "train", "t10k": "test", "test": "test"}
 # As published (train-images-idx3-ubyte), on Kaggle (train-images.idx3-ubyte), EMNIST (emnist-letters-test-…).
 _NAME = re.compile(
-    r"(?P<set>.*?)(?P<split>train|t10k|test)[-_.](?P<role>images?|labels?)[-_.]idx\d[-_.]ubyte", re.IGNORECASE
+    r"(?P<set>(?!\.).*?)(?P<split>train|t10k|test)[-_.](?P<role>images?|labels?)[-_.]idx\d[-_.]ubyte(?P<gz>\.gz)?",
+    re.IGNORECASE,
 )
 
 
@@ -190,13 +191,11 @@ def sets_in(folder: Path) -> dict[str, dict[Named, Path]]:
     found: dict[str, dict[Named, Path]] = {}
     try:
         with os.scandir(folder) as entries:
-            names = sorted((entry.name.endswith(".gz"), entry.is_dir(), entry.name) for entry in entries)
+            so_called = [(e.is_dir(), match) for e in entries if (match := _NAME.fullmatch(e.name))]
     except OSError:
         return {}
-    for _, is_folder, name in names:
-        match = _NAME.fullmatch(name.removesuffix(".gz"))
-        if match is None or name.startswith("."):
-            continue
+    for is_folder, match in sorted(so_called, key=lambda one: (bool(one[1]["gz"]), one[0], one[1][0])):
+        name = match[0]
         path = folder / name
         if is_folder:
             inside = (path / one for one in spellings(name.replace(".idx", "-idx")))

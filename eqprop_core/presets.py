@@ -23,7 +23,7 @@ from eqprop_core.names import can_be_shown
 from eqprop_core.preset_format import document_problems, flowing, line_of
 from eqprop_core.problems import ConfigError, Problem, shown
 from eqprop_core.reasons import reason
-from eqprop_core.spelling import did_you_mean
+from eqprop_core.spelling import did_you_mean, spelled
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 SIZE_LIMIT = TOML_LIMIT  # bytes of a preset file
@@ -154,6 +154,8 @@ def load_preset(name: str) -> Preset:
         return read_preset(Path(name))
     if not NAME.fullmatch(name):
         message = f"is not the name of a preset: {NAME_RULE}; or give the path of a .toml file"
+        if spelled(name) != name:
+            message += f"; what was given is {spelled(name)}"
         raise ConfigError([Problem("preset", name, message)])
     presets, problems = all_presets()
     if name in presets:

@@ -30,6 +30,7 @@ from eqprop_core.published_files import (
     count_records,
     foreign_in_words,
     locate,
+    root_inside,
 )
 from eqprop_core.reasons import reason
 
@@ -149,6 +150,8 @@ def verify(task: str, root: Path | None = None) -> list[str]:
     if task == "imagenet":
         return reading.broken_images(list(map(str, imagenet_samples(root))))
     there = status(task, root)
+    if info.files and there.missing and (inside := root_inside(info, root)) is not None:
+        return [f"{task} is not in {root}, but in {inside}: --data-dir {inside}"]
     problems = [f"{path}: missing" for path in there.missing]
     if task == "digits":
         problems += _problems(reading.read_digits)

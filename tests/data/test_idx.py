@@ -536,6 +536,7 @@ def test_a_folder_one_level_too_high_is_a_hint_and_no_download(small_mnist, smal
         ):
             ask()
     assert f"--data-dir {inner}" in status(task, tmp_path).note
+    assert verify(task, tmp_path) == [f"{task} is not in {tmp_path}, but in {inner}: --data-dir {inner}"]
 
 
 def test_mnist_as_kaggle_keeps_it_is_taken_where_it_is_mnist(tmp_path, monkeypatch):
