@@ -20,6 +20,12 @@ CONVOLUTION_DEFAULTS = {"kernels": 5, "strides": 1, "paddings": 0}
 PARAMETER_LIMIT = 20_000_000_000
 CLASSES_RULE = "the number of classes"
 SMALLEST_NUDGE = 1e-12
+DECAY_FLOOR = 1e-5  # of the learning rates, at the end of --lr-decay
+CONTINUAL_RATE = 0.01  # lr/(1 - mmt) of convolutions, from which on continual EP learnt little or nothing
+CONTINUAL_WORKS = (
+    "--act tanh --lrs 0.003 0.003 0.003 --mmt 0 --betas 0 0.5 --thirdphase --T2 15 came to 88 % in 12 "
+    "epochs, three times these rates stayed at chance level"
+)
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,4})?|\d{1,4}")
 DEVICE_RULE = "is not a device; auto, cpu, mps, cuda:1 and the index of a GPU are"
 
@@ -267,3 +273,28 @@ def refused_flags(config: Any, given: Mapping[str, Any]) -> list[Problem]:
         for name, value in given.items()
         if name in unused and value is not False
     ]
+
+
+def cautions(config: Any, epochs: int | None = None) -> list[str]:
+    """What to know before the first batch of a training that is to end after `epochs`, or as configured.
+
+    Sentences about settings that are accepted and may not be meant so.
+    """
+    said = []
+    last = config.epochs if epochs is None else epochs
+    if config.lr_decay and last > config.decay_epochs:
+        first = config.decay_epochs + 1
+        which = f"epochs {first} to {last} train" if last > first else f"epoch {last} trains"
+        said.append(
+            f"{which} with learning rates of {DECAY_FLOOR:g}, where --lr-decay ends (--decay-epochs "
+            f"{config.decay_epochs}); --decay-epochs {last} spreads it over all, --no-lr-decay leaves it out"
+        )
+    if config.alg == "CEP" and config.model in ("CNN", "VFCNN"):
+        rates = (config.lrs or ())[: len(config.channels or ())]
+        largest = max(rates, default=0.0) / ((1 - config.mmt) if config.optim == "sgd" else 1)
+        if largest >= CONTINUAL_RATE:
+            said.append(
+                "continual EP sums its updates over all places of a feature map, so that convolutions need "
+                f"smaller rates than with EP: lr/(1 - mmt) is {largest:.2g}. On the digits, {CONTINUAL_WORKS}"
+            )
+    return said

@@ -11,8 +11,7 @@ from torch import nn
 
 from eqprop_core.learning.equilibrium import Gradients
 from eqprop_core.networks.network import Network
-
-DECAY_FLOOR = 1e-5
+from eqprop_core.rules import DECAY_FLOOR
 
 
 def connection_index(name: str) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from eqprop_core.events import Amended, ControlApplied, ControlReceived, Event, Warned
 from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
+from eqprop_core.rules import cautions
 from eqprop_core.runs.control import Asked, take
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.worker.scheduler import requeue
@@ -185,6 +186,9 @@ class Requests:
                     trainer.events_per_second = value
         if settings:
             self._tell(Amended(settings=settings, **self._place()))
+        if "epochs" in settings:
+            for said in cautions(trainer.config, trainer.epochs):
+                self._tell(Warned(message=said))
 
     def _tell(self, event: Event) -> None:
         self._session.later([self._session.emit(event)])

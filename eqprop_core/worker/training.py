@@ -18,6 +18,7 @@ from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.problems import shown
+from eqprop_core.rules import cautions
 from eqprop_core.runs import names
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import BEGUN_WITH, RunError, RunFolder
@@ -110,6 +111,8 @@ def _prepared(
         again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
         notes = []
     opening += [Warned(message=warning) for warning in (*ready.warnings, *notes)]
+    if trainer.epoch < trainer.epochs:
+        opening += [Warned(message=said) for said in cautions(ready.config, trainer.epochs)]
     numerics = {**facts_of(ready.device), "processes": together.processes, **recorded_choices(ready)}
     run.describe({**numerics, **facts_of(ready.device, ready.label), DATA: ready.data.summary()})
     if not begun:

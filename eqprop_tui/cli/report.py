@@ -110,12 +110,23 @@ def _of(values: Sequence[float] | None, index: int) -> str:
     return "–" if values is None else f"{values[index]:g}"
 
 
-def dry_run(config: RunConfig, *, more_epochs: int | None = None, out: Console | None = None) -> None:
-    """Print layer table, plan and resolved configuration, to standard output where nothing else is given."""
+def dry_run(
+    config: RunConfig,
+    *,
+    more_epochs: int | None = None,
+    last: int | None = None,
+    out: Console | None = None,
+) -> None:
+    """Print layer table, plan and resolved configuration, to standard output where nothing else is given.
+
+    `more_epochs` are added to a run, up to the epoch `last`.
+    """
     out = out or console()
     out.print(layer_table(config))
     out.print()
     out.print(plan_in_words(config, more_epochs), markup=False)
+    for said in cautions_of(config, last):
+        out.print(f"warning: {said}", markup=False)
     out.print()
     table = plain_table()
     table.add_column("setting")
@@ -125,7 +136,9 @@ def dry_run(config: RunConfig, *, more_epochs: int | None = None, out: Console |
     out.print(table)
 
 
-def dry_run_document(config: RunConfig, *, more_epochs: int | None = None) -> dict[str, Any]:
+def dry_run_document(
+    config: RunConfig, *, more_epochs: int | None = None, last: int | None = None
+) -> dict[str, Any]:
     """What `dry_run` prints, as plain values; lists of numbers where the table has words."""
     shapes = config.connections()
     layers = [
@@ -144,11 +157,19 @@ def dry_run_document(config: RunConfig, *, more_epochs: int | None = None) -> di
         "dry_run": True,
         "plan": plan_in_words(config, more_epochs),
         "more_epochs": more_epochs,
+        "warnings": cautions_of(config, last),
         "input": list(shapes[0].pre),
         "layers": layers,
         "parameters": total_parameters(shapes),
         "settings": config.stored(),
     }
+
+
+def cautions_of(config: RunConfig, last: int | None = None) -> list[str]:
+    """What to know of a training before it begins; `last` is its last epoch, where it goes on with a run."""
+    from eqprop_core.rules import cautions
+
+    return cautions(config, last) if config.todo == "train" else []
 
 
 def plan_in_words(config: RunConfig, more_epochs: int | None = None) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from eqprop_core.config import combine
 from eqprop_core.events import ControlReceived
 from eqprop_core.files import expanded
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.rules import cautions
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.ending import end, end_process
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -134,6 +137,8 @@ def change(
         problems.append(Problem("epochs", epochs, message))
     if problems:
         raise ConfigError(problems)
+    if epochs is not None:
+        _caution(find_run(run), epochs)
     tell(run, "set", settings)
 
 
@@ -163,7 +168,8 @@ def resume(
 ) -> None:
     """Go on with a run: one that is paused, stopped, failed or lost."""
     folder = find_run(run)
-    state = summarize(folder.path).state
+    standing = summarize(folder.path)
+    state, done = standing.state, standing.epoch
     if data_dir is not None and state in ALIVE:
         raise RunError(f"{run}: is {state}; stop it, to go on with its data elsewhere")
     if state == "paused":
@@ -180,8 +186,17 @@ def resume(
     )
     launched = go_on(folder, wanted, named=run)
     tell_launch(launched)
+    if epochs is not None:
+        _caution(folder, done + epochs)
     report.say(f"watch it: eqprop runs attach {run}")
     print(folder.path)
+
+
+def _caution(folder: RunFolder, epochs: int) -> None:
+    """Say what to know of a run that is to end after that many epochs."""
+    with suppress(ConfigError):  # settings that cannot be read are told by what needs them
+        for said in cautions(combine(folder.settings_now() or {}), epochs):
+            report.say(f"warning: {said}")
 
 
 def begin_at_once(folder: RunFolder, wanted: str) -> None:

@@ -162,6 +162,8 @@ def start(
     configs = configurations(plan)
     for config in configs:
         check_sizes(config)
+    for said in dict.fromkeys(said for config in configs for said in report.cautions_of(config)):
+        report.say(f"warning: {said}")
     if searched is not None and not configs[0].val_split:
         report.say(f"warning: {FLATTERS}")
     if dry:

@@ -172,6 +172,9 @@ def train(
     if plan.config.dry_run or (here and alone):
         carry_out(plan, keep=plan.config.save is not False, as_json=as_json, on_finish=on_finish)
         return
+    if detach:  # what is not watched cannot say so
+        for said in report.cautions_of(plan.config, _last(plan)):
+            report.say(f"warning: {said}")
     kept = plan.config.save is not False
     with nullcontext() if kept else tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
         if temporary:
@@ -292,9 +295,11 @@ def carry_out(
         if plan.config.todo != "train":  # whose device has been looked for
             find_places(plan.config, Start())
         if as_json:
-            report.put_json(report.dry_run_document(plan.config, more_epochs=plan.more_epochs))
+            report.put_json(
+                report.dry_run_document(plan.config, more_epochs=plan.more_epochs, last=_last(plan))
+            )
         else:
-            report.dry_run(plan.config, more_epochs=plan.more_epochs)
+            report.dry_run(plan.config, more_epochs=plan.more_epochs, last=_last(plan))
         return None
     wishes = Wishes()
     with nullcontext() if keep else tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
@@ -323,6 +328,13 @@ def carry_out(
         show(plan.config.todo, outcome, as_json=as_json)
         fail_if_unsaved(outcome)
         return outcome
+
+
+def _last(plan: Plan) -> int | None:
+    """The last epoch of a run that is to go on for some more, None for another one."""
+    if plan.stored is None or plan.more_epochs is None:
+        return None
+    return summarize(plan.stored.path).epoch + plan.more_epochs
 
 
 def fail_if_unsaved(outcome: Outcome) -> None:

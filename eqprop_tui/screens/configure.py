@@ -119,6 +119,7 @@ class ConfigureScreen(Measuring):
                 facts.append(("time", takes, ""))
             if not short:
                 facts.append(("does", report.plan_in_words(config), ""))
+            facts += [("note", said, looks.colour("waiting")) for said in report.cautions_of(config)]
             add_facts(text, facts, width, dim, names=8)
             text.append("" if short else "\n")
             for line in layer_lines(config, width):
