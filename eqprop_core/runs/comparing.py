@@ -8,7 +8,7 @@ from typing import Any
 
 from eqprop_core.config import RunConfig, facts
 from eqprop_core.events import Amended, EpochFinished
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import DATA, RunFolder
 from eqprop_core.runs.history import current_amendments, histories
 from eqprop_core.runs.listing import RunSummary, summarize
 from eqprop_core.runs.scores import Scores, best_of, scores_of_epochs
@@ -53,7 +53,7 @@ class Compared:
 
 def looked_at(run: RunFolder) -> Compared:
     """What is compared of a run. Raises `ConfigError` or `RunError` for settings that cannot be read."""
-    data = data_in_words(run.meta().get("data"))
+    data = data_in_words(run.meta().get(DATA))
     return Compared(summarize(run.path), run.settings_now() or {}, histories(run), changes_of(run), data)
 
 

@@ -19,7 +19,7 @@ from eqprop_core.memory import GDU_IMAGES
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, shown
 from eqprop_core.rules import CLASSES_RULE, refused_flags
-from eqprop_core.runs.folder import NoSuchRunError, RunError, RunFolder
+from eqprop_core.runs.folder import DATA, NoSuchRunError, RunError, RunFolder
 from eqprop_core.runs.labels import check_name
 from eqprop_core.runs.listing import find_run
 from eqprop_core.runs.names import CONFIG, HYPERPARAMETERS
@@ -157,7 +157,7 @@ def _located(
 
 def _other_classes(stored: RunFolder, settings: Mapping[str, Any]) -> list[Problem]:
     """Which classes an image folder has, beside those that a run was trained on."""
-    recorded = stored.meta().get("data")
+    recorded = stored.meta().get(DATA)
     had = recorded.get("classes") if isinstance(recorded, dict) else None
     try:
         root = catalogue.data_root(Path(settings["data_dir"]) if "data_dir" in settings else None)

@@ -19,7 +19,7 @@ from eqprop_core.events import Amended, EpochFinished
 from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, printable, shown
 from eqprop_core.published import PUBLISHED
-from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.folder import DATA, RunFolder
 from eqprop_core.runs.history import current_amendments, failure, histories
 from eqprop_core.runs.listing import RunSummary
 from eqprop_core.runs.scores import best_of
@@ -80,7 +80,7 @@ def outcome(sweep: SweepFolder, job: Job) -> Outcome:
         summary,
         scores_of(epochs),
         sum(epoch.seconds for epoch in epochs),
-        data=data_in_words(RunFolder(job.path).meta().get("data")),
+        data=data_in_words(RunFolder(job.path).meta().get(DATA)),
     )
 
 

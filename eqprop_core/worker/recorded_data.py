@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from eqprop_core.data.fingerprint import Fingerprint, differences, read_fingerprint, relabelled
-from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.folder import DATA, RunError
 from eqprop_core.runs.words import data_in_words
-
-DATA = "data"  # in checkpoints, models and meta.json
 
 
 def told_to_use(content: Mapping[str, Any], now: Fingerprint, path: Path, *, todo: str) -> list[str]:
@@ -57,9 +55,9 @@ def told_to_go_on(
 
 
 def told_to_begin_again(recorded: object, now: Fingerprint) -> list[str]:
-    """What there is to say where a run without a checkpoint begins again; `recorded` is in its meta.json."""
+    """What there is to say where a run begins again, or repeats another, by what `meta.json` has recorded."""
     before, has = data_in_words(recorded), data_in_words(now.summary())
-    return [] if before in ("", has) else [f"it begins again with other data: {before} before, {has} now"]
+    return [] if before in ("", has) else [f"it begins with other data than before: {before} then, {has} now"]
 
 
 def check_alike(own: Fingerprint, documents: Sequence[object], hosts: Sequence[str]) -> None:

@@ -35,14 +35,13 @@ from eqprop_core.files import deleted, open_to_append
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs import names
-from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.folder import DATA, RunError, RunFolder
 from eqprop_core.runs.log import EventLog
 from eqprop_core.runs.scores import scores_of_histories
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.heartbeat import Heartbeat
 from eqprop_core.worker.pictures import DRAWING_ERRORS, Pictures
-from eqprop_core.worker.recorded_data import DATA
 
 SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from eqprop_core.problems import shown
 from eqprop_core.rules import cautions
 from eqprop_core.runs import names
 from eqprop_core.runs.control import take
-from eqprop_core.runs.folder import BEGUN_WITH, RunError, RunFolder
+from eqprop_core.runs.folder import BEGUN_WITH, DATA, RunError, RunFolder
 from eqprop_core.runs.history import current_events
 from eqprop_core.runs.listing import number
 from eqprop_core.runs.log import last_seq, read_events
@@ -32,7 +32,7 @@ from eqprop_core.worker.beginning import begin_with
 from eqprop_core.worker.choices import choose, recorded_choices, review, tell_of_compiler
 from eqprop_core.worker.out_of_memory import memory_told
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
-from eqprop_core.worker.recorded_data import DATA, told_to_begin_again, told_to_go_on
+from eqprop_core.worker.recorded_data import told_to_begin_again, told_to_go_on
 from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session, best_and_last
 from eqprop_core.worker.signals import Wishes
@@ -88,6 +88,7 @@ def _prepared(
     if run is None or not begun:
         known = plan.labels if run is None else run.meta()
         notes = _begin_choices(ready, known.get(BEGUN_WITH), together.processes)
+        notes += told_to_begin_again(known.get(DATA), ready.data)
         source = known.get("started_from")
         if run is not None and last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
@@ -97,7 +98,6 @@ def _prepared(
             if plan.more_epochs is not None:
                 trainer.epochs = plan.more_epochs
             opening += _amended(trainer, plan, run, run.settings_now() or {}, planned)
-            notes += told_to_begin_again(run.meta().get(DATA), ready.data)
         before = begin_with(trainer, Path(str(source)), ready.data) if source else []
         run = run or new_folder(ready, root)  # once all that does not fit has been said
         if trainer.best_accuracy is not None:

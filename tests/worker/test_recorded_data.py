@@ -60,9 +60,9 @@ def rename(data: Path, old: str, new: str) -> None:
 
 
 def said(result: Result) -> list[str]:
-    """Warnings and errors about data."""
+    """Errors, and warnings about data."""
     lines = re.findall(r"^(?:warning|error): .*$", result.stderr, re.MULTILINE)
-    return [line for line in lines if not line.startswith("warning: begins with")]
+    return [line for line in lines if line.startswith("error") or re.search("data differ|other data", line)]
 
 
 def stored(run: Path) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_nothing_is_said_of_the_same_data(run: Path, data: Path, eqprop: Run) ->
 def test_data_that_have_moved_are_the_same(run: Path, data: Path, eqprop: Run) -> None:
     data.rename(data.with_name("moved"))
     result = eqprop("train", "--load-path", run, "--epochs", "1", "--data-dir", "moved")
-    assert [line for line in said(result) if "data differ" in line] == []
+    assert said(result) == []
     assert "resumed with other settings: --data-dir" in result.stderr
     moved = str(data.with_name("moved"))
     assert (RunFolder(run).settings_now() or {})["data_dir"] == moved
@@ -223,14 +223,19 @@ def test_a_validation_split_that_has_moved_is_refused(data: Path, eqprop: Run, t
 def test_a_run_that_begins_again_says_that_its_data_are_others(run: Path, data: Path, eqprop: Run) -> None:
     for path in run.glob("*.tar"):
         path.unlink()
-    assert [line for line in said(eqprop("train", "--load-path", run)) if "data" in line] == []
+    assert said(eqprop("train", "--load-path", run)) == []
     for path in run.glob("*.tar"):
         path.unlink()
     (data / "test" / "oak" / "8.png").unlink()
     (line,) = said(eqprop("train", "--load-path", run))
-    assert re.search(
-        "begins again with other data: 24 train, 6 test images .* before, 24 train, 5 test .* now", line
-    )
+    assert re.search("with other data than before: 24 train, 6 test .* then, 24 train, 5 test .* now", line)
+
+
+def test_a_run_that_repeats_another_says_that_its_data_are_others(run: Path, data: Path, eqprop: Run) -> None:
+    assert said(eqprop("train", "--like", run, "--results", "again")) == []
+    (data / "train" / "oak" / "0.png").unlink()
+    (line,) = said(eqprop("train", "--like", run, "--results", "third"))
+    assert re.search("begins with other data than before: 24 train.* then, 23 train.* now", line)
 
 
 def mnist(root: Path, shade: int) -> None:
@@ -253,7 +258,7 @@ def test_another_copy_that_the_environment_names(
     (run,) = tmp_path.glob("results/EP/mse/*/*")
     for name, differing in (("mine", False), ("same", False), ("other", True)):
         monkeypatch.setenv("EQPROP_DATA", name)
-        found = [line for line in said(eqprop("evaluate", "--load-path", run)) if line.startswith(DIFFERS)]
+        found = said(eqprop("evaluate", "--load-path", run))
         assert len(found) == differing
         assert all(line.endswith(f"({tmp_path / 'mine'} before, {tmp_path / 'other'} now)") for line in found)
 
