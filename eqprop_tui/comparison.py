@@ -44,15 +44,16 @@ class Looked:
 def chart_of(sides: Sequence[Side], marks: Marks, looked: Looked, *, ascii: bool = False) -> Chart:
     """The curves of the runs, each in its colour and with its marker.
 
-    Over batches, training accuracy and loss are those of each batch, as far as they are kept; over time, x is
-    training time. The published accuracy is drawn where all runs have the same.
+    A run that is still being read is not drawn. Over batches, training accuracy and loss are those of each
+    batch, as far as they are kept; over time, x is training time. The published accuracy is drawn where all
+    runs have the same.
     """
     seconds = max((side.compared.seconds for side in sides), default=0.0)
     unit, size, _ = next(unit for unit in UNITS if seconds <= unit[2])
     series = []
     called = names([side.compared for side in sides])
     for side, name in zip(sides, called, strict=True):
-        if side.path in marks:
+        if side.path in marks and side.read:
             x, y = _curve(side, looked, size)
             marker = marks.marker(side.path, ascii=ascii)
             series.append(Series(name, x, y, colour=marks.colour(side.path), marker=marker))
@@ -68,6 +69,7 @@ def chart_of(sides: Sequence[Side], marks: Marks, looked: Looked, *, ascii: bool
         references=references,
         x_label=label,
         whole_x=looked.axis == "batches",
+        empty="no data" if all(side.read for side in sides) and len(sides) >= len(marks) else "reading …",
     )
 
 

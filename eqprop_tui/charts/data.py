@@ -74,7 +74,7 @@ class Chart:
     """A line chart, without its size. `smoothing` from 0 (none) to 1; `whole_x`: x ticks are integers.
 
     `steady` leaves up to a twentieth of the x axis free on the right, so that a curve that grows there is not
-    moved by every point.
+    moved by every point. `empty` is said in place of curves.
     """
 
     title: str = ""
@@ -87,6 +87,7 @@ class Chart:
     view: View = View()
     whole_x: bool = False
     steady: bool = False
+    empty: str = "no data"
 
 
 @dataclass(frozen=True)

@@ -118,16 +118,16 @@ def _per_cent(share: float) -> str:
 def bar_heights(counts: Sequence[float], columns: int) -> Array:
     """Each column's height [columns] from 0 to 1, the largest being 1.
 
-    Bins are spread over the columns that they fill, or added up where several share one; what is no count
-    (negative, not finite) is none.
+    A column has what lies over it where each bin is spread evenly over its width: adding up whole bins, of
+    which some columns have more than others, would give even counts teeth. What is no count (negative, not
+    finite) is none.
     """
     given = numbers(counts)
     given = np.where((given > 0) & (given <= LARGEST), given, 0.0)
     if columns < 1 or not given.any():
         return np.zeros(max(0, columns))
-    given = given / given.max()
-    place = np.arange(columns) * len(given) // columns
-    heights = given[place] if len(given) <= columns else np.add.reduceat(given, place)
+    below = np.concatenate([[0.0], np.cumsum(given / given.max())])
+    heights = np.diff(np.interp(np.linspace(0, len(given), columns + 1), np.arange(len(below)), below))
     return np.asarray(heights / heights.max())
 
 

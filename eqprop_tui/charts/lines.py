@@ -196,7 +196,7 @@ def _curves(canvas: Canvas, area: Area, axes: Axes, chart: Chart) -> None:
     columns = [_dot_columns(axes.x, series.x, area, glyphs) for series in chart.series]
     rows = [_dot_rows(axes.y, drawn_values(chart, series), area, glyphs) for series in chart.series]
     if not any((np.isfinite(x) & np.isfinite(y)).any() for x, y in zip(columns, rows, strict=True)):
-        text = shortened("no data", area.width)
+        text = shortened(chart.empty, area.width)
         canvas.write(area.top + area.height // 2, area.left + (area.width - len(text)) // 2, text, "dim")
     curves = [
         dots(joined(x, y), *size, DASHES[glyphs.name].get(series.line))

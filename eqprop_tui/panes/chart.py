@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.segment import Segment
-
 from eqprop_core.events import Activity
 from eqprop_tui.charts.data import Chart
 from eqprop_tui.charts.histogram import Histogram, draw_histograms
@@ -14,7 +12,7 @@ from eqprop_tui.looks import Looks
 from eqprop_tui.panes.base import Pane
 from eqprop_tui.watching.view import RunView
 from eqprop_tui.widgets.chart import ChartView
-from eqprop_tui.widgets.picture import PictureView, Rows
+from eqprop_tui.widgets.picture import PictureView, Rows, wrapped
 
 
 class ChartPane(ChartView, Pane):
@@ -31,7 +29,7 @@ class ChartPane(ChartView, Pane):
     def rows(self, width: int, height: int) -> Rows:
         """The chart, or the sentence."""
         if not any(len(series.x) for series in self.chart.series):
-            return [[Segment(f" {self.empty}")]]
+            return wrapped(self.empty, width, height)
         return super().rows(width, height)
 
 
@@ -50,7 +48,7 @@ class ActivityPane(PictureView, Pane, can_focus=True):
     def rows(self, width: int, height: int) -> Rows:
         """The histograms side by side."""
         if self.activity is None:
-            return [[Segment(" no activity has been sampled yet")]]
+            return wrapped("no activity has been sampled yet", width, height)
         looks = Looks.of(self.app)
         histograms = [
             Histogram(layer.name, layer.counts, layer.edges[0], layer.edges[-1], layer.at_low, layer.at_high)

@@ -17,7 +17,7 @@ from eqprop_tui.panes.base import Pane
 from eqprop_tui.panes.curves import gdu_chart
 from eqprop_tui.watching.view import RunView
 from eqprop_tui.widgets.chart import ChartView
-from eqprop_tui.widgets.picture import PictureView, Rows, segments_of
+from eqprop_tui.widgets.picture import PictureView, Rows, segments_of, wrapped
 from eqprop_tui.words import gdu_cells, gdu_grade
 
 HEADINGS = ("parameter", "RMSE", "sign err", "cosine", "|EP|/|BPTT|", "|BPTT|")
@@ -42,7 +42,7 @@ class GduTable(PictureView, can_focus=True):
         gdu, looks = self.pane.gdu, Looks.of(self.app)
         if gdu is None:
             how = "g runs one of the present weights" if self.pane.can_check else "none was made"
-            return [segments_of(f" {self.pane.going_on or f'no GDU check yet: {how}'}", width)]
+            return wrapped(self.pane.going_on or f"no GDU check yet: {how}", width, height)
         if width < NARROWEST:  # the curves are in its place
             return []
         where = f"at epoch {gdu.epoch}, batch {gdu.batch}, " if gdu.epoch else self.pane.whose

@@ -12,7 +12,7 @@ from eqprop_tui.charts.data import Chart, Series
 from eqprop_tui.panes.base import Pane
 from eqprop_tui.watching.view import MOST_LINES, RunView
 from eqprop_tui.widgets.chart import ChartView
-from eqprop_tui.widgets.picture import Rows, segments_of
+from eqprop_tui.widgets.picture import Rows, wrapped
 
 MOST_SAMPLES = 600
 
@@ -78,4 +78,4 @@ class DevicePane(ChartView, Pane):
 
     def rows(self, width: int, height: int) -> Rows:
         """The chart, or why there is none."""
-        return super().rows(width, height) if self.samples else [segments_of(f" {self.said}", width)]
+        return super().rows(width, height) if self.samples else wrapped(self.said, width, height)

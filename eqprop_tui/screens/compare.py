@@ -89,7 +89,10 @@ class CompareScreen(BaseScreen):
         differences.styles.height = max(1, min(len(differences.settings) + 1, most))
         self.chart.show(chart_of(sides, self.marks, self.looked, ascii=ascii))
         count = len(self.marks)
-        self.head.say(Text("compare", "bold"), "1 run" if count == 1 else f"{count} runs")
+        said = "1 run" if count == 1 else f"{count} runs"
+        if (drawn := sum(side.read for side in sides)) < count:
+            said = f"reading …   {drawn} of {said} drawn"
+        self.head.say(Text("compare", "bold"), said)
         self.query_one("#looked", TextLines).show(self._looked())
         self.show_keys()
 

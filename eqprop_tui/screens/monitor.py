@@ -214,6 +214,11 @@ class MonitorScreen(ChartKeys, Steering):
             self._draw()
         self._counted = counts
 
+    def on_resize(self) -> None:
+        """Another width has room for other words."""
+        super().on_resize()
+        self.call_after_refresh(self._draw)
+
     def theme_changed(self) -> None:
         """Draw everything again."""
         self._draw()
@@ -334,9 +339,15 @@ class MonitorScreen(ChartKeys, Steering):
             "curve": "loss" if self.curve == "accuracy" else "accuracy",
         }
 
-    def pointed_chart(self) -> ChartView:
-        """The chart that has the keys, or the upper one."""
-        return self.focused if isinstance(self.focused, ChartView) else self.query_one("#curves", ChartView)
+    def pointed_chart(self) -> ChartView | None:
+        """The chart that has the keys, or the upper one, or, where that is hidden, the one of the pane."""
+        if isinstance(self.focused, ChartView) and self.focused.size:
+            return self.focused
+        if self.shape != "pane":
+            return self.query_one("#curves", ChartView)
+        pane = self.query_one(f"#pane-{self.pane}")
+        shown = [pane, *pane.query(ChartView)]
+        return next((chart for chart in shown if isinstance(chart, ChartView) and chart.display), None)
 
     def action_curve(self) -> None:
         """Accuracy or loss."""
@@ -366,6 +377,8 @@ class MonitorScreen(ChartKeys, Steering):
         self.query_one("#curves").display = shape != "pane"
         for name in ("#panes", "#pane"):
             self.query_one(name).display = shape != "chart"
+        target = self._pane().focus_target() if shape == "pane" else self.query_one("#curves")
+        self.set_focus(target)  # keys are not meant for what is hidden
         self.call_after_refresh(self._draw)
 
     def action_previous_run(self) -> None:

@@ -23,6 +23,7 @@ class Side:
     """One of the runs: what is compared of it, and its curves by batch, with x in epochs.
 
     `batches` is how many an epoch has, `expected` the published accuracy in per cent; None if not known.
+    Until all that was there has been `read`, the curves are a part of what they will be.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Side:
     accuracy: Curve = ((), ())
     loss: Curve = ((), ())
     there: bool = True
+    read: bool = True
 
 
 class _Reader:
@@ -43,6 +45,7 @@ class _Reader:
         self.settings: dict[str, object] | None = None
         self.expected: float | None = None
         self.batches: int | None = None
+        self.whole = False  # whether all that was there has been read
         self._before: tuple[object, Side] | None = None
 
     def read(self) -> bool:
@@ -54,13 +57,14 @@ class _Reader:
                 self.settings = None
         if self.view.started is not None:
             self.batches = self.view.started.batches
+        self.whole = self.whole or not more
         return more
 
     def side(self) -> Side:
         """What is known now; the same object as before where nothing has changed."""
         run = RunFolder(self.path)
         summary, there = summarize(self.path), self.path.is_dir()
-        known = (self.view.version, summary, there)
+        known = (self.view.version, summary, there, self.whole)
         if self._before is not None and self._before[0] == known:
             return self._before[1]
         if self.settings is None:
@@ -81,6 +85,7 @@ class _Reader:
             (tuple(accuracy.x), tuple(accuracy.y)),
             (tuple(loss.x), tuple(loss.y)),
             there,
+            self.whole,
         )
         self._before = known, side
         return side

@@ -136,34 +136,41 @@ class ChartView(PictureView, can_focus=True):
 class ChartKeys:
     """The keys of a chart for a screen, whichever widget has the focus: mixed into it."""
 
-    def pointed_chart(self) -> ChartView:
-        """The chart that the keys are meant for."""
+    def pointed_chart(self) -> ChartView | None:
+        """The chart that the keys are meant for; None where none is shown."""
         raise NotImplementedError
 
     def action_cursor(self, by: int) -> None:
         """Move the cursor."""
-        self.pointed_chart().action_cursor(by)
+        if (chart := self.pointed_chart()) is not None:
+            chart.action_cursor(by)
 
     def action_zoom(self, way: int) -> None:
         """Come closer or go away."""
-        self.pointed_chart().action_zoom(way)
+        if (chart := self.pointed_chart()) is not None:
+            chart.action_zoom(way)
 
     def action_pan(self, way: int) -> None:
         """Move along x."""
-        self.pointed_chart().action_pan(way)
+        if (chart := self.pointed_chart()) is not None:
+            chart.action_pan(way)
 
     def action_pan_y(self, way: int) -> None:
         """Move along y."""
-        self.pointed_chart().action_pan_y(way)
+        if (chart := self.pointed_chart()) is not None:
+            chart.action_pan_y(way)
 
     def action_whole(self) -> None:
         """Show all there is."""
-        self.pointed_chart().action_whole()
+        if (chart := self.pointed_chart()) is not None:
+            chart.action_whole()
 
     def action_log(self) -> None:
         """Logarithmic or linear."""
-        self.pointed_chart().action_log()
+        if (chart := self.pointed_chart()) is not None:
+            chart.action_log()
 
     def action_smooth(self) -> None:
         """None, some, much."""
-        self.pointed_chart().action_smooth()
+        if (chart := self.pointed_chart()) is not None:
+            chart.action_smooth()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
@@ -68,6 +70,14 @@ class PictureView(Widget):
     def plain(self) -> str:
         """The rows without styles, for tests and for copying."""
         return "\n".join("".join(segment.text for segment in row).rstrip() for row in self._rows)
+
+
+def wrapped(text: str, width: int, height: int) -> Rows:
+    """A sentence on as many rows as it takes; where there are fewer, the last one ends in …."""
+    lines = wrap(text, max(1, width - 2)) or [""]
+    if len(lines) > height:
+        lines = [*lines[: max(0, height - 1)], " ".join(lines[height - 1 :])]
+    return [segments_of(f" {line}", width) for line in lines]
 
 
 def _at(rows: Rows, row: int) -> list[Segment]:

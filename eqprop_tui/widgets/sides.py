@@ -69,7 +69,8 @@ class SidesTable(PictureView):
         looks = Looks.of(self.app)
         if not self.sides:
             dim = Style.parse(looks.colour("dim"))
-            return [[Segment(" no run is compared; a adds one"[:width], dim)]]
+            said = " reading …" if self.marks else " no run is compared; a adds one"
+            return [[Segment(said[:width], dim)]]
         place = self.place
         self._top = max(0, min(self._top, place, len(self.sides) - height), place - height + 1)
         called = names([side.compared for side in self.sides])
@@ -91,7 +92,7 @@ class SidesTable(PictureView):
                     sample(self.marks, side.path, looks),
                     Segment(" "),
                     Segment(sign.ljust(2), Style.parse(colour)),
-                    Segment((padded(called[row], longest) + texts)[: width - 5], chosen),
+                    Segment(cut(padded(called[row], longest) + texts, max(1, width - 5)), chosen),
                 ]
             )
         return drawn
@@ -103,6 +104,8 @@ class SidesTable(PictureView):
         said = [f"{name} {accuracy(value)}" for name, value in scores.named().items()]
         best, *at_best, last = said if len(said) > 1 else ["–", "–"]
         time = pace(compared.seconds) if compared.seconds else "–"
+        if not side.read:
+            time = "reading …"
         return [stands(summary) if side.there else "gone", epochs(summary), best, last, time, *at_best]
 
     def on_click(self, event: events.Click) -> None:
