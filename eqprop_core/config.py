@@ -184,14 +184,20 @@ class RunConfig(Architecture):
         None, "dynamics", "end phases, image by image, once states change by less a step [never]", gt=0, le=1
     )
     updates: Literal["sync", "async"] = setting(
-        "sync", "dynamics", "all layers at once, or odd and even ones in turn: fewer time steps"
+        "sync",
+        "dynamics",
+        "all layers at once, or odd and even in turn: fewer time steps, other states if max-pooled",
     )
     precision: Literal["fp32", "tf32", "bf16", "auto"] = setting(
-        "fp32", "dynamics", "precision of products; auto: a lower one where it is faster here"
+        "fp32",
+        "dynamics",
+        "precision of products; auto: what is faster here; a lower one: other states if max-pooled",
     )
     compile: bool = setting(False, "dynamics", "compile the time step with torch.compile")
     fast: bool = setting(
-        False, "dynamics", "use the fastest accelerations with gradient cosines of 0.999 here"
+        False,
+        "dynamics",
+        "use the fastest accelerations here whose gradient has cosine 0.999 and norm within 3 %",
     )
     layout: Literal["auto", "contiguous", "channels-last"] = setting(
         "auto", "dynamics", "memory format of convolutions; auto: what is faster here"

@@ -2,7 +2,8 @@
 
 `layouts`, `poolings`, `unpooling`, `joined` and `checkpointed` leave the trajectory as it is, but for the
 last bits.
-`tol`, `updates`, `precision` and `compiled` lead to the same equilibrium within a tolerance.
+`tol`, `updates`, `precision` and `compiled` settle otherwise: within a tolerance, or by another way to one of
+the same fixed points; where there are several, as with max pooling, often to another one (docs/speed.md).
 """
 
 from __future__ import annotations

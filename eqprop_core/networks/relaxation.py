@@ -1,15 +1,17 @@
 """Settling, without autograd: a network made ready for one batch, and the loop over its time steps.
 
 By default every phase takes all its time steps, all layers at once, in the precision of the parameters. The
-accelerations of `Numerics` change how the equilibrium is reached, not where it is:
+accelerations of `Numerics` change how an equilibrium is reached, and not which states are one. But a network
+may have several, as with max pooling, and then they often end in another (docs/speed.md has shares):
 
 - `tol`: samples that have settled leave the batch. In a free phase they have once their state changes by
   less in a time step. In a nudged phase what counts is what nudging does to the state, which is as small as β
   and smaller from layer to layer: both states of a contrast are settled side by side, and a sample has
   settled once their difference changes by less than `tol` of itself in a time step, in every layer.
 - `updates="async"`: odd layers, then even layers, each drive computed once a sweep. Another dynamics with
-  the same fixed points; a network with several may choose another one.
+  the same fixed points.
 - `precision`: products in low precision, of the difference to a reference whose products are known in full.
+  The fixed points are the same, the way there is off by little.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from eqprop_core.speed.timing import Timing, alternated, seconds_of, timing_of
 COSINE = 0.999  # of every parameter's gradient with the exact one, at least, with --fast
 NORM = 0.03  # at most, that its norm is off by
 TOLERANCES = (1e-5, 1e-4, 1e-3)
-REPEAT = 5  # alternations, to find out what is fast
+REPEAT = 5  # alternations, at least, to find out what is fast
+AT_LEAST = 2.0  # seconds that they take
 PATIENCE = 60.0  # seconds after which there are no more than two
 MOST_RATIO = 1e6  # of a gradient to one that is zero
 
@@ -98,6 +99,7 @@ def measure(
     ways: list[Numerics],
     *,
     repeat: int = 3,
+    at_least: float = 0.0,
     patience: float = inf,
     only_good: bool = False,
 ) -> list[Acceleration]:
@@ -123,7 +125,7 @@ def measure(
     ]
     good = {str(i) for i, each in enumerate(likenesses) if all(one.good for one in each.values())}
     again = {name: run for name, run in works.items() if name in good or not only_good}
-    seconds |= alternated(again, x.device, repeat, warm=False, patience=patience)
+    seconds |= alternated(again, x.device, repeat, warm=False, at_least=at_least, patience=patience)
     return [
         Acceleration(
             numerics=way,
@@ -227,7 +229,9 @@ def choose_fast(
     if net.compiled_step is not None:
         ways.append(replace(net.numerics.exactly(), compiled=True))
         ways += [replace(ways[-1], tol=tol) for tol in TOLERANCES]
-    tried = measure(net, config, x, y, ways, repeat=REPEAT, patience=PATIENCE, only_good=True)
+    tried = measure(
+        net, config, x, y, ways, repeat=REPEAT, at_least=AT_LEAST, patience=PATIENCE, only_good=True
+    )
     left = tried
     while (best := fastest(left)) is not tried[0]:
         with net.using(best.numerics):

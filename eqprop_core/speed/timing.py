@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from math import inf
 
 import torch
@@ -48,19 +49,22 @@ def alternated(
     repeat: int,
     *,
     warm: bool = True,
+    at_least: float = 0.0,
     patience: float = inf,
 ) -> dict[str, list[float]]:
     """Seconds of each work, `repeat` times in turn, after each has been done once unless that was before.
 
-    What has taken `patience` seconds is not done a third time.
+    What is quick is repeated until it has taken `at_least` so many seconds; what has taken `patience` seconds
+    is not done a third time.
     """
     if warm:
         for work in works.values():
             work()
     found: dict[str, list[float]] = {name: [] for name in works}
     begun = time.perf_counter()
-    for done in range(repeat):
-        if done >= 2 and time.perf_counter() - begun > patience:
+    for done in count():
+        spent = time.perf_counter() - begun
+        if (done >= repeat and spent >= at_least) or (done >= 2 and spent > patience):
             break
         for name, work in works.items():
             found[name].append(seconds_of(work, device))

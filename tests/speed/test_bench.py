@@ -184,6 +184,7 @@ def test_fast_is_timed_in_alternation_on_the_batch_and_judged_on_other_images(
 
     monkeypatch.setattr(accelerations, "settled_gradients", settled)
     monkeypatch.setattr(accelerations, "seconds_of", seconds_of)
+    monkeypatch.setattr(accelerations, "AT_LEAST", 0.0)
     monkeypatch.setattr(timing, "seconds_of", seconds_of)
     monkeypatch.setattr(
         accelerations, "candidates", lambda *_: iter([Numerics(tol=1e-7), Numerics(tol=1e-6)])
@@ -211,7 +212,12 @@ def test_what_is_not_good_on_other_images_is_not_used(
     assert choose_fast(net, config, (x, y), (x, y)).chosen.numerics.tol == chosen
 
 
-def test_what_takes_long_is_not_repeated_more_than_twice() -> None:
+def test_what_is_quick_is_repeated_and_what_takes_long_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: float(next(ticks)))  # a second a look
+    quick = timing.alternated({"a": lambda: None}, torch.device("cpu"), 2, at_least=21.0)
+    assert len(quick["a"]) == 7  # of three seconds
+    monkeypatch.undo()
     done: list[str] = []
     works = {name: lambda name=name: done.append(name) for name in "ab"}
     found = timing.alternated(works, torch.device("cpu"), 5, warm=False, patience=0.0)

@@ -22,11 +22,18 @@ from eqprop_core.networks.numerics import Numerics, read_numerics
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.folder import BEGUN_WITH, RunError, RunFolder
 from eqprop_core.runs.settings import Plan
+from eqprop_core.speed import accelerations
 from eqprop_core.speed.accelerations import Likeness
 from eqprop_core.speed.choosing import choose_numerics
 from eqprop_core.worker import checkpoint, choices, process
 from eqprop_core.worker.choices import choose, held_apart, more_exact, review
 from eqprop_core.worker.preparing import choose_threads, first_epoch, prepare
+
+
+@pytest.fixture(autouse=True)
+def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerations, "AT_LEAST", 0.0)
+
 
 SMALL: dict[str, Any] = {"task": "digits", "model": "CNN", "channels": [3], "kernels": [3], "pools": "m", "fc": [8, 10], "lrs": [0.1, 0.1, 0.1], "T1": 40, "T2": 8, "betas": [0.0, 0.3], "mbs": 20, "train_samples": 40, "test_samples": 10, "seed": 1}  # fmt: skip
 
