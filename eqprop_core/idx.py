@@ -95,7 +95,9 @@ def unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
         raise DataError(f"{path} cannot be read: {said}") from error
     except EOFError as error:
         raise DataError(f"{path} cannot be read: it ends too early, as after a broken download") from error
-    except (OSError, zlib.error) as error:
+    except zlib.error as error:
+        raise DataError(f"{path} cannot be read: it is damaged inside") from error
+    except OSError as error:
         raise DataError(f"{path} cannot be read: {reason(error, path)}") from error
 
 

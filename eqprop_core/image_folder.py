@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from eqprop_core.published import SPLITS, DataError, NoSuchFolderError, Split
-from eqprop_core.spelling import alike, beside, pairs_alike, spelled
+from eqprop_core.spelling import beside, mistaken_for, pairs_alike, spelled
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 FOLDERS: dict[Split, tuple[str, ...]] = {  # the first of these that is there, in letters of either case
@@ -347,11 +346,7 @@ def _where_instead(root: Path, there: Mapping[str, Path]) -> str:
     """A hint where another folder was meant: one whose name looks the same, the one above, or one inside."""
     root = root.absolute()
     if not root.is_dir():
-        with suppress(OSError):
-            near = sorted(one.name for one in root.parent.iterdir() if alike(one.name, root.name))
-            if near:
-                return f"; asked for was {spelled(root.name)}, and there is {spelled(near[0])}"
-        return ""
+        return mistaken_for(root)
     if root.name.lower() in (*FOLDERS["train"], *FOLDERS["test"]) and _is_one(root.parent):
         return f"; --data-dir {root.parent} is one"
     inside = next((path for path in there.values() if _is_one(path)), None)

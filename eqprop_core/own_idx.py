@@ -15,7 +15,7 @@ from eqprop_core import idx
 from eqprop_core.idx import ROLES, Header, Named
 from eqprop_core.published import IDX_NAMES, DataError, DatasetInfo, FileSpec, NoSuchFolderError
 from eqprop_core.published_files import split_sizes
-from eqprop_core.spelling import alike, spelled
+from eqprop_core.spelling import mistaken_for
 
 DEPTH = 3  # folders below --data-dir in which files are looked for
 MOST_FOLDERS = 200  # that are looked into
@@ -116,7 +116,9 @@ def find_set(root: Path) -> Set:
         wanted = root.name.strip("-_.")
         found = {name: one for name, one in idx.sets_in(root.parent).items() if name.strip("-_.") == wanted}
         if not found or not wanted:
-            raise NoSuchFolderError(f"{root} is no folder of IDX files{_near(root)}: expected are {_USUAL}")
+            raise NoSuchFolderError(
+                f"{root} is no folder of IDX files: expected are {_USUAL}{mistaken_for(root)}"
+            )
         return _only([(root.parent, name, one) for name, one in found.items()], root)
     level, looked_at, partial = [root], 0, list[tuple[Path, str, Set]]()
     for _ in range(DEPTH + 1):
@@ -196,12 +198,3 @@ def _ranges(values: Iterable[int]) -> str:
     said = [" to ".join(map(str, part)) for part in ranges]
     shown = said[: 2 * MOST_NAMED] + (["…"] if len(said) > 2 * MOST_NAMED else [])
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown) or "none"
-
-
-def _near(path: Path) -> str:
-    """A hint at something whose name looks the same."""
-    with suppress(OSError):
-        for name in sorted(one.name for one in path.parent.iterdir()):
-            if alike(name, path.name):
-                return f" (asked for was {spelled(path.name)}, and there is {spelled(name)})"
-    return ""

@@ -10,7 +10,7 @@ from pathlib import Path
 _URL_ERROR = re.compile(r"<urlopen error (.*?)>(?=\s|$|[.,;:)])", re.DOTALL)
 _OBJECT = re.compile(r"<(?:class |function |module |built-in |bound method )?'?[A-Za-z_][\w.]*[^<>]*>")
 _NUMBERED = re.compile(r"\[Errno -?\d+\] ")
-_BYTES = re.compile(r" ?\(b(?:'[^']*'|\"[^\"]*\")\)")
+_BYTES = re.compile(r""" ?\(?\bb(?:'[^']*'|"[^"]*")\)?""")
 
 
 def reason(error: BaseException, named: Path | str | None = None) -> str:

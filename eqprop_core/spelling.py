@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 
 from eqprop_core.names import called, can_be_shown
 
@@ -68,6 +70,16 @@ def did_you_mean(typed: str, known: Iterable[str], *, most: int = 3, cutoff: flo
     question = f"did you mean {', '.join(others)} or {last}?" if others else f"did you mean {last}?"
     given = spelled(typed)
     return question if not same or given == typed else f"{question} What was given is {given}"
+
+
+def mistaken_for(path: Path) -> str:
+    """Of a path that is not there: what lies in its place and looks the same, as a clause; mostly nothing."""
+    with suppress(OSError):
+        path = path.absolute()
+        for name in sorted(one.name for one in path.parent.iterdir()):
+            if alike(name, path.name):
+                return f"; asked for was {spelled(path.name)}, and there is {spelled(name)}"
+    return ""
 
 
 def pairs_alike(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from eqprop_core.data.reading import damaged_cifar10_pickles
 from eqprop_core.published import DatasetInfo
 from eqprop_core.published_files import cifar10_layout, locate, root_inside
 from eqprop_core.reasons import reason
+from eqprop_core.spelling import mistaken_for
 
 SECONDS_BETWEEN_LINES = 5.0  # of those that tell how far a download is
 FORGOTTEN_SECONDS = 24 * 3600.0  # a download this old was killed
@@ -62,9 +63,12 @@ def fetch(task: str, root: Path | None = None, progress: bool | Told = True) -> 
 
 
 def refuse_elsewhere(info: DatasetInfo, root: Path) -> None:
-    """Raise DataError where the data set lies in a folder inside, so that a download is not what is meant."""
+    """Raise DataError where a download is not what is meant: the data set lies in a folder inside, or in one
+    whose name looks the same."""
     if (inside := root_inside(info, root)) is not None:
         raise DataError(f"{info.name} is not in {root}, but in {inside}: --data-dir {inside}")
+    if not root.exists() and (other := mistaken_for(root)):
+        raise DataError(f"{root} is not there{other}")
 
 
 def where_to_put(task: str, root: Path) -> str:

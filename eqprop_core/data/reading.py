@@ -217,7 +217,10 @@ def _what_is_wrong(path: str, error: Exception) -> str:
             return "it is empty (0 bytes)"
     if isinstance(error, UnidentifiedImageError):
         return "it is in none of the formats that are known, whatever its suffix says"
-    return reason(error, path)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it is larger than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+    # What else is raised was not written for people: `invalid literal for int() with base 10`.
+    return reason(error, path) if isinstance(error, (OSError, SyntaxError)) else "it is damaged"
 
 
 @contextmanager

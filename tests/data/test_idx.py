@@ -539,6 +539,15 @@ def test_a_folder_one_level_too_high_is_a_hint_and_no_download(small_mnist, smal
     assert verify(task, tmp_path) == [f"{task} is not in {tmp_path}, but in {inner}: --data-dir {inner}"]
 
 
+@pytest.mark.parametrize("task", ["MNIST", "idx"])
+@pytest.mark.parametrize("other", ["donne\u0301es", "d\u043ennées", "données ", "données\u200b"])
+def test_a_folder_whose_name_looks_the_same_is_a_hint_and_no_download(tmp_path, task, other):
+    (tmp_path / other).mkdir()
+    with pytest.raises(DataError, match=r"asked for was données .*, and there is "):
+        load(tmp_path / "données", task)
+    assert [path.name for path in tmp_path.iterdir()] == [other]
+
+
 def test_mnist_as_kaggle_keeps_it_is_taken_where_it_is_mnist(tmp_path, monkeypatch):
     files = idx_files(20, 10)
     write_all(tmp_path, {name.replace("-idx", ".idx"): content for name, content in files.items()})
