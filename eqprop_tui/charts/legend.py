@@ -8,8 +8,7 @@ from itertools import takewhile
 from eqprop_tui.charts.canvas import Canvas, clean, shortened
 
 GAP = 2
-READABLE = 5  # cells of a name; the title is shortened before names are shorter than that
-LEAST = 4  # and curves are left out before names are shorter than that: they would tell nothing
+READABLE = 5  # cells of a name; the title is shortened, and then curves left out, before it has fewer
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def title_line(
     if title and _length(names, entries) + len(title) + GAP + len(label) > room:
         names = [name.strip("…") if name.startswith("…") else name for name in names]
         title = shortened(title, max(room // 3, room - GAP - len(label) - _length(names, entries)))
-        names = _fitting(names, entries, room - len(label) - len(title) - GAP, LEAST)
+        names = _fitting(names, entries, room - len(label) - len(title) - GAP, READABLE)
     left = 1 + (len(title) + GAP if title else 0)
     end = canvas.width - 1 - len(label)
     canvas.write(0, 1, title, "title")

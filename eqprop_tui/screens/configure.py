@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from rich.text import Text
@@ -32,9 +33,11 @@ from eqprop_tui.screens.measuring import Measuring
 from eqprop_tui.widgets.choice import Choice, DeviceChoice
 from eqprop_tui.widgets.field import Field
 from eqprop_tui.widgets.sections import Sections
+from eqprop_tui.words import cut
 
 LOOK_AGAIN = 3.0  # seconds between two looks at the devices, while they are shown
 DIALOG_WIDTH = 66
+COMMAND_LINES = 4  # that are shown of the command line; ctrl+y copies all of it
 
 
 class ConfigureScreen(Measuring):
@@ -131,7 +134,12 @@ class ConfigureScreen(Measuring):
             first = next(iter(form.problems.values()))
             said = Text(f"✗ {first}", bad)
         else:
-            said = Text(f"$ {printable(form.command())}")
+            words = wrap(f"$ {printable(form.command())}", self.app.size.width - 2, break_on_hyphens=False)
+            if len(words) > COMMAND_LINES:
+                words[COMMAND_LINES - 1 :] = [
+                    cut(" ".join(words[COMMAND_LINES - 1 :]), self.app.size.width - 2)
+                ]
+            said = Text("\n".join(words))
         self.query_one("#command", Static).update(said)
 
     def theme_changed(self) -> None:

@@ -11,7 +11,10 @@ from rich.segment import Segment
 
 from app.made import GDU, epoch
 from app.world import World
+from eqprop_tui.charts import lines
+from eqprop_tui.charts.data import Chart, Series
 from eqprop_tui.charts.histogram import bar_heights
+from eqprop_tui.charts.text import to_plain
 from eqprop_tui.watching import feed
 from eqprop_tui.watching.comparer import Comparer, Side
 from eqprop_tui.widgets.chart import ChartView
@@ -130,3 +133,28 @@ def test_compare_says_that_it_reads(world: World) -> None:
             await world.sees("2 runs")
 
     asyncio.run(act())
+
+
+@pytest.mark.parametrize(("words", "whole"), [(10, True), (30, True), (200, False)])
+def test_a_long_command_line_ends_in_a_sign(world: World, words: int, whole: bool) -> None:
+    command = " ".join(["eqprop", *(f"--flag{n}" for n in range(words))])
+    world.monkeypatch.setattr("eqprop_tui.forms.Form.command", lambda self: command)
+
+    async def act() -> None:
+        async with world.open(size=(80, 24)):
+            await world.press("enter")
+            await world.sees("configure   from", "$ eqprop --flag0")
+            last = world.screen().splitlines()[-2].rstrip()
+            assert last.endswith(f"--flag{words - 1}") if whole else last.endswith("…")
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("width", [28, 36, 48, 80])
+def test_a_name_in_a_legend_can_be_read_or_is_left_out_with_a_sign(width: int) -> None:
+    names = ("BPTT", "EP", "EP +β", "EP −β")
+    series = tuple(Series(name, (1, 2), (1, 2), place) for place, name in enumerate(names, 1))
+    first = to_plain(lines.draw(Chart("[2964] synapses.0.weight", series), width, 10)).split("\n")[0]
+    shown = [name for name in names if f" {name} " in first]
+    assert list(names[: len(shown)]) == shown and "B…" not in first
+    assert len(shown) == len(names) or first.rstrip().endswith("…")
