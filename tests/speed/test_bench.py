@@ -109,7 +109,7 @@ def test_weights_are_left_as_they_were() -> None:
 
 def way(speedup: float, cosine: float = 1.0, ratio: float = 1.0, *, tol: float | None = None) -> Acceleration:
     gradients = {"a": Likeness(), "b": Likeness(cosine, ratio)}
-    return Acceleration(Numerics(tol=tol), timing_of([1 / speedup]), speedup, gradients, {})
+    return Acceleration(Numerics(tol=tol), timing_of([1 / speedup]), 2 * speedup, speedup, gradients, {})
 
 
 EXACT = way(1.0)
