@@ -295,7 +295,7 @@ def test_a_dry_run_shows_the_cells_and_starts_nothing(eqprop: Run, tmp_path: Pat
     [
         (["nothing-like-it"], 2, "error: nothing-like-it: there is no sweep or preset of this name"),
         (["nothing.toml"], 2, "error: nothing.toml: there is no such file"),
-        (["status"], 1, "last: is no sweep; there are none yet here"),
+        (["status"], 2, "last: is no sweep; there are none yet here"),
         ([EP, "--devices", "cpu,gpu"], 2, "--devices gpu: is not a device"),
         ([EP, "--sbatch", "time=3"], 2, "is seen to by eqprop; give --time"),
         ([EP, "--results", "net%t"], 2, "--results net%t: has %t in its path"),
