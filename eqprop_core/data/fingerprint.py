@@ -45,7 +45,8 @@ class Part(BaseModel):
 class Fingerprint(BaseModel):
     """The data of a run: `classes` in the order of their labels, and each part. `place` is where they lay.
 
-    `digest` is that of all images with their labels, whichever of them are held out for validation.
+    `digest` is that of all images with their labels, whichever of them are held out for validation; `files`
+    are the numbers of images in the files, before some were chosen.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +54,7 @@ class Fingerprint(BaseModel):
     place: str
     classes: tuple[str, ...]
     digest: str
+    files: dict[str, int] = {}
     parts: dict[str, Part]
 
     def document(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class Fingerprint(BaseModel):
             "classes": list(self.classes),
             "images": {name: part.images for name, part in self.parts.items()},
             "digest": self.digest,
+            "files": self.files,
         }
 
 
@@ -92,6 +95,7 @@ def fingerprint(dataset: Dataset, config: RunConfig) -> Fingerprint:
         place="" if config.task == "digits" else str(config.data_root.absolute()),
         classes=dataset.info.classes,
         digest=_digest([*sorted(each["train"] + each["validation"]), *sorted(each["test"])], 8),
+        files={split: sum(counts) for split, counts in dataset.available.items()},
         parts=parts,
     )
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import occupants
 from eqprop_core.files import open_to_append
 from eqprop_core.reasons import reason
 from eqprop_core.runs.control import take
-from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.folder import DATA, RunError, RunFolder
 from eqprop_core.runs.listing import AT_REST, summarize
 from eqprop_core.runs.logout import outliving, user
 from eqprop_core.runs.names import CONSOLE
@@ -117,7 +118,23 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None
         lock.close()
         for ticket in tickets:
             os.close(ticket.descriptor)
+    said += files_unlike(run, config)
     return Launched(places[0], () if wanted.now else ahead, (*warnings, *said), pid)
+
+
+def files_unlike(run: RunFolder, config: RunConfig) -> list[str]:
+    """What can be told before its process has read them of data that are not what a run was trained on."""
+    recorded = run.meta().get(DATA)
+    had = recorded.get("files") if isinstance(recorded, dict) else None
+    if not isinstance(had, dict):
+        return []
+    data = catalogue.status(config.task, config.data_root)
+    numbers = {"training": (had.get("train"), data.train_size), "test": (had.get("test"), data.test_size)}
+    return [
+        f"{config.data_root} has {now:,} {kind} images; there were {before:,} when it was last trained"
+        for kind, (before, now) in numbers.items()
+        if isinstance(before, int) and now is not None and before != now
+    ]
 
 
 def as_before(run: RunFolder, wanted: Start) -> Start:

@@ -15,9 +15,11 @@ from PIL import Image
 from small_files import idx
 from typer.testing import Result
 
+from eqprop_core.config import RunConfig
 from eqprop_core.data.fingerprint import fingerprint
 from eqprop_core.runs import starting
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.launcher import files_unlike
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.recorded_data import check_alike
 
@@ -284,6 +286,17 @@ def test_runs_that_were_trained_on_other_data_are_told_apart(run: Path, data: Pa
     assert "data " not in eqprop("runs", "compare", run, shutil.copytree(run, run.with_name("copy")), "--no-figure").stdout  # fmt: skip
 
 
+def test_numbers_are_told_before_a_process_has_read_the_images(run: Path, data: Path) -> None:
+    folder, config = RunFolder(run), RunConfig(**RunFolder(run).settings_now() or {})
+    assert files_unlike(folder, config) == []
+    (data / "train" / "ash" / "0.png").unlink()
+    assert files_unlike(folder, config) == [
+        f"{data} has 23 training images; there were 24 when it was last trained"
+    ]
+    folder.relabel(data={"files": {"train": "many", "test": None}})
+    assert files_unlike(folder, config) == []
+
+
 def test_resume_takes_up_data_that_have_moved(
     run: Path, data: Path, eqprop: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,8 +324,6 @@ def test_resume_takes_up_data_that_have_moved(
 
 def test_processes_that_have_other_data_do_not_train_together(run: Path, data: Path) -> None:
     from small_trainers import SMALL, dataset
-
-    from eqprop_core.config import RunConfig
 
     configs = [RunConfig(**{**SMALL, "train_samples": count}) for count in (150, 149)]
     one, other = (fingerprint(dataset(config), configs[0]) for config in configs)
