@@ -62,7 +62,11 @@ def export(
     batches: Annotated[bool, typer.Option("--batches", help="a row a batch, as they were written")] = False,
     force: Annotated[bool, typer.Option("--force", help="overwrite the file")] = False,
 ) -> None:
-    """Write what a run measured as CSV: a row an epoch, or with --batches a row a batch."""
+    """Write what a run measured as CSV: a row an epoch, or with --batches a row a batch.
+
+    `best` is 1 where an epoch was better than all before, by the validation images where some are held out,
+    else by the test images: the last such epoch is that of `best val` or `best test`.
+    """
     folder = find_run(run)
     rows = batch_rows(folder) if batches else epoch_rows(folder)
     if to is None or is_standard(to):
