@@ -179,9 +179,16 @@ _LAYOUT = (
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """The folders in a folder, sorted by name, without those that are hidden."""
+    """The folders in a folder, sorted by name, without those that are hidden, and links that lead back."""
     with os.scandir(folder) as entries:
-        return tuple(sorted(e.name for e in entries if not e.name.startswith(".") and _is_folder(e)))
+        return tuple(sorted(e.name for e in entries if not e.name.startswith(".") and _is_class(e)))
+
+
+def _is_class(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a split's folder is a class: a folder, and no link to one in which it lies."""
+    return _is_folder(entry) and not (
+        entry.is_symlink() and _identity(entry.path) in set(map(_identity, _above(entry.path)))
+    )
 
 
 def _folders_in(root: Path) -> dict[str, Path]:
@@ -290,6 +297,8 @@ def _beside_classes(folder: Path, left_out: LeftOut) -> None:
                 left_out.add(NO_CLASS, entry.path)
             elif not _is_folder(entry):
                 _count(entry, left_out)
+            elif not _is_class(entry):
+                left_out.add(READ_ALREADY, entry.path)
 
 
 def _holds_images(folder: Path) -> bool:
