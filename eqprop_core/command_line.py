@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import shlex
 
-from eqprop_core.config import Architecture, RunConfig, settings_of
+from eqprop_core.config import Architecture, Command, RunConfig, settings_of
 from eqprop_core.problems import flag
 
 
-def command_line(config: RunConfig, *, todo: bool = False) -> str:
+def command_line(config: RunConfig, *, todo: bool = False, command: Command | None = None) -> str:
     """The flags that make `config`, quoted for a shell: what differs from the defaults, in order of settings.
 
-    They follow `eqprop train`, `eqprop evaluate` or `eqprop gducheck`, which say `todo` already; with `todo`
+    They follow `eqprop` and the `command`, or `train`, `evaluate` or `gducheck` as `todo` says; with `todo`
     it is among the flags, as `eqprop reference` takes it. Lists are separated by spaces; those that the
     configuration completed are given too. With `--load-path` the network is the stored one, and no flag but
     `--dropouts` describes it. What means nothing to the command is left out.
     """
-    read = {*(settings_of(config.todo) if not todo else RunConfig.model_fields), "todo"}
+    read = {*(settings_of(command or config.todo) if not todo else RunConfig.model_fields), "todo"}
     stored = set(Architecture.model_fields) - {"dropouts"} if config.load_path else set()
     words: list[str] = []
     for name, field in RunConfig.model_fields.items():

@@ -71,7 +71,12 @@ class Measuring(BaseScreen):
             self.eqprop.tell(f"measuring takes the data: {data_in_words(config, state)}")
         elif name := measured_as(config, self.devices or ()):
             measurement = self.measurement = Measurement(name)
-            words = ["bench", *shlex.split(command_line(exactly(config))), "--quick", "--json"]
+            words = [
+                "bench",
+                *shlex.split(command_line(exactly(config), command="bench")),
+                "--quick",
+                "--json",
+            ]
             self.run_worker(lambda: self._carry_out(measurement, words), thread=True, group="timing")
             self.judge()
 

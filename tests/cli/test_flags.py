@@ -137,6 +137,15 @@ def test_a_preset_may_hold_what_means_nothing_to_a_command(command: str) -> None
     assert ("lrs" in typed) == (command == "train")
 
 
+def test_a_training_is_measured_with_flags_that_bench_takes() -> None:
+    config = (
+        all_presets().presets["digits-cnn-ep"].run_config().changed(check_thm=True, name="mine", tol=1e-4)
+    )
+    line = command_line(config, command="bench")
+    typed = {word.removeprefix("--").replace("-", "_") for word in line.split() if word[:2] == "--"}
+    assert "lrs" in typed and typed <= set(settings_of("bench"))
+
+
 PRESETS = {name: preset for name, preset in all_presets().presets.items() if "load_path" not in preset.config}
 
 
