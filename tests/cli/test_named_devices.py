@@ -37,9 +37,9 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         ["train", *TINY, "--foreground"],
         ["train", *TINY, "--dry-run"],
         ["train", "--preset", "digits-mlp-ep"],
-        ["evaluate", *TINY],
-        ["evaluate", *TINY, "--dry-run"],
-        ["gducheck", *TINY],
+        ["evaluate"],
+        ["evaluate", "--dry-run"],
+        ["gducheck", "--preset", "digits-gducheck"],
         ["bench", "--preset", "digits-mlp-ep"],
         ["reference", *TINY],
         ["sweep", "digits-mlp-ep", "--seeds", "0"],
@@ -49,7 +49,8 @@ def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_device_that_is_not_here_is_refused_by_name(
     words: list[str], device: str, eqprop: Run, tmp_path: Path
 ) -> None:
-    said = eqprop(*words, "--device", device, code=2).stderr
+    stored = ["--load-path", make_run(tmp_path / "made").path] if words[0] == "evaluate" else []
+    said = eqprop(*words, *stored, "--device", device, code=2).stderr
     assert f"error: --device {device}: there is no " in said and said.endswith("there is cpu\n")
     assert not (tmp_path / "results").exists()
 
