@@ -87,10 +87,11 @@ def _prepared(
     begun = run is not None and any((run.path / name).exists() for name in _checkpoints(run))
     if run is None or not begun:
         known = plan.labels if run is None else run.meta()
-        notes = _begin_choices(ready, known.get(BEGUN_WITH), together.processes)
+        killed = run is not None and last_seq(run.path / names.EVENTS) > 0  # before its first checkpoint
+        notes = _begin_choices(ready, known.get(BEGUN_WITH), together.processes, told=not killed)
         notes += told_to_begin_again(known.get(DATA), ready.data)
         source = known.get("started_from")
-        if run is not None and last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
+        if run is not None and killed:
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
             again = changes_after(run, 0)
             planned = int((run.config() or {}).get("epochs", trainer.epochs))  # as when it began
@@ -172,12 +173,15 @@ def shown_in_state(run: RunFolder, wishes: Wishes) -> Told:
     return told
 
 
-def _begin_choices(ready: Prepared, recorded: object, processes: int) -> list[str]:
-    """Choose how a run computes, or do as is `recorded` of its own beginning or another's; what to say."""
+def _begin_choices(ready: Prepared, recorded: object, processes: int, *, told: bool) -> list[str]:
+    """Choose how a run computes, or do as is `recorded` of its own beginning or another's; what to say.
+
+    That it does so is `told` where it was asked for: a run that begins again says what it said at first.
+    """
     if not isinstance(recorded, dict):
         return choose(ready, processes=processes)
     said = _repeat_choices(recorded, ready.device, processes) + choose(ready, recorded, processes)
-    return [*said, f"computes as was recorded: {ready.net.numerics.words()}"]
+    return [*said, *([f"computes as was recorded: {ready.net.numerics.words()}"] if told else [])]
 
 
 def _reviewed(

@@ -24,6 +24,7 @@ from eqprop_core.worker import checkpoint
 
 Run = Callable[..., Result]
 WORDS = [
+    "--thirdphase",  # one-sided, the few time steps would be warned of
     "--task",
     "digits",
     "--archi",
@@ -212,7 +213,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(eqprop: 
 
 def test_a_run_that_cannot_begin_says_why(eqprop: Run, tmp_path: Path) -> None:
     words = ["--task", "imagefolder", "--data-dir", tmp_path, "--archi", "3072", "10", "--lrs", "0.1"]
-    assert "is not a folder" in eqprop("train", *words, "--detach", code=1).stderr
+    assert "is no folder" in eqprop("train", *words, "--detach", code=2).stderr
     assert not (tmp_path / "results").exists()
 
 
