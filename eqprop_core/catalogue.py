@@ -28,6 +28,7 @@ from eqprop_core.published_files import (
     foreign_files,
     foreign_in_words,
     locate,
+    own_inside,
     root_above,
     root_inside,
     split_sizes,
@@ -211,6 +212,8 @@ def _file_status(info: DatasetInfo, root: Path) -> DataStatus:
         note = f"{len(missing)} of {len(info.files)} files missing" if found else f"not in {root}"
         if (inside := root_inside(info, root)) is not None:
             note += f", but in {inside}: --data-dir {inside}"
+        elif hint := own_inside(info, root):
+            note += f"; {hint}"
         return _status("absent", found=found, missing=missing, note=note)
     train, test = sizes["train"], sizes["test"]
     notes = [foreign_in_words(info, foreign)] if foreign else []

@@ -78,7 +78,7 @@ def unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
     at = 0
     try:
         with path.open("rb") as file:
-            if path.suffix != ".gz":
+            if not _is_packed(path):
                 yield file
                 return
             with gzip.GzipFile(fileobj=file) as content:
@@ -88,8 +88,8 @@ def unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
                     at = content.tell()
     except gzip.BadGzipFile as error:
         said = reason(error)
-        if said == "Not a gzipped file" and at:
-            said = "something that is not gzip follows its end"
+        if said == "Not a gzipped file":
+            said = "something that is not gzip follows its end" if at else "it is not compressed by gzip"
         elif "check failed" in said or "Incorrect length" in said:
             said = "it is damaged inside, as its checksum tells"
         raise DataError(f"{path} cannot be read: {said}") from error
@@ -99,6 +99,10 @@ def unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
         raise DataError(f"{path} cannot be read: it is damaged inside") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {reason(error, path)}") from error
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def read_header(path: Path) -> Header:
@@ -124,7 +128,7 @@ def content_size(path: Path, announced: int) -> int:
     Raises `DataError` for a compressed file that is damaged, as far as it was read.
     """
     status = path.stat()
-    if path.suffix != ".gz":
+    if not _is_packed(path):
         return status.st_size
     if status.st_size >= 18 and announced <= PACKED_AT_MOST * status.st_size:
         with path.open("rb") as packed:

@@ -178,6 +178,8 @@ def _checked(path: Path, named: Named) -> Header:
             f"{path} has {dimensions} dimension{'s' * (dimensions > 1)}: gray images have 3 (number, height, "
             "width), those in colour 4"
         )
+    if not header.records:
+        raise DataError(f"{path} holds no {named[1]}")
     if 0 in header.shape:
         raise DataError(f"{path} announces images of {_sides(header)}")
     return header

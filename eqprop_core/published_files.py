@@ -46,6 +46,20 @@ def root_inside(info: DatasetInfo, root: Path) -> Path | None:
     return None
 
 
+def own_inside(info: DatasetInfo, root: Path) -> str:
+    """A hint where IDX files that are no published ones lie in `root` itself; empty where none do."""
+    if not info.files[0].magic:
+        return ""
+    images = [
+        files["train", "images"] for files in idx.sets_in(root).values() if len(files) == len(idx.ROLES)
+    ]
+    specs = [spec for one in PUBLISHED.values() for spec in one.files if spec.magic]
+    own = [path for path in images if not any(_is_published(path, spec) for spec in specs)]
+    return (
+        f"{own[0]} is not of {info.name}; for images of your own: --task idx --data-dir {root}" if own else ""
+    )
+
+
 def cifar10_layout(root: Path) -> Literal["binary", "python"]:
     """Which of its two layouts CIFAR-10 is to be read in: python only if binary files are missing."""
     folder = root / CIFAR10_PYTHON_FOLDER

@@ -127,7 +127,7 @@ def understood(
             continue
         used = [word for word in words if word in "mai"] if name == "pools" else words
         used = used[:count]
-        if len(used) < len(words) and len(used) == count:
+        if 0 < count == len(used) < len(words):
             given[name] = ("" if name == "pools" else " ").join(used)
             notes.append(
                 f"{flag(name)} {shown(' '.join(words) if name != 'pools' else ''.join(words))}: "

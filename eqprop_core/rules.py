@@ -14,6 +14,7 @@ from typing import Any
 from eqprop_core.catalogue import augmented_tasks
 from eqprop_core.geometry import ConnectionShape, GeometryError, Shape, cnn_connections, mlp_connections
 from eqprop_core.problems import Problem, flag
+from eqprop_core.spelling import spelled
 
 CONVOLUTION_LISTS = ("kernels", "strides", "paddings", "pools")
 CONVOLUTION_DEFAULTS = {"kernels": 5, "strides": 1, "paddings": 0}
@@ -232,7 +233,12 @@ def _optimizer_problems(config: Any, shapes: Sequence[ConnectionShape]) -> Itera
 
 def _data_problems(config: Any) -> Iterator[Problem]:
     if not DEVICE.fullmatch(config.device):
-        yield Problem("device", config.device, DEVICE_RULE)
+        given = spelled(config.device)
+        yield Problem(
+            "device",
+            config.device,
+            DEVICE_RULE + (f"; what was given is {given}" if given != config.device else ""),
+        )
     if config.name is not None and not may_name(config.name):
         yield Problem("name", config.name, NAME_RULE)
     if config.task == "imagenet" and config.todo != "gducheck":

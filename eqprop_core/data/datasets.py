@@ -30,6 +30,7 @@ from eqprop_core.published_files import (
     count_records,
     foreign_in_words,
     locate,
+    own_inside,
     root_inside,
 )
 from eqprop_core.reasons import reason
@@ -153,6 +154,8 @@ def verify(task: str, root: Path | None = None) -> list[str]:
     if info.files and there.missing and (inside := root_inside(info, root)) is not None:
         return [f"{task} is not in {root}, but in {inside}: --data-dir {inside}"]
     problems = [f"{path}: missing" for path in there.missing]
+    if there.missing and (hint := own_inside(info, root)):
+        problems.append(hint)
     if task == "digits":
         problems += _problems(reading.read_digits)
     for spec in info.files:

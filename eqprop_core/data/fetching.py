@@ -22,7 +22,7 @@ from eqprop_core.catalogue import DATA_VARIABLE, OWN, DataError, describe, place
 from eqprop_core.data.downloading import download
 from eqprop_core.data.reading import damaged_cifar10_pickles
 from eqprop_core.published import DatasetInfo
-from eqprop_core.published_files import cifar10_layout, locate, root_inside
+from eqprop_core.published_files import cifar10_layout, locate, own_inside, root_inside
 from eqprop_core.reasons import reason
 from eqprop_core.spelling import mistaken_for
 
@@ -64,9 +64,11 @@ def fetch(task: str, root: Path | None = None, progress: bool | Told = True) -> 
 
 def refuse_elsewhere(info: DatasetInfo, root: Path) -> None:
     """Raise DataError where a download is not what is meant: the data set lies in a folder inside, or in one
-    whose name looks the same."""
+    whose name looks the same, or images of one's own lie there."""
     if (inside := root_inside(info, root)) is not None:
         raise DataError(f"{info.name} is not in {root}, but in {inside}: --data-dir {inside}")
+    if hint := own_inside(info, root):
+        raise DataError(f"{info.name} is not in {root}: {hint}")
     if not root.exists() and (other := mistaken_for(root)):
         raise DataError(f"{root} is not there{other}")
 

@@ -85,9 +85,18 @@ def empty_array(*_: object) -> NumberArray:
     return NumberArray()
 
 
+def no_bytes(*given: object) -> bytes:
+    """Stands for `bytes`, by which protocol 2 writes the content of an empty array."""
+    if given:
+        raise pickle.UnpicklingError("a NumPy array that is damaged")
+    return b""
+
+
 NUMPY: dict[str, Callable[..., Any]] = {
     "numpy.dtype": NumberType,
     "numpy.ndarray": NumberArray,
+    "__builtin__.bytes": no_bytes,
+    "builtins.bytes": no_bytes,
     **{
         f"numpy.{core}.multiarray.{name}": stand_in
         for core in ("core", "_core")  # before and since NumPy 2

@@ -31,6 +31,7 @@ from eqprop_core.worker.weights import is_plain, load_weights
 
 FORMAT = 1
 ALLOWED: list[Any] = [(stand_in, name) for name, stand_in in NUMPY.items()]
+LATER = re.compile(r"Unsupported operand (6[67]|14\d|15[01])\b")  # opcodes of protocols 3 to 5
 MOMENTS = {"SGD": ("momentum_buffer",), "Adam": ("exp_avg", "exp_avg_sq")}
 
 
@@ -116,6 +117,11 @@ def _refusal(said: str) -> str:
         return (
             f"refused, as it holds Python objects ({printable(found[1])}), which could run code when they "
             f"are read; only numbers, text and tensors are"
+        )
+    if LATER.search(said):
+        return (
+            "is pickled in a later protocol than 2, which is what torch reads without running it; save it "
+            "without pickle_protocol"
         )
     if "Unsupported class" in said:
         return "refused, as it holds Python objects, which could run code when they are read"

@@ -51,6 +51,11 @@ def told_to_go_on(
         )
     if had != has and "validation" in before.parts:
         raise RunError(f"{path}: would validate on images that were trained on: {numbers}; {way_out}")
+    if _held_out_moved(before, now):
+        raise RunError(
+            f"{path}: would validate on images that were trained on: they are the same, in another order, as "
+            f"when files are renamed{_where(before, now)}; {way_out.replace('images of', 'order of')}"
+        )
     return _said(before, now, differences(before, now))
 
 
@@ -78,6 +83,14 @@ def _refuse_other_classes(before: Fingerprint, now: Fingerprint, path: Path, why
             f"{path}: was trained on other classes, so that {why}: {said}{_where(before, now)}; the classes "
             "have to be called as they were"
         )
+
+
+def _held_out_moved(before: Fingerprint, now: Fingerprint) -> bool:
+    """Whether other images are held out for validation, of the same."""
+    had, has = (data.parts.get("validation") for data in (before, now))
+    if had is None or has is None or had.chosen_by != has.chosen_by:
+        return False
+    return before.digest == now.digest and had.content != has.content
 
 
 def _trained_on(data: Fingerprint) -> int:

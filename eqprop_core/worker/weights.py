@@ -22,6 +22,9 @@ from eqprop_core.runs.numbers import NumberArray
 
 USUAL = "model_state_dict"
 OTHERS = ("state_dict", "model")  # where other programs keep weights
+WRAPPERS = re.compile(
+    r"(?<![^.])(?:(?:module|_orig_mod)\.)+"
+)  # of DataParallel and torch.compile, also of parts
 NAME = re.compile(r"((?:[^.]+\.)*?)((?:synapses|B_syn)\..+)", re.DOTALL)  # what is before it, and the name
 
 
@@ -35,18 +38,28 @@ def load_weights(net: Network, content: Mapping[str, Any], path: Path) -> list[s
     named: dict[str, Any] = {}
     befores: dict[str, None] = {}
     others: list[object] = []
+    inside = twice = False
     for key, value in weights.items():
         match = NAME.fullmatch(key) if isinstance(key, str) else None
         if match is None:
             others.append(key)
         else:
+            name = WRAPPERS.sub("", match[2])
             befores[match[1]] = None
-            named[match[2]] = value
-    if len(befores) > 1:
+            inside |= name != match[2]
+            twice |= name in named
+            named[name] = value
+    if len(befores) > 1 and (twice or any(WRAPPERS.sub("", before) for before in befores)):
         told = ", ".join(shown(before) for before in list(befores)[:4])
         raise RunError(f"{path}: holds weights of several networks, by what is before their names: {told}")
-    if before := next(iter(befores), ""):
-        notes.append(f"{path.name}: the names of its weights begin with {shown(before)}, which is left out")
+    if twice:
+        raise RunError(
+            f"{path}: holds some weights twice, with and without module. or _orig_mod. in their names"
+        )
+    if before := " or ".join(shown(before) for before in befores if before):
+        notes.append(f"{path.name}: the names of its weights begin with {before}, which is left out")
+    if inside:
+        notes.append(f"{path.name}: module. and _orig_mod. inside the names of its weights are left out")
     if others and weights is not content:
         notes.append(f"{path.name}: {shown(others[0])} is no weight of a network and left out")
     named = {name: _tensor(value) for name, value in named.items()}

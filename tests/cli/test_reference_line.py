@@ -67,6 +67,7 @@ def test_what_the_reference_does_not_read_is_left_out_and_told(case: str) -> Non
         (f"{MLP} --lrs .1 .2 --wds 1e-4", "--wds 0.0001: 1 value, but 2 are needed"),
         (f"{MLP} --lrs .1 .2 --betas 0.5", "--betas 0.5: needs at least 2 values"),
         (f"{MLP} --lrs .1 x", "--lrs x: is not a number"),
+        (f"{MLP} --lrs .1 .2 --device 'cpu '", "what was given is cpu  (cpu\\u0020)"),
     ],
 )
 def test_too_few_values_and_wrong_ones_are_refused(line: str, said: str, eqprop: Run) -> None:

@@ -148,7 +148,7 @@ MORE_LABELS = idx_files(31, 10)["train-labels-idx1-ubyte"]
         ("train-labels-idx1-ubyte", (0x0801).to_bytes(4, "big") + bytes(4), "expected 60,008 bytes"),
         ("train-labels-idx1-ubyte.gz", gzip.compress(LABELS, mtime=0)[:-6], "damaged|cannot be read"),
         ("train-labels-idx1-ubyte.gz", gzip.compress(LABELS, mtime=0)[:12], "cannot be read"),
-        ("train-labels-idx1-ubyte.gz", LABELS, "cannot be read: Not a gzipped file"),
+        ("train-labels-idx1-ubyte.gz", LABELS, "cannot be read: it is not compressed by gzip"),
     ],
 )
 def test_a_damaged_idx_file_is_named_with_what_is_wrong(small_mnist, name, content, reason):

@@ -123,7 +123,7 @@ BAD = {
     ),
     "garbage after it": (lambda content: pack(content) + b"garbage", "something that is not gzip follows"),
     "garbage after zeros": (lambda c: pack(c) + bytes(20) + b"\1", "something that is not gzip follows"),
-    "an error page": (lambda content: b"<html>404</html>" * 9, "Not a gzipped file"),
+    "an error page": (lambda content: b"<html>404</html>" * 9, "it is not compressed by gzip"),
     "nothing": (lambda content: b"", "0 bytes"),
     "nothing, compressed": (lambda content: pack(b""), "header is"),
     "more than announced": (lambda content: pack(content + b"\0"), "more than"),
@@ -343,7 +343,7 @@ WRONG = {
     ),
     "no images": (
         lambda f: (f / NAMES[0]).write_bytes(idx(np.zeros((0, 6, 4), np.uint8))),
-        "announces 0 records",
+        "holds no images",
     ),
     "one byte less": (
         lambda f: (f / NAMES[0]).write_bytes((f / NAMES[0]).read_bytes()[:-1]),
@@ -537,6 +537,26 @@ def test_a_folder_one_level_too_high_is_a_hint_and_no_download(small_mnist, smal
             ask()
     assert f"--data-dir {inner}" in status(task, tmp_path).note
     assert verify(task, tmp_path) == [f"{task} is not in {tmp_path}, but in {inner}: --data-dir {inner}"]
+
+
+@pytest.mark.parametrize(
+    "called",
+    [NAMES, tuple(n.replace("-idx", ".idx") for n in NAMES), tuple(f"{n.upper()}.GZ" for n in NAMES)],
+)
+@pytest.mark.parametrize("task", ["MNIST", "FashionMNIST"])
+def test_images_of_ones_own_in_the_folder_itself_are_a_hint_and_no_download(tmp_path, called, task):
+    arrays = put(tmp_path, shape=(28, 28))
+    for name, other, array in zip(NAMES, called, arrays, strict=True):
+        (tmp_path / name).unlink()
+        (tmp_path / other).write_bytes(pack(idx(array)) if other.endswith("GZ") else idx(array))
+    hint = (
+        f"{tmp_path / called[0]} is not of {task}; for images of your own: --task idx --data-dir {tmp_path}"
+    )
+    with pytest.raises(DataError) as caught:
+        fetch(task, tmp_path, progress=False)
+    assert str(caught.value) == f"{task} is not in {tmp_path}: {hint}"
+    assert verify(task, tmp_path)[-1] == hint and hint in status(task, tmp_path).note
+    assert describe("idx", tmp_path).train_size == 12 and not verify("idx", tmp_path)
 
 
 @pytest.mark.parametrize("task", ["MNIST", "idx"])

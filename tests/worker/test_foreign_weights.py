@@ -41,6 +41,18 @@ TAKEN: dict[str, tuple[Callable[[State], Any], str]] = {
     "torch.compile": (before("_orig_mod."), "begin with _orig_mod."),
     "both": (before("module._orig_mod."), "begin with module._orig_mod."),
     "both the other way": (before("_orig_mod.module."), "begin with _orig_mod.module."),
+    "torch.compile of the layers": (
+        lambda s: {"model_state_dict": {n.replace("0.", "0._orig_mod."): v for n, v in s.items()}},
+        "module. and _orig_mod. inside the names",
+    ),
+    "DataParallel of a layer and of the whole": (
+        lambda s: {"model_state_dict": {"module." + n.replace(".1.", ".1.module."): v for n, v in s.items()}},
+        "inside the names",
+    ),
+    "DataParallel of some": (
+        lambda s: {"model_state_dict": {("module." if ".0." in n else "") + n: v for n, v in s.items()}},
+        "begin with module.",
+    ),
     "a bare state dict": (dict, "the whole file"),
     "under state_dict": (lambda state: {"state_dict": state, "epoch": 3}, "under state_dict"),
     "under model": (lambda state: {"model": state}, "under model"),
@@ -54,6 +66,7 @@ TAKEN: dict[str, tuple[Callable[[State], Any], str]] = {
         lambda s: {"model_state_dict": s, "best": np.float64(87.5), "epoch": np.int32(3), "test_acc": np.ones(4)},
         "",
     ),
+    "empty arrays beside": (lambda s: {"model_state_dict": s, "angles": np.zeros((0, 3)), "none": np.array([], "i4")}, ""),
     "NumPy truth beside": (lambda s: {"model_state_dict": s, "done": np.bool_(True), "lr": np.float16(0.5)}, ""),
 }  # fmt: skip
 
@@ -69,6 +82,35 @@ def test_weights_are_found_under_other_names_and_of_other_kinds(kind: str, tmp_p
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
     assert said in "; ".join(notes)
     assert bool(notes) == bool(said)
+
+
+TWICE: dict[str, tuple[Callable[[State], Any], str]] = {
+    "one compiled, one not": (lambda s: s | {"_orig_mod." + n: v for n, v in s.items()}, "several networks"),
+    "a layer compiled and not": (lambda s: s | {"synapses.0._orig_mod.bias": s["synapses.0.bias"]}, "some weights twice"),
+    "two networks": (lambda s: {f"{a}.{n}": v for a in ("teacher", "module.student") for n, v in s.items()}, "several networks"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TWICE)
+def test_weights_that_are_there_twice_are_refused(kind: str, tmp_path: Path) -> None:
+    made, said = TWICE[kind]
+    torch.save({"model_state_dict": made(network().state_dict())}, tmp_path / "model.pt")
+    with pytest.raises(RunError, match=said):
+        checkpoint.load_first(network(2), tmp_path, ["model.pt"])
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_later_protocol_is_told(protocol: int, new: bool, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    content = {"model_state_dict": network().state_dict(), "best": np.float64(3)}
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=new)
+    if protocol < 3:
+        assert checkpoint.load(path)["best"] == 3
+    else:
+        with pytest.raises(RunError, match=r"is pickled in a later protocol than 2"):
+            checkpoint.load(path)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
@@ -117,6 +159,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "records": (np.zeros(2, dtype=[("a", "f8")]), "NumPy data that is no plain number"),
     "a number of too few bytes": (Crafted(SCALAR, np.dtype("f8"), b"123"), "NumPy number that is damaged"),
     "a function of NumPy's": (np.frombuffer, r"could run code|NumPy"),
+    "bytes that fill the memory": (Crafted(bytes, 10**12), "NumPy array that is damaged"),
     "code": (Hostile(), "could run code"),
     "code as a kind": (Crafted(np.dtype, Hostile()), "could run code"),
     "code as a class": (Crafted(RECONSTRUCT, Hostile(), (0,), b"b"), "could run code"),

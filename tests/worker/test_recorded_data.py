@@ -169,6 +169,16 @@ def test_what_differs_is_said(
         assert said(eqprop("train", "--load-path", run, "--epochs", "1")) == []
 
 
+@pytest.mark.parametrize(("old", "new"), [("elm/0", "elm/z"), ("ash/7", "ash/00"), ("oak/3", "oak/A")])
+def test_images_that_were_trained_on_are_not_held_out(
+    old: str, new: str, eqprop: Run, data: Path, tmp_path: Path
+) -> None:
+    run = trained(eqprop, tmp_path, "--val-split", "0.3")
+    (data / "train" / f"{old}.png").rename(data / "train" / f"{new}.png")
+    (line,) = said(eqprop("train", "--load-path", run, "--epochs", "1", code=1))
+    assert "would validate on images that were trained on: they are the same, in another order" in line
+
+
 def test_classes_that_are_called_otherwise_are_the_same_where_the_images_are(
     run: Path, data: Path, eqprop: Run
 ) -> None:
