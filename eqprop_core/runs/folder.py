@@ -29,7 +29,7 @@ from eqprop_core.files import (
     write_text,
 )
 from eqprop_core.names import can_be_shown
-from eqprop_core.problems import ConfigError, NotThereError, Problem, flag, shown
+from eqprop_core.problems import ConfigError, NotThereError, Problem, flag, printable, shown
 from eqprop_core.runs.names import (
     BEST_FIRST,
     CHECKPOINT,
@@ -447,7 +447,7 @@ def _undo(path: Path | None, error: BaseException, named: str) -> NoReturn:
 
 def hyperparameters(config: RunConfig, command: Sequence[str]) -> str:
     """The command line and every setting in words, a line each."""
-    lines = ["command line", "  " + " ".join(command or sys.argv), "", "settings"]
+    lines = ["command line", "  " + printable(" ".join(command or sys.argv)), "", "settings"]
     for name, value in config.stored().items():
         help = type(config).model_fields[name].description
         lines.append(f"  {flag(name):<18} {shown(value):<28} {help}")

@@ -68,3 +68,11 @@ def test_a_setting_that_cannot_be_written_down_is_refused_by_its_name_before_the
     said = eqprop("train", *TINY, flag, odd, code=2).stderr
     assert said.startswith(f"error: {flag} ") and said.endswith("has bytes in it that are not UTF-8\n")
     assert not any(odd.iterdir())
+
+
+def test_a_command_line_that_is_not_utf8_is_written_down_escaped(odd: Path) -> None:
+    config = make_plan("train", {"task": "digits", "archi": [64, 8, 10], "lrs": [0.1, 0.1]}).config
+    run = RunFolder.create_at(odd / "run", config, command=["eqprop", "sweep", "--results", str(odd)])
+    said = (run.path / "hyperparameters.txt").read_text("utf-8")
+    assert "--results" in said and "\\udc" in said
+    assert find_run(str(run.path)).path == run.path
