@@ -11,6 +11,7 @@ from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.probe import COSINE, NORM
 
 NOTICEABLE = 0.1  # of a gradient's norm: what has as much of it may be why EP does not follow
+ROUNDINGS = 4.0  # a settled state may still go to and fro by a few roundings: no T1 ends that
 VECTOR_FIELD = (
     "in a vector field EP's updates are not BPTT's gradient, and a sound network shows RMSEs of 0.5 to 1; "
     "how it learns shows in the angles between forward and backward weights"
@@ -56,8 +57,11 @@ def _reason(result: GduResult, differing: list[str], vector_field: bool, same_up
     if vector_field:
         return VECTOR_FIELD if same_update else f"{VECTOR_FIELD}, which --same-update brings together"
     # On both sides of the free state, what it still moves by cancels, but for what that makes of pooling.
-    if largest(result.drift) > (1.0 if result.ep_minus else NOTICEABLE):
-        return "not settled: raise T1"
-    if largest(result.rounding) > NOTICEABLE:
+    drift, rounding = largest(result.drift), largest(result.rounding)
+    if drift > (1.0 if result.ep_minus else NOTICEABLE) and drift > ROUNDINGS * rounding:
+        return "not settled: raise T1" + (
+            ", and larger --betas, as rounding shows" if rounding > NOTICEABLE else ""
+        )
+    if rounding > NOTICEABLE:
         return "rounding shows: larger --betas"
     return "beta is large: smaller --betas" + ("" if result.ep_minus else ", or both sides by --thirdphase")

@@ -89,6 +89,7 @@ class Session:
         self.summary = dict(summary or {})
         self.trained = self.summary.get("trained") or 0.0
         self._took_before = self.summary.pop("took", None) or 0.0
+        self._took_in_all: float | None = None
         self._begun = time.monotonic()
         self._pictures = None if path is None else Pictures(path, config, expected=expected_accuracy)
         self._seq = 0
@@ -139,8 +140,8 @@ class Session:
 
     @property
     def took(self) -> float:
-        """Time of all sessions of the run so far."""
-        return self._took_before + self.seconds
+        """Time of all sessions of the run so far; once it is finished, as its last event says."""
+        return self._took_before + self.seconds if self._took_in_all is None else self._took_in_all
 
     def __enter__(self) -> Self:
         if self._heartbeat is not None:
@@ -281,6 +282,7 @@ class Session:
         yield from self._draw_all(trainer)
         yield from self._say_what_is_missing()
         scores = best_and_last(trainer)
+        self._took_in_all = self.took
         yield self.emit(
             RunFinished(
                 best_accuracy=scores["best"],

@@ -110,7 +110,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
         "epochs": f"{summary.epoch} of {planned}{each}{left}{rate}",
         "time": None if summary.took is None else times(summary),
         "accuracy": document["accuracies"],
-        "data": data_in_words(document["data"]),
+        "data": data_in_words(document["data"]) or None,
         "tags": ", ".join(summary.tags) or None,
         "note": document["note"],
         "failed": document["message"],

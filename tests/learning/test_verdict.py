@@ -44,9 +44,10 @@ def checked(settings: dict[str, Any], beta: float, *, symmetric: bool = True) ->
         (DEEP, 0.01, True, "EP follows BPTT in 8 of 8 parameters"),  # its first gradient is a thousandth
         (MLP, 0.9, False, "beta is large: smaller --betas, or both sides by --thirdphase"),
         ({**MLP, "T1": 8}, 0.001, False, "not settled: raise T1"),
+        ({**MLP, "act": "mysig", "T1": 200}, 1e-6, False, "rounding shows: larger --betas"),
         (MLP, 1e-9, True, "the gradient is of rounding size on these images: nothing to compare"),
     ],
-    ids=["small beta", "vanishing", "large beta", "not settled", "rounding"],
+    ids=["small beta", "vanishing", "large beta", "not settled", "settled but rounded", "rounding"],
 )
 def test_what_a_check_comes_to_is_said(
     settings: dict[str, Any], beta: float, symmetric: bool, said: str
