@@ -56,7 +56,7 @@ def layer_lines(config: RunConfig, width: int) -> list[Text]:
 
 def dry_run_text(config: RunConfig, width: int) -> str:
     """What `eqprop train --dry-run` prints, in lines of at most `width` cells."""
-    out = Console(file=io.StringIO(), width=width, highlight=False, force_terminal=False)
+    out = Console(file=io.StringIO(), width=width, highlight=False, emoji=False, force_terminal=False)
     report.dry_run(config, out=out)
     assert isinstance(out.file, io.StringIO)
     return "\n".join(line.rstrip() for line in out.file.getvalue().splitlines())

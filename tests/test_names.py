@@ -94,3 +94,12 @@ def test_a_cell_of_a_sweep_is_named_by_the_same_rules(name: str, why: str, tmp_p
     file.write_text(cells.format(name), encoding="utf-8")
     with pytest.raises(ValueError, match=f"name of cell 1 must be text.*{why.replace('+', '.')}"):
         read_sweep(file)
+
+
+@pytest.mark.parametrize("name", ["net:x:2", ":car:", "lr:100:a"])
+def test_words_between_colons_are_no_pictures(name: str, eqprop: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "results", name=name)
+    for words in (["list"], ["show", run.path]):
+        assert name in eqprop("runs", *words).stdout
+    assert f"cuda{name}: " in eqprop("train", "--device", f"cuda{name}", code=2).stderr
+    assert f"error: {name}:x: is no run" in eqprop("runs", "show", f"{name}:x", code=2).stderr

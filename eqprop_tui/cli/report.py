@@ -36,6 +36,7 @@ def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
         file=stream,
         width=None if stream.isatty() else plain_width,
         highlight=False,
+        emoji=False,  # `cuda:x:` is no picture
         soft_wrap=not stream.isatty(),
     )
 
