@@ -344,7 +344,8 @@ def _no_images(folder: Path, root: Path) -> str:
     """What is wrong with a class in which no image was found, and what lies there instead."""
     there = LeftOut()
     list(_images_below(str(folder), there, {}))
-    instead = f"; there are {', '.join(there.lines(root))}" if there.total else ""
+    found = ", ".join(there.lines(root))
+    instead = f"; there {'is' if found.startswith('1 ') else 'are'} {found}" if found else ""
     return (
         f"no images in {folder}: every class needs at least one, there or in folders inside, with one of the "
         f"suffixes {' '.join(IMAGE_SUFFIXES)}{instead}"

@@ -57,7 +57,8 @@ class Images:
 class Dataset:
     """The images of one task. `validation` is None unless a share of the training images was held out.
 
-    `available` counts the images of each class in the files, before some were chosen.
+    `available` counts the images of each class in the files, before some were chosen; `whole` has a digest of
+    all of them in their order, of an imagefolder of the labels alone.
     `remarks` are sentences on what is not as one would think, such as files that are not used.
     """
 
@@ -66,6 +67,7 @@ class Dataset:
     validation: Images | None
     test: Images
     available: Mapping[Split, Sequence[int]] = field(default_factory=dict)
+    whole: Mapping[Split, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
 
@@ -101,11 +103,13 @@ def load_dataset(
             info, remarks = folder_info(root, folder.counts, image_size), _folder_remarks(folder)
             listed = [reading.listed_images(folder, split) for split in SPLITS]
             labels = [torch.tensor([label for _, label in split]) for split in listed]
+            digests = [_digest(split) for split in labels]
         else:
             info = describe(task, root)
             whole = _read(info, root, download, progress)
             remarks = _file_remarks(info, root)
             labels = [split[1] for split in whole]
+            digests = [_digest(*split) for split in whole]
         places = [
             _places(len(all_of), wanted, split, seed if samples == "drawn" else None)
             for split, all_of, wanted in zip(SPLITS, labels, (train_samples, test_samples), strict=True)
@@ -128,8 +132,16 @@ def load_dataset(
         validation=None if validation is None else validation.to(device),
         test=test.to(device),
         available=dict(zip(SPLITS, counts, strict=True)),
+        whole=dict(zip(SPLITS, digests, strict=True)),
         remarks=remarks,
     )
+
+
+def _digest(*tensors: Tensor) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in tensors:
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def verify(task: str, root: Path | None = None) -> list[str]:

@@ -46,7 +46,8 @@ class Fingerprint(BaseModel):
     """The data of a run: `classes` in the order of their labels, and each part. `place` is where they lay.
 
     `digest` is that of all images with their labels, whichever of them are held out for validation; `files`
-    are the numbers of images in the files, before some were chosen.
+    are the numbers of images in the files, before some were chosen; `whole` are digests of those, as in
+    `Dataset`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +56,7 @@ class Fingerprint(BaseModel):
     classes: tuple[str, ...]
     digest: str
     files: dict[str, int] = {}
+    whole: dict[str, str] = {}
     parts: dict[str, Part]
 
     def document(self) -> dict[str, Any]:
@@ -97,6 +99,7 @@ def fingerprint(dataset: Dataset, config: RunConfig) -> Fingerprint:
         digest=_digest([*sorted(each["train"] + each["validation"]), *sorted(each["test"])], 8),
         files={split: sum(counts) for split, counts in dataset.available.items()},
         parts=parts,
+        whole=dict(dataset.whole),
     )
 
 
@@ -126,7 +129,7 @@ def differences(
 ) -> list[str]:
     """How the data differ in words, a clause each; empty where they are the same.
 
-    A part that other settings choose is not compared, as the settings say what is other. Unless `ordered`,
+    Of a part that other settings choose, the files that they choose from are compared. Unless `ordered`,
     the order of images is no difference. `called` says which of the two a number is of.
     """
     said = list(_classes(before.classes, now.classes, called))
@@ -134,6 +137,8 @@ def differences(
         had, has = before.parts.get(name), now.parts.get(name)
         if had is not None and has is not None and had.chosen_by == has.chosen_by:
             said += _part_differences(had, has, kind, now.classes, ordered, called)
+        elif name in before.whole and before.whole[name] != now.whole.get(name):
+            said.append(f"the files hold other {kind} images, or in another order")
     return said
 
 

@@ -5,6 +5,7 @@ Nothing here downloads, and nothing is unpickled before its checksum is right.
 
 from __future__ import annotations
 
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -210,6 +211,9 @@ def read_image(path: str, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.
     return np.asarray(square).transpose(2, 0, 1)
 
 
+PROGRAMMERS = re.compile(r"decoder|data stream|codec|buffer")  # what PIL says to those who call it
+
+
 def _what_is_wrong(path: str, error: Exception) -> str:
     """Why a file is no image."""
     with suppress(OSError):
@@ -220,7 +224,8 @@ def _what_is_wrong(path: str, error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"it is larger than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
     # What else is raised was not written for people: `invalid literal for int() with base 10`.
-    return reason(error, path) if isinstance(error, (OSError, SyntaxError)) else "it is damaged"
+    said = reason(error, path) if isinstance(error, (OSError, SyntaxError)) else ""
+    return "it is damaged" if not said or PROGRAMMERS.search(said) else said
 
 
 @contextmanager

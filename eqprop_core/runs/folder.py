@@ -44,6 +44,7 @@ from eqprop_core.runs.names import (
 )
 from eqprop_core.runs.reference import is_reference, settings_of, state_of
 from eqprop_core.runs.roots import remember_root
+from eqprop_core.spelling import mistaken_for
 
 BEGUN_WITH = "begun_with"  # in `meta.json`: how the run computed when it began
 DATA = "data"  # in `meta.json`, checkpoints and models: what it was trained on
@@ -162,7 +163,10 @@ class RunFolder:
         if path.is_file():
             return cls(path.parent, None if path.name in (CONFIG, HYPERPARAMETERS) else path.name)
         if not path.is_dir():
-            raise NoSuchRunError(f"--load-path {path}: there is no such folder; give the folder of a run")
+            other = mistaken_for(path)
+            raise NoSuchRunError(
+                f"--load-path {path}: there is no such folder{other or '; give the folder of a run'}"
+            )
         if not any((path / name).exists() for name in (CONFIG, *BEST_FIRST)):
             raise NoSuchRunError(
                 f"--load-path {path}: holds no run; a run has {CONFIG} and {CHECKPOINT} or {BEST_FIRST[0]}"

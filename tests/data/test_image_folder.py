@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from pathlib import Path
@@ -284,7 +285,16 @@ def test_a_folder_whose_name_looks_the_same_is_a_hint(tmp_path, image_folder):
         describe("imagefolder", tmp_path / "bilder-grün")
 
 
+def saved(form: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), (40, 90, 7)).save(file, form)
+    return file.getvalue()
+
+
 BROKEN = [
+    (saved("webp")[:30], "it is damaged"),
+    (saved("png")[:45] + b"\xff\xff" + saved("png")[47:], "it is damaged"),
+    (saved("bmp")[:100], "image file is truncated"),
     (b"", r"it is empty \(0 bytes\)"),
     (b"GIF89a", "cannot be read as an image"),
     (b"<html>404</html>", "in none of the formats that are known"),

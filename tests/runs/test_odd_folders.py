@@ -76,3 +76,12 @@ def test_a_command_line_that_is_not_utf8_is_written_down_escaped(odd: Path) -> N
     said = (run.path / "hyperparameters.txt").read_text("utf-8")
     assert "--results" in said and "\\udc" in said
     assert find_run(str(run.path)).path == run.path
+
+
+@pytest.mark.parametrize("asked", ["run ", "r\u200bun", "ru\uff4e"])
+def test_a_run_that_is_asked_for_by_a_name_that_looks_the_same_is_named(
+    tmp_path: Path, asked: str, eqprop: Run
+) -> None:
+    (tmp_path / "kept" / "run").mkdir(parents=True)
+    told = eqprop("evaluate", "--load-path", f"kept/{asked}", code=2).stderr
+    assert "asked for was" in told and "and there is run" in told

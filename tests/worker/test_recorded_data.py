@@ -98,6 +98,48 @@ def test_nothing_is_said_of_the_same_data(run: Path, data: Path, eqprop: Run) ->
     assert said(eqprop("train", "--load-path", run, "--epochs", "1")) == []
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    "samples",
+    [
+        ["--train-samples", "9", "--test-samples", "4"],
+        ["--samples", "drawn", "--train-samples", "11", "--test-samples", "5"],
+    ],
+)
+def test_other_data_are_told_where_other_images_are_chosen(
+    eqprop: Run, tmp_path: Path, samples: list[str], split: str
+) -> None:
+    values = {"train": np.arange(12, dtype=np.uint8) % 3, "t10k": np.arange(6, dtype=np.uint8) % 3}
+    for name, labels in values.items():
+        images = np.repeat(labels * 60, 16).reshape(-1, 4, 4)
+        (tmp_path / "own").mkdir(exist_ok=True)
+        (tmp_path / "own" / f"{name}-images-idx3-ubyte").write_bytes(idx(images))
+        (tmp_path / "own" / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels))
+    eqprop(
+        "train",
+        "--task",
+        "idx",
+        "--data-dir",
+        "own",
+        "--archi",
+        "16",
+        "6",
+        "3",
+        "--lrs",
+        "1",
+        "1",
+        "--seed",
+        "1",
+    )
+    (run,) = tmp_path.glob("results/EP/mse/*/*")
+    path = tmp_path / "own" / ("train-images-idx3-ubyte" if split == "train" else "t10k-images-idx3-ubyte")
+    assert said(eqprop("evaluate", "--load-path", run, *samples)) == []
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    (line,) = said(eqprop("evaluate", "--load-path", run, *samples))
+    kind = "training" if split == "train" else "test"
+    assert f"{DIFFERS}the files hold other {kind} images" in line
+
+
 def test_data_that_have_moved_are_the_same(run: Path, data: Path, eqprop: Run) -> None:
     data.rename(data.with_name("moved"))
     result = eqprop("train", "--load-path", run, "--epochs", "1", "--data-dir", "moved")
