@@ -136,9 +136,8 @@ class Probe:
 
     def _about_pairing(self) -> str:
         return (
-            f"{self.numerics.words()} leaves the free phase a little unsettled, which a one-sided estimate "
-            f"would divide by β: it is taken against the free state run on beside the nudged phase "
-            f"(--estimator paired)"
+            f"with {self.numerics.words()} one-sided estimates are taken against the free state run on "
+            f"beside the nudged phase, so that what is left unsettled cancels (as by --estimator paired)"
         )
 
     def _about_reach(self) -> str:

@@ -224,7 +224,7 @@ async def _(world: World, press: str) -> None:
         while app.runs_choice.column != "best test":
             await world.press(press)
         assert order(screen) == "acb"
-        assert "sort best ↓" in world.screen() and "best ↓" in world.screen().splitlines()[1]
+        assert "sort best test ↓" in world.screen() and "best test ↓" in world.screen().splitlines()[1]
 
 
 @case("runs", "reverse")

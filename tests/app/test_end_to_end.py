@@ -47,7 +47,7 @@ def terminals(tmp_path: Path) -> Iterator[list[Terminal]]:
 
 def best(screen: str) -> float:
     """The best accuracy that is on the screen, 0 where there is none."""
-    found = re.search(r"best (\d+\.\d+) %", screen)
+    found = re.search(r"best test (\d+\.\d+) %", screen)
     return float(found[1]) if found else 0.0
 
 

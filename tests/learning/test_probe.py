@@ -70,7 +70,7 @@ def test_a_gradient_that_is_another_than_meant_is_told_before_the_first_batch(na
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_gradient_is_not_warned_of(name: str) -> None:
     said = said_before_training(SOUND[name])
-    assert [message for message in said if "(--estimator paired)" not in message] == []
+    assert [message for message in said if "(as by --estimator paired)" not in message] == []
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_sound_gradient_is_not_warned_of(name: str) -> None:
 )
 def test_that_a_one_sided_estimate_is_paired_is_told(settings: dict[str, Any], told: bool) -> None:
     said = said_before_training({**DEEP, "betas": [0, 0.1], **settings})
-    assert any("it is taken against the free state run on" in message for message in said) == told
+    assert any("are taken against the free state run on" in message for message in said) == told
 
 
 def test_a_gradient_that_is_negligible_is_not_judged() -> None:
