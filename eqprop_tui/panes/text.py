@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from datetime import datetime
+from textwrap import wrap
 
 from textual.widgets import Log
 
@@ -18,16 +21,37 @@ MOST_SAMPLES = 600
 
 
 class LinesPane(Log, Pane):
-    """Lines that follow the newest one unless scrolled up."""
+    """Lines that follow the newest one unless scrolled up; those that are too long go on below, indented."""
+
+    indent = 2
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, max_lines=MOST_LINES, highlight=False)
         self._shown = 0  # number of the last event that is shown
+        self._told: deque[str] = deque(maxlen=MOST_LINES)
+        self._folded_at = 0  # the width that lines have been folded for
 
     def append(self, lines: list[str]) -> None:
         """Add lines at the end."""
         if lines:
-            self.write_lines([printable(line) for line in lines], scroll_end=self.is_vertical_scroll_end)
+            told = [printable(line) for line in lines]
+            self._told.extend(told)
+            self.write_lines(self._folded(told), scroll_end=self.is_vertical_scroll_end)
+
+    def on_resize(self) -> None:
+        """Fold all lines for another width."""
+        if self._folded_at != self.scrollable_content_region.width:
+            follow = self.is_vertical_scroll_end
+            self.clear()
+            self.write_lines(self._folded(self._told), scroll_end=follow)
+
+    def _folded(self, lines: Iterable[str]) -> list[str]:
+        width = self._folded_at = self.scrollable_content_region.width
+        if width <= 2 * self.indent:  # not laid out yet
+            return list(lines)
+        rest = " " * self.indent
+        folded = (wrap(line, width, subsequent_indent=rest, replace_whitespace=False) for line in lines)
+        return [part for parts in folded for part in parts or [""]]
 
     def take(self, view: RunView) -> None:
         """Add what is new."""
@@ -41,6 +65,8 @@ def _clock(at: float) -> str:
 
 class EventsPane(LinesPane):
     """What happened, in words."""
+
+    indent = len(" 00:00:00  ")
 
     def take(self, view: RunView) -> None:
         """Add what is new."""

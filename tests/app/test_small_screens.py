@@ -11,6 +11,7 @@ from rich.segment import Segment
 
 from app.made import GDU, epoch
 from app.world import World
+from eqprop_core.events import Warned
 from eqprop_tui.charts import lines
 from eqprop_tui.charts.data import Chart, Series
 from eqprop_tui.charts.histogram import bar_heights
@@ -53,6 +54,20 @@ def test_rows_that_have_no_room_are_counted(world: World) -> None:
             await world.sees("synapses.0.weight", "1 to ", " of 20 rows")
             await world.press(*["down"] * 19)
             await world.sees("synapses.19.weight", " to 20 of 20 rows")
+
+    asyncio.run(act())
+
+
+def test_a_long_event_is_shown_whole_at_every_width(world: World) -> None:
+    said = "a sentence that is longer than the terminal is wide, and whose end is what one has to do about it: this"
+    run = world.run(epoch(1, 50.0), Warned(message=said))
+
+    async def act() -> None:
+        async with world.open(run, size=(80, 24)):
+            await world.press("7")
+            await world.sees("a sentence that is longer", "about it: this")
+            await world.pilot.resize_terminal(62, 24)
+            await world.sees("a sentence that is longer", "it: this")
 
     asyncio.run(act())
 
