@@ -36,6 +36,7 @@ class RunStarted(Event):
     test_images: int
     parameters: int
     device: str
+    weights: str = ""  # which stored ones an evaluation or a check takes, in words
 
 
 class RunResumed(Event):
@@ -151,7 +152,8 @@ class GduCurve(BaseModel):
 class Gdu(Event):
     """A GDU check of the current weights.
 
-    `verdict` is what it came to, in words; `chosen` which images were taken, where those are not the first.
+    `verdict` is what it came to, in words; `chosen` which images were taken, where those are not the first;
+    `steps` are (T1, T2), and a `symmetric` check nudges by ±β.
     """
 
     kind = "gdu"
@@ -163,6 +165,8 @@ class Gdu(Event):
     curves: list[GduCurve]
     verdict: str = ""
     chosen: str = ""
+    steps: tuple[int, int] | None = None
+    symmetric: bool = False
 
 
 class Angles(Event):

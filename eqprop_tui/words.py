@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 
 if TYPE_CHECKING:
-    from eqprop_core.events import GduRow
+    from eqprop_core.events import Gdu, GduRow
     from eqprop_core.runs.listing import RunSummary
 
 
@@ -117,6 +117,8 @@ def number_of(value: int | None) -> str:
 
 
 GOOD_RMSE, FAIR_RMSE = 0.1, 0.5
+NEURONS = "neurons_"  # how the rows begin that are no parameters
+OF_NEURONS = f"{NEURONS}* contain the slope of σ; not a claim of the theorem"
 
 
 def gdu_cells(row: GduRow) -> list[str]:
@@ -135,9 +137,16 @@ def gdu_cells(row: GduRow) -> list[str]:
     ]
 
 
+def gdu_settings(gdu: Gdu) -> str:
+    """What a GDU check was made with: images, β, and T1 and T2 where they are known."""
+    steps = "" if gdu.steps is None else f", T1 {gdu.steps[0]}, T2 {gdu.steps[1]}"
+    images = "1 image" if gdu.images == 1 else f"{gdu.images} images"
+    return f"{images}, β {'±' if gdu.symmetric else ''}{gdu.beta:g}{steps}"
+
+
 def gdu_grade(row: GduRow) -> str:
     """How near EP is to BPTT: `good`, `waiting` (fair), `bad`; `dim` where nothing is claimed."""
-    if row.rmse is None or row.readout or row.too_small:
+    if row.rmse is None or row.readout or row.too_small or row.name.startswith(NEURONS):
         return "dim"
     return "good" if row.rmse < GOOD_RMSE else "waiting" if row.rmse < FAIR_RMSE else "bad"
 

@@ -19,6 +19,8 @@ from eqprop_core.learning.bptt import check_steps
 from eqprop_core.learning.equilibrium import Gradients, check_betas, contrast
 from eqprop_core.networks.network import Masks, Network, State
 
+SMALLER = 0.25  # of β: what EP's update is compared with to see how much of it a finite β makes
+
 
 @dataclass(frozen=True)
 class GduResult:
@@ -29,8 +31,8 @@ class GduResult:
     the share of (t, element) with EP·BPTT < 0, `cosine` that between all of EP and all of BPTT (NaN where one
     of them is zero), `norm_ratio` |EP|/|BPTT|, `size` |BPTT|. `readout` names the rows of a softmax readout,
     which learns by the ordinary gradient: the theorem claims nothing of them. Of parameters alone there are
-    `rounding`, the norm that EP would have if states differed by one rounding, and `drift`, by the next free
-    time step.
+    `rounding`, the norm that EP would have if states differed by one rounding, `drift`, by the next free time
+    step, and `bias`, the share of EP's update that goes with a smaller β.
     """
 
     ep: Gradients
@@ -46,6 +48,7 @@ class GduResult:
     size: dict[str, float] = field(default_factory=dict)
     rounding: dict[str, float] = field(default_factory=dict)
     drift: dict[str, float] = field(default_factory=dict)
+    bias: dict[str, float] = field(default_factory=dict)
 
 
 def gdu_check(
@@ -151,6 +154,29 @@ def _disturbances(
         )
         norms = {name: math.sqrt(count) * float(value.norm()) for name, value in update.items()}
         getattr(result, kind).update(norms)
+
+    def whole(part: float) -> Gradients:
+        """EP's update from the last states at a part of β, of both sides or against the free phase run on."""
+        high, low = beta_free + part * (beta - beta_free), -part * beta if result.ep_minus else beta_free
+        nudged, other = (net.settle(x, free, steps=count, beta=at, y=y, masks=masks) for at in (high, low))
+        return contrast(
+            net,
+            x,
+            other,
+            nudged,
+            beta_a=low,
+            beta_b=high,
+            over=high - low,
+            reference=free,
+            y=y,
+            same_update=same_update,
+            masks=masks,
+        )
+
+    large, small = whole(1.0), whole(SMALLER)
+    for name, value in small.items():
+        norm = float(value.norm())
+        result.bias[name] = float((large[name] - value).norm()) / norm if norm > 0 else 0.0
 
 
 @torch.no_grad()

@@ -236,6 +236,8 @@ def gdu_event(
         curves=curves,
         verdict=said,
         chosen=chosen,
+        steps=(config.T1, config.T2),
+        symmetric=bool(result.ep_minus),
     )
 
 

@@ -58,10 +58,14 @@ def _reason(result: GduResult, differing: list[str], vector_field: bool, same_up
         return VECTOR_FIELD if same_update else f"{VECTOR_FIELD}, which --same-update brings together"
     # On both sides of the free state, what it still moves by cancels, but for what that makes of pooling.
     drift, rounding = largest(result.drift), largest(result.rounding)
+    causes = []
     if drift > (1.0 if result.ep_minus else NOTICEABLE) and drift > ROUNDINGS * rounding:
-        return "not settled: raise T1" + (
-            ", and larger --betas, as rounding shows" if rounding > NOTICEABLE else ""
-        )
+        causes.append("not settled (raise T1)")
     if rounding > NOTICEABLE:
-        return "rounding shows: larger --betas"
-    return "beta is large: smaller --betas" + ("" if result.ep_minus else ", or both sides by --thirdphase")
+        causes.append("rounding shows (larger --betas)")
+    elif not causes or max(result.bias.get(name, 0.0) for name in differing) > NOTICEABLE:
+        both = "" if result.ep_minus else ", or both sides by --thirdphase"
+        causes.append(f"beta is large (smaller --betas{both})")
+        if len(causes) == 1:
+            causes[0] += ", a bias that training need not be rid of"
+    return ", and ".join(causes)

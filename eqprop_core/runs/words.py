@@ -58,7 +58,8 @@ def _in_words(event: Event) -> str:
                 ),
                 default=0,
             )
-            said = "; ".join(filter(None, (event.verdict, event.chosen)))
+            # What to change is said where a check was asked for: a preset that learns well is not wrong.
+            said = "; ".join(filter(None, (event.verdict.partition(": ")[0], event.chosen)))
             where = f"epoch {event.epoch}, batch {event.batch}"
             found = f"RMSE of parameters up to {worst:.3f}" + (f"; {said}" if said else "")
             return f"GDU check at {where}: {found if worst or not said else said}"

@@ -20,11 +20,13 @@ from eqprop_core.data.fetching import Told
 from eqprop_core.data.fingerprint import Fingerprint, fingerprint
 from eqprop_core.data.randomness import generator
 from eqprop_core.devices import choose_here, cores_of_a_run, threads_wished
-from eqprop_core.events import Record, RunStarted
+from eqprop_core.events import EpochFinished, Record, RunStarted
 from eqprop_core.networks.network import Network, build_network
 from eqprop_core.networks.products import set_tf32
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.history import current_events
 from eqprop_core.runs.places import Place
 from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan
@@ -184,7 +186,21 @@ def started(ready: Prepared, *, epochs: int = 0, batches: int = 0) -> RunStarted
         test_images=len(ready.dataset.test),
         parameters=sum(p.numel() for p in ready.net.parameters()),
         device=ready.label,
+        weights=_weights_in_words(ready),
     )
+
+
+def _weights_in_words(ready: Prepared) -> str:
+    """Which stored weights are taken: those of the best epoch with its number, or a file's."""
+    if ready.plan.stored is None or not ready.weights:
+        return ""
+    if ready.weights == names.BEST_MODEL:
+        epochs = current_events(ready.plan.stored.path / names.EVENTS, (EpochFinished.kind,))
+        events = (record.event for record in epochs)
+        best = [event.epoch for event in events if isinstance(event, EpochFinished) and event.best]
+        if best:
+            return f"of the best epoch, {best[-1]}"
+    return f"of {ready.weights}"
 
 
 def facts_of(device: torch.device, label: str | None = None) -> dict[str, str | int]:

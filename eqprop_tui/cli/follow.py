@@ -40,8 +40,9 @@ from eqprop_core.events import (
     RunStarted,
     Warned,
 )
+from eqprop_core.problems import printable
 from eqprop_core.runs.listing import RunSummary
-from eqprop_core.runs.words import in_words
+from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_tui.cli import report
 from eqprop_tui.words import duration
 
@@ -243,4 +244,6 @@ class Bars:
 
 def _progress_line(event: Event) -> str:
     """A line for what happens on the way; results of an evaluation or a check are printed at its end."""
+    if isinstance(event, Warned) and event.message.startswith(NOT_SAVED):
+        return f"error: {printable(event.message)}"  # the command fails by it
     return "" if isinstance(event, (Evaluated, RunFinished)) else in_words(event)

@@ -11,7 +11,7 @@ import typer
 from rich.cells import cell_len
 
 from eqprop_core.problems import flag, printable, shown
-from eqprop_tui.words import gdu_cells, gdu_grade
+from eqprop_tui.words import NEURONS, gdu_cells, gdu_grade
 
 if TYPE_CHECKING:  # what a list of runs needs none of
     from rich.console import Console
@@ -196,17 +196,18 @@ def plan_in_words(config: RunConfig, more_epochs: int | None = None) -> str:
 
 
 def gdu_table(rows: Sequence[GduRow]) -> Table:
-    """Distances of EP from BPTT by parameter and layer of neurons; a readout's rows stand apart."""
+    """Distances of EP from BPTT by parameter; the rows of neurons and of a readout stand apart."""
     table = plain_table()
     table.add_column("parameter")
     for name in ("RMSE", "sign error", "cosine", "|EP|/|BPTT|", "|BPTT|"):
         table.add_column(name, justify="right")
-    for row in (row for row in rows if not row.readout):
-        table.add_row(*_gdu_cells(row))
-    if readout := [row for row in rows if row.readout]:
+    parts: list[list[GduRow]] = [[], [], []]
+    for row in rows:
+        parts[1 if row.readout else 2 if row.name.startswith(NEURONS) else 0].append(row)
+    for style, part in zip(("", "dim", "dim"), parts, strict=True):
+        for row in part:
+            table.add_row(*_gdu_cells(row), style=style)
         table.add_section()
-        for row in readout:
-            table.add_row(*_gdu_cells(row), style="dim")
     return table
 
 

@@ -17,6 +17,7 @@ import typer
 
 from eqprop_core.events import EpochFinished
 from eqprop_core.files import open_to_read
+from eqprop_core.problems import printable
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import current_events
@@ -60,7 +61,7 @@ def tell_launch(launched: Launched) -> None:
 def _in_line(run: Path) -> str:
     """What a run that comes before is called, and how to end one that no list shows."""
     if run.exists() or (process := worker_of(run)) is None:
-        return run.name
+        return called(RunFolder(run))
     return f"{run.name}, whose folder is gone: kill {process.pid} ends it"
 
 
@@ -250,7 +251,8 @@ class Standing:
         self.summary = summarize(self.folder.path)
         if self.summary.state == "queued" and self.summary.ahead != self._said:
             self._said = self.summary.ahead
-            report.say(f"queued: {self._said} ahead on {self.summary.device or 'its device'}")
+            said = f"queued: {self._said} ahead on {self.summary.device or 'its device'}"
+            print(printable(said), file=sys.stderr, flush=True)  # above what is drawn there
         return self.summary.state not in ALIVE
 
 

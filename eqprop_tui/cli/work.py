@@ -41,7 +41,7 @@ from eqprop_tui.cli.flags import ReferenceCommand, with_flags
 from eqprop_tui.cli.follow import Outcome, follow
 from eqprop_tui.cli.presets import pick_preset
 from eqprop_tui.cli.watch import leave, tell_launch, watch
-from eqprop_tui.words import pace
+from eqprop_tui.words import NEURONS, OF_NEURONS, gdu_settings, pace
 
 PresetName = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="start from a preset; flags win over it")
@@ -337,10 +337,14 @@ def _last(plan: Plan) -> int | None:
     return summarize(plan.stored.path).epoch + plan.more_epochs
 
 
+def unsaved(outcome: Outcome) -> bool:
+    """Whether weights that a training came to, or events, were not written, as was said while it ended."""
+    return any(said.startswith(NOT_SAVED) for said in outcome.warnings)
+
+
 def fail_if_unsaved(outcome: Outcome) -> None:
     """Exit with 1 where weights that a training came to, or events, were not written."""
-    if unsaved := [said for said in outcome.warnings if said.startswith(NOT_SAVED)]:
-        report.say(f"error: {unsaved[-1]}")
+    if unsaved(outcome):
         raise typer.Exit(1)
 
 
@@ -350,8 +354,13 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
         report.put_json(as_document(todo, outcome))
         return
     out = report.console()
+    if outcome.started is not None and outcome.started.weights:
+        out.print(f"weights {outcome.started.weights}", markup=False, soft_wrap=True)
     if outcome.gdu is not None and todo == "gducheck":
         out.print(report.gdu_table(outcome.gdu.rows))
+        if any(row.name.startswith(NEURONS) for row in outcome.gdu.rows):
+            out.print(f"{OF_NEURONS}.", style="dim", markup=False, highlight=False, soft_wrap=True)
+        out.print(gdu_settings(outcome.gdu), markup=False, soft_wrap=True)
         for said in filter(None, (outcome.gdu.verdict, outcome.gdu.chosen)):
             out.print(f"{said[:1].upper()}{said[1:]}.", markup=False, soft_wrap=True)
     ended = outcome.finished if todo == "train" else None
@@ -359,8 +368,9 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
         out.print(f"{said}, {_times(ended)}")
     for part in outcome.evaluated:
         out.print(in_words(part))
-    if outcome.path is not None:
-        out.print(f"saved in {printable(str(outcome.path))}", markup=False, soft_wrap=True)
+    if outcome.path is not None and outcome.path.exists():
+        saved = "the rest is saved" if unsaved(outcome) else "saved"
+        out.print(f"{saved} in {printable(str(outcome.path))}", markup=False, soft_wrap=True)
 
 
 def _times(finished: RunFinished) -> str:

@@ -18,7 +18,7 @@ from eqprop_tui.panes.curves import gdu_chart
 from eqprop_tui.watching.view import RunView
 from eqprop_tui.widgets.chart import ChartView
 from eqprop_tui.widgets.picture import PictureView, Rows, segments_of, wrapped
-from eqprop_tui.words import gdu_cells, gdu_grade
+from eqprop_tui.words import NEURONS, OF_NEURONS, gdu_cells, gdu_grade
 
 HEADINGS = ("parameter", "RMSE", "sign err", "cosine", "|EP|/|BPTT|", "|BPTT|")
 RIGHT = (7, 9, 8, 11, 8)
@@ -50,6 +50,8 @@ class GduTable(PictureView, can_focus=True):
         said = [*filter(None, (verdict, gdu.chosen)), f"β {gdu.beta:g}, {where}{gdu.images} images"]
         below = [f"  {line}" for text in said for line in wrap(text, max(10, width - 3))]
         below = below[: max(1, height - 1 - min(len(gdu.rows), LEAST_ROWS))]
+        if any(row.name.startswith(NEURONS) for row in gdu.rows):
+            below += _that_fit(f"  {OF_NEURONS}", width, height - 1 - len(gdu.rows) - len(below))
         room = max(1, height - 1 - len(below))
         self.top = min(max(self.top, self.pane.row - room + 1), self.pane.row)
         right = RIGHT if width >= WIDE else RIGHT[:-1]
@@ -100,6 +102,11 @@ def _in_columns(cells: Sequence[str], name: int, right: Sequence[int]) -> str:
         + first.ljust(name)
         + "".join("  " + text.rjust(width) for text, width in zip(cells[1:], right, strict=False))
     )
+
+
+def _that_fit(line: str, width: int, room: int) -> list[str]:
+    """The line, where there is room for it and an empty one."""
+    return [line] if len(line) < width and room > 1 else []
 
 
 class GduPane(Horizontal, Pane):

@@ -82,6 +82,10 @@ def test_times_are_the_same_wherever_they_are_told(eqprop: Run, run: Path, more:
 def test_a_run_that_has_ended_is_checked_where_it_is_asked_for(eqprop: Run, run: Path) -> None:
     said = eqprop("runs", "check", run).stdout
     assert "synapses.0.weight" in said and "EP follows BPTT in" in said
+    for line in ("weights of the best epoch, ", "20 images, β ", "neurons_* contain the slope of σ"):
+        assert line in said
+    assert "weights of the best epoch, " in eqprop("evaluate", "--load-path", run).stdout
+    assert "weights of final_model.pt\n" in eqprop("evaluate", "--load-path", run / "final_model.pt").stdout
     assert len(list(run.glob("checks/*/events.jsonl"))) == 1
 
 
@@ -209,10 +213,11 @@ def test_a_run_whose_model_could_not_be_saved_ends_with_1(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("eqprop_core.worker.session.checkpoint.write", full)
-    assert (
-        "not everything was saved: model.pt, final_model.pt, checkpoint.tar, final"
-        in eqprop("train", *TINY, code=1).stderr
-    )
+    done = eqprop("train", *TINY, code=1)
+    said = " ".join(done.stderr.split())
+    assert said.count("error: not everything was saved: model.pt, final_model.pt, checkpoint.tar, final") == 1
+    assert said.count("not everything was saved") == 1
+    assert "\nsaved in" not in done.stdout and "the rest is saved in" in done.stdout
 
 
 def test_a_run_goes_on_with_another_optimizer(run: Path, eqprop: Run) -> None:

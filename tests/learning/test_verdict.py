@@ -16,6 +16,7 @@ from eqprop_core.learning.gdu import GduResult, gdu_check
 from eqprop_core.learning.observations import gdu_event
 from eqprop_core.learning.verdict import verdict
 from eqprop_core.networks.network import Network, build_network
+from eqprop_core.runs.words import in_words
 
 MLP: dict[str, Any] = {"task": "digits", "archi": [64, 20, 10], "act": "tanh", "T1": 40, "T2": 8, "seed": 0}
 DEEP = {**MLP, "archi": [64, 24, 24, 24, 10], "T1": 80, "T2": 20, "scale": 0.3}
@@ -42,17 +43,33 @@ def checked(settings: dict[str, Any], beta: float, *, symmetric: bool = True) ->
     [
         (MLP, 0.01, True, "EP follows BPTT in 4 of 4 parameters"),
         (DEEP, 0.01, True, "EP follows BPTT in 8 of 8 parameters"),  # its first gradient is a thousandth
-        (MLP, 0.9, False, "beta is large: smaller --betas, or both sides by --thirdphase"),
-        ({**MLP, "T1": 8}, 0.001, False, "not settled: raise T1"),
-        ({**MLP, "act": "mysig", "T1": 200}, 1e-6, False, "rounding shows: larger --betas"),
+        (
+            MLP,
+            0.9,
+            False,
+            "4 parameters: beta is large (smaller --betas, or both sides by --thirdphase), "
+            "a bias that training need not be rid of",
+        ),
+        ({**MLP, "T1": 8}, 0.001, False, "not settled (raise T1)"),
+        ({**MLP, "T1": 8}, 0.9, False, "not settled (raise T1), and beta is large (smaller --betas, or"),
+        ({**MLP, "act": "mysig", "T1": 200}, 1e-6, False, "rounding shows (larger --betas)"),
         (MLP, 1e-9, True, "the gradient is of rounding size on these images: nothing to compare"),
     ],
-    ids=["small beta", "vanishing", "large beta", "not settled", "settled but rounded", "rounding"],
+    ids=["small beta", "vanishing", "large beta", "not settled", "both", "settled but rounded", "rounding"],
 )
 def test_what_a_check_comes_to_is_said(
     settings: dict[str, Any], beta: float, symmetric: bool, said: str
 ) -> None:
-    assert said in verdict(checked(settings, beta, symmetric=symmetric))
+    found = verdict(checked(settings, beta, symmetric=symmetric))
+    assert said in found and found.count(":") <= 1
+    assert ("beta is large" in found) == (beta == 0.9)
+
+
+def test_on_the_way_a_training_says_no_more_than_how_many_follow() -> None:
+    config, net, x, y = made({**MLP, "T1": 8})
+    result = gdu_check(net, x, y, steps=(8, 8), beta=0.9)
+    line = in_words(gdu_event(result, net, config, epoch=1, batch=2, images=len(x)))
+    assert line.endswith("EP follows BPTT in 0 of 4 parameters")
 
 
 @pytest.mark.parametrize("same_update", [True, False])
