@@ -186,7 +186,7 @@ class RunConfig(Architecture):
     updates: Literal["sync", "async"] = setting(
         "sync",
         "dynamics",
-        "all layers at once, or odd and even in turn: fewer time steps, other states if max-pooled",
+        "all layers at once, or odd, then even: half of --T1 does; other states if max-pooled",
     )
     precision: Literal["fp32", "tf32", "bf16", "auto"] = setting(
         "fp32",

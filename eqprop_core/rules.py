@@ -281,10 +281,11 @@ def refused_flags(config: Any, given: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
-def cautions(config: Any, epochs: int | None = None) -> list[str]:
+def cautions(config: Any, epochs: int | None = None, *, advise: bool = True) -> list[str]:
     """What to know before the first batch of a training that is to end after `epochs`, or as configured.
 
-    Sentences about settings that are accepted and may not be meant so.
+    Sentences about settings that are accepted and may not be meant so, with the flags that would change them,
+    unless `advise` is false: for a run that has begun, whose commands do not take them.
     """
     said = []
     last = config.epochs if epochs is None else epochs
@@ -293,7 +294,9 @@ def cautions(config: Any, epochs: int | None = None) -> list[str]:
         which = f"epochs {first} to {last} train" if last > first else f"epoch {last} trains"
         said.append(
             f"{which} with learning rates of {DECAY_FLOOR:g}, where --lr-decay ends (--decay-epochs "
-            f"{config.decay_epochs}); --decay-epochs {last} spreads it over all, --no-lr-decay leaves it out"
+            f"{config.decay_epochs})"
+            + f"; --decay-epochs {last} spreads it over all, --no-lr-decay leaves it out"
+            * advise
         )
     if config.alg == "CEP" and config.model in ("CNN", "VFCNN"):
         rates = (config.lrs or ())[: len(config.channels or ())]
@@ -301,6 +304,8 @@ def cautions(config: Any, epochs: int | None = None) -> list[str]:
         if largest >= CONTINUAL_RATE:
             said.append(
                 "continual EP sums its updates over all places of a feature map, so that convolutions need "
-                f"smaller rates than with EP: lr/(1 - mmt) is {largest:.2g}. On the digits, {CONTINUAL_WORKS}"
+                f"smaller rates than with EP: lr/(1 - mmt) is {largest:.2g}"
+                + f". On the digits, {CONTINUAL_WORKS}"
+                * advise
             )
     return said

@@ -36,6 +36,7 @@ CNN: dict[str, Any] = {"task": "digits", "model": "CNN", "channels": [2], "kerne
 def test_epochs_after_the_decay_are_said(settings: dict[str, Any], last: int | None, said: str) -> None:
     config = RunConfig(**{"task": "digits", "lrs": [0.1, 0.1], "archi": [64, 8, 10], "lr_decay": True, **settings})  # fmt: skip
     found = cautions(config, last)
+    assert not any("spreads" in text for text in cautions(config, last, advise=False))
     assert [said in text for text in found] == [True] * bool(said)
     assert all(f"--decay-epochs {last or config.epochs} spreads" in text for text in found)
 
@@ -77,12 +78,12 @@ def test_a_training_says_it_before_its_first_batch_and_a_dry_run_too(eqprop: Run
     assert at < next(n for n, line in enumerate(said) if line.startswith("epoch 2"))
 
 
-def test_a_change_in_flight_says_it_before_the_run_is_asked(eqprop: Run, tmp_path: Path) -> None:
+def test_a_change_that_no_run_takes_is_an_error_alone(eqprop: Run, tmp_path: Path) -> None:
     run = make_run(
         tmp_path / "results", state={"state": "finished", "epoch": 4}, lr_decay=True, decay_epochs=5
     )
     said = eqprop("runs", "set", run.path, "--epochs", "7", code=1).stderr
-    assert said.startswith("warning: epochs 6 to 7 train with learning rates of 1e-05")
+    assert said == f"error: {run.path}: is finished; there is no process to ask\n"
 
 
 def test_a_sweep_says_it_once_for_all_of_its_cells(eqprop: Run) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
+import shlex
 import shutil
 import sys
 import tarfile
@@ -56,9 +57,10 @@ def fetch(task: str, root: Path | None = None, progress: bool | Told = True) -> 
         told = lambda *_: None  # noqa: E731
     failed = _attempt(info, root, told)
     if failed:
+        where = "" if root == place_of(task) else f" --data-dir {shlex.quote(str(root))}"
         raise DataError(
             f"{task} could not be downloaded: {failed}\n"
-            f"Try again later: eqprop data get {task}\n{where_to_put(task, root)}"
+            f"Try again later: eqprop data get {task}{where}\n{where_to_put(task, root)}"
         )
 
 

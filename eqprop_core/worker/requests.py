@@ -187,7 +187,7 @@ class Requests:
         if settings:
             self._tell(Amended(settings=settings, **self._place()))
         if "epochs" in settings:
-            for said in cautions(trainer.config, trainer.epochs):
+            for said in cautions(trainer.config, trainer.epochs, advise=False):
                 self._tell(Warned(message=said))
 
     def _tell(self, event: Event) -> None:

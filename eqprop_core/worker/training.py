@@ -113,7 +113,8 @@ def _prepared(
         notes = []
     opening += [Warned(message=warning) for warning in (*ready.warnings, *notes)]
     if trainer.epoch < trainer.epochs:
-        opening += [Warned(message=said) for said in cautions(ready.config, trainer.epochs)]
+        told = cautions(ready.config, trainer.epochs, advise=not begun)
+        opening += [Warned(message=said) for said in told]
     numerics = {**facts_of(ready.device), "processes": together.processes, **recorded_choices(ready)}
     run.describe({**numerics, **facts_of(ready.device, ready.label), DATA: ready.data.summary()})
     if not begun:

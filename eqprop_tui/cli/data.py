@@ -91,10 +91,15 @@ def fetch_now(task: str, root: Path) -> None:
 
             def show(what: str, done: int, of: int | None) -> None:
                 if what not in bars:
-                    bars[what] = progress.add_task(what)
+                    bars[what] = progress.add_task(what, total=of)
                 progress.update(bars[what], completed=done, total=of)
 
-            fetch(task, root, show)
+            try:
+                fetch(task, root, show)
+            finally:  # a bar that stands still would look like one that goes on
+                for bar in progress.tasks:
+                    if not bar.finished:
+                        progress.remove_task(bar.id)
     except KeyboardInterrupt:
         report.say(f"{task}: interrupted; what had come was removed")
         raise typer.Exit(128 + signal.SIGINT) from None

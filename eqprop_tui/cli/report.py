@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,9 +43,20 @@ def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
 
 
 def say(text: str) -> None:
-    """A diagnostic line, or several; not broken by us, so that paths and commands can be copied."""
-    lines = "\n".join(map(printable, text.split("\n")))
-    console(stderr=True).print(lines, markup=False, soft_wrap=True)
+    """A diagnostic line, or several, as `put_words` prints them."""
+    put_words(console(stderr=True), "\n".join(map(printable, text.split("\n"))))
+
+
+def put_words(out: Console, text: str) -> None:
+    """Print lines, broken between words where that is a terminal; long words, such as paths, stay whole."""
+    if out.file.isatty():
+        text = "\n".join(
+            textwrap.fill(
+                line, out.width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+            )
+            for line in text.split("\n")
+        )
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def put_json(value: Any) -> None:

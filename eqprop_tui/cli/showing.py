@@ -117,7 +117,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
     }
     for name, value in facts.items():
         if value is not None:
-            out.print(f"{name:<9} {_plain(str(value))}", markup=False, soft_wrap=True)
+            report.put_words(out, f"{name:<9} {_plain(str(value))}")
 
 
 def _settings(out: Console, document: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ def _section(out: Console, title: str, lines: Sequence[str]) -> None:
         out.print()
         out.print(title, style="bold", markup=False)
         for line in lines:
-            out.print(f"  {_plain(line)}", markup=False, soft_wrap=True)
+            report.put_words(out, f"  {_plain(line)}")
 
 
 def _file_lines(files: Sequence[Found]) -> list[str]:

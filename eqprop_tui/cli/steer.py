@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,9 +46,11 @@ def tail(
     folder = find_run(run)
     path = folder.path / EVENTS
     records = read_events(path) if not follow_on else follow_events(path, ended=lambda: not alive(folder))
+    words = partial(report.put_words, report.console())
+    put = words if sys.stdout.isatty() else partial(print, flush=True)  # which is quick
     for record in records:
         if line := in_words(record.event):
-            print(f"{datetime.fromtimestamp(record.time):%H:%M:%S} {line}", flush=True)
+            put(f"{datetime.fromtimestamp(record.time):%H:%M:%S} {line}")
 
 
 def attach(run: Wanted) -> None:
@@ -137,9 +141,9 @@ def change(
         problems.append(Problem("epochs", epochs, message))
     if problems:
         raise ConfigError(problems)
+    tell(run, "set", settings)
     if epochs is not None:
         _caution(find_run(run), epochs)
-    tell(run, "set", settings)
 
 
 def resume(
@@ -195,7 +199,7 @@ def resume(
 def _caution(folder: RunFolder, epochs: int) -> None:
     """Say what to know of a run that is to end after that many epochs."""
     with suppress(ConfigError):  # settings that cannot be read are told by what needs them
-        for said in cautions(combine(folder.settings_now() or {}), epochs):
+        for said in cautions(combine(folder.settings_now() or {}), epochs, advise=False):
             report.say(f"warning: {said}")
 
 

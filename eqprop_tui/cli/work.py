@@ -18,6 +18,7 @@ import typer
 from eqprop_core import catalogue
 from eqprop_core.config import RunConfig, settings_of
 from eqprop_core.events import RunFinished
+from eqprop_core.names import same
 from eqprop_core.preset_files import settings_of_run
 from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, printable
@@ -26,7 +27,7 @@ from eqprop_core.runs.finishing import call
 from eqprop_core.runs.folder import BEGUN_WITH, DATA, RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, as_before, find_places, launch
-from eqprop_core.runs.listing import called, find_run, summarize
+from eqprop_core.runs.listing import called, find_run, list_runs, summarize
 from eqprop_core.runs.log import last_seq
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.processes import process_of
@@ -96,6 +97,28 @@ def _plan(
     return replace(plan, labels={**plan.labels, **labels})
 
 
+def _with_presets(error: ConfigError) -> ConfigError:
+    """The same, and of learning rates that were not given, that presets have them."""
+    hint = "; a preset brings them: --preset NAME, of eqprop presets list"
+    return ConfigError(
+        [
+            replace(problem, message=problem.message + hint)
+            if problem.setting == "lrs" and problem.value is None
+            else problem
+            for problem in error.problems
+        ]
+    )
+
+
+def _tell_namesake(name: str) -> None:
+    """Say where a run has the name of a new one, so that neither will be found by it."""
+    ids = [run.id for run in list_runs() if same(run.name or "") == same(name)]
+    if ids:
+        report.say(
+            f"warning: --name {name}: {ids[0]} has this name, too; name the two by their ids or folders"
+        )
+
+
 @with_flags(settings_of("train"))
 def train(
     flags: dict[str, Any],
@@ -155,7 +178,12 @@ def train(
     ] = None,
 ) -> None:
     """Train a network in a process of its own that outlives this terminal, and watch it."""
-    plan = _plan("train", preset, flags, from_run, like)
+    try:
+        plan = _plan("train", preset, flags, from_run, like)
+    except ConfigError as error:
+        raise (error if preset or from_run or like else _with_presets(error)) from None
+    if plan.stored is None and plan.config.name is not None:
+        _tell_namesake(plan.config.name)
     check_sizes(plan.config)
     plan = replace(plan, labels={**plan.labels, **labels_of(tag, note)})
     here = foreground or plan.config.save is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from small_runs import epoch, make_run
 from typer.testing import CliRunner, Result
 
@@ -17,6 +19,7 @@ from eqprop_core.problems import ConfigError
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.plan import Cell, SweepPlan
 from eqprop_tui import output
+from eqprop_tui.cli import report
 from eqprop_tui.cli.main import app
 from eqprop_tui.screens.run_actions import judge_file
 
@@ -109,3 +112,26 @@ def test_a_terminal_is_shown_no_bytes_of_a_picture(monkeypatch: pytest.MonkeyPat
         patch.setattr(sys, "stdout", terminal)
         with pytest.raises(ConfigError, match="standard output is a terminal"):
             output.picture_file(Path("-"), force=False)
+
+
+def test_lines_are_broken_between_words_on_a_terminal_alone() -> None:
+    path = "/a-path/" + "longer/" * 12 + "than-a-line"
+    text = f"error: {'of several words ' * 6}\n  {path}: is no run"
+    for terminal in (False, True):
+        file = io.StringIO()
+        file.isatty = lambda terminal=terminal: terminal  # type: ignore[method-assign,misc]
+        report.put_words(Console(file=file, width=40, color_system=None), text)
+        printed = file.getvalue()
+        assert (max(map(len, printed.replace(path, "").splitlines())) <= 40) == terminal
+        assert path in printed and printed.split() == text.split()
+
+
+def test_a_name_that_a_run_has_already_is_told(two: None, eqprop: Run) -> None:
+    words = ["train", "--preset", "digits-mlp-ep", "--dry-run", "--name"]
+    assert "--name first: " in eqprop(*words, "first").stderr
+    assert eqprop(*words, "another").stderr == ""
+
+
+def test_training_without_rates_tells_of_presets(eqprop: Run) -> None:
+    assert "a preset brings them: --preset NAME" in eqprop("train", code=2).stderr
+    assert "preset" not in eqprop("reference", "--todo", "train", code=2).stderr

@@ -175,6 +175,7 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(server, tmp_pa
     with pytest.raises(DataError) as caught:
         load_dataset(task, root=tmp_path, progress=False)
     assert f"{task} could not be downloaded" in str(caught.value)
+    assert f"eqprop data get {task} --data-dir {tmp_path}" in str(caught.value)
     for spec in catalogue.describe(task).files:
         assert str(tmp_path / spec.path) in str(caught.value)
     assert everything_in(tmp_path) == []
