@@ -46,6 +46,7 @@ from eqprop_core.runs.reference import is_reference, settings_of, state_of
 from eqprop_core.runs.roots import remember_root
 from eqprop_core.spelling import mistaken_for
 
+LIKE = "like"  # in `meta.json`: the run that it repeats
 BEGUN_WITH = "begun_with"  # in `meta.json`: how the run computed when it began
 DATA = "data"  # in `meta.json`, checkpoints and models: what it was trained on
 COMPUTED_BY = ("torch", "device_name", "threads", "processes", "choices")  # where that is not there, these

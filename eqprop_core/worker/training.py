@@ -21,7 +21,7 @@ from eqprop_core.problems import shown
 from eqprop_core.rules import cautions
 from eqprop_core.runs import names
 from eqprop_core.runs.control import take
-from eqprop_core.runs.folder import BEGUN_WITH, DATA, RunError, RunFolder
+from eqprop_core.runs.folder import BEGUN_WITH, DATA, LIKE, RunError, RunFolder
 from eqprop_core.runs.history import current_events
 from eqprop_core.runs.listing import number
 from eqprop_core.runs.log import last_seq, read_events
@@ -87,11 +87,10 @@ def _prepared(
     begun = run is not None and any((run.path / name).exists() for name in _checkpoints(run))
     if run is None or not begun:
         known = plan.labels if run is None else run.meta()
-        killed = run is not None and last_seq(run.path / names.EVENTS) > 0  # before its first checkpoint
-        notes = _begin_choices(ready, known.get(BEGUN_WITH), together.processes, told=not killed)
+        notes = _begin_choices(ready, known.get(BEGUN_WITH), together.processes, told=LIKE in known)
         notes += told_to_begin_again(known.get(DATA), ready.data)
         source = known.get("started_from")
-        if run is not None and killed:
+        if run is not None and last_seq(run.path / names.EVENTS):  # killed before its first checkpoint
             opening.append(RunResumed(from_seq=0, epoch=1, batch=0))
             again = changes_after(run, 0)
             planned = int((run.config() or {}).get("epochs", trainer.epochs))  # as when it began
@@ -177,7 +176,7 @@ def shown_in_state(run: RunFolder, wishes: Wishes) -> Told:
 def _begin_choices(ready: Prepared, recorded: object, processes: int, *, told: bool) -> list[str]:
     """Choose how a run computes, or do as is `recorded` of its own beginning or another's; what to say.
 
-    That it does so is `told` where it was asked for: a run that begins again says what it said at first.
+    That it does so is `told` where it was asked for, and not where a run begins again after a kill.
     """
     if not isinstance(recorded, dict):
         return choose(ready, processes=processes)

@@ -24,7 +24,7 @@ from eqprop_core.presets import Preset
 from eqprop_core.problems import ConfigError, Problem, flag, printable
 from eqprop_core.reference_line import understood
 from eqprop_core.runs.finishing import call
-from eqprop_core.runs.folder import BEGUN_WITH, DATA, RunError, RunFolder
+from eqprop_core.runs.folder import BEGUN_WITH, DATA, LIKE, RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, as_before, find_places, launch
 from eqprop_core.runs.listing import called, find_run, list_runs, summarize
@@ -92,7 +92,7 @@ def _plan(
         run = find_run(wanted)
         settings = settings_of_run(run, keep_seed=name == "like")
         if name == "like":
-            labels = {BEGUN_WITH: run.begun_with(), DATA: run.meta().get(DATA)}
+            labels = {LIKE: str(run.path), BEGUN_WITH: run.begun_with(), DATA: run.meta().get(DATA)}
     plan = make_plan(todo, flags, chosen, ("eqprop", *sys.argv[1:]), like=settings)
     return replace(plan, labels={**plan.labels, **labels})
 

@@ -20,7 +20,7 @@ from eqprop_core.learning.batch import looks
 from eqprop_core.networks.network import Network, build_network
 from eqprop_core.networks.numerics import Numerics, read_numerics
 from eqprop_core.problems import ConfigError
-from eqprop_core.runs.folder import BEGUN_WITH, RunError, RunFolder
+from eqprop_core.runs.folder import BEGUN_WITH, LIKE, RunError, RunFolder
 from eqprop_core.runs.settings import Plan
 from eqprop_core.speed import accelerations
 from eqprop_core.speed.accelerations import Likeness
@@ -131,7 +131,8 @@ def test_a_training_reviews_what_fast_uses_before_batches_that_are_observed(
 def run_again(root: Path, run: RunFolder) -> RunFolder:
     settings = run.config()
     assert settings is not None
-    work = process.begin(Plan(RunConfig(**settings), labels={BEGUN_WITH: run.begun_with()}), root=root)
+    labels = {LIKE: str(run.path), BEGUN_WITH: run.begun_with()}  # those of --like
+    work = process.begin(Plan(RunConfig(**settings), labels=labels), root=root)
     said = [event.message for event in (r.event for r in work.records) if isinstance(event, Warned)]
     assert any(words.startswith("computes as was recorded: ") for words in said)
     assert work.path is not None
