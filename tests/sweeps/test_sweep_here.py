@@ -80,7 +80,7 @@ def test_every_run_is_done_once_whatever_happens_to_processes(words: list[str], 
 def test_a_run_that_is_out_of_time_goes_on_as_often_as_it_takes(eqprop: Run) -> None:
     # Ten seconds to the signal, of which some five go to loading torch; more than the six times that
     # submitit starts a job again by itself.
-    words = ["--time", "0:00:14", "--grace", "4", "--epochs", "30"]
+    words = ["--time", "0:00:14", "--grace", "4", "--epochs", "80"]
     sweep = started(eqprop, *words)
     (job,) = sweep.jobs()
     wait_for(lambda: not is_launched(sweep), limit=500)
