@@ -18,7 +18,7 @@ import pyte
 
 KEYS = {"enter": "\r", "escape": "\x1b", "tab": "\t", "down": "\x1b[B", "up": "\x1b[A", "f2": "\x1bOQ"}
 MODES = {"mouse": 1000, "any mouse": 1003, "alternate screen": 1049, "focus": 1004, "paste": 2004}
-PATIENCE = 60.0  # seconds, on a busy machine
+PATIENCE = 120.0  # seconds, on a busy machine
 
 
 def installed() -> str:

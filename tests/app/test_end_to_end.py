@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.terminal import Terminal, installed
+from app.terminal import PATIENCE, Terminal, installed
 from eqprop_core.runs.listing import ALIVE, find_run, list_runs, summarize
 
 pytestmark = pytest.mark.usefixtures("hang_up_heard")
@@ -213,5 +213,5 @@ def test_a_hang_up_ends_the_application_alone(
     terminal.until("images/s")
     os.close(terminal.master)
     terminal.master = -1
-    assert terminal.process.wait(30) != 0
+    assert terminal.process.wait(PATIENCE) != 0
     assert summarize(find_run("last").path).state == "running"

@@ -22,7 +22,7 @@ from eqprop_tui.app import EqpropApp, Options
 
 Case = Callable[["World", str], Coroutine[Any, Any, None]]
 CASES: dict[tuple[str, str], Case] = {}
-SECONDS = 20.0  # patience, on a busy machine
+SECONDS = 60.0  # patience, on a busy machine
 
 
 def case(place: str, action: str) -> Callable[[Case], Case]:

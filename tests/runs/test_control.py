@@ -72,7 +72,7 @@ def words(request: pytest.FixtureRequest) -> list[str]:
 @pytest.fixture
 def detached(eqprop: Run, words: list[str]) -> Iterator[RunFolder]:
     """A run that has begun its first epoch, in a process of its own."""
-    printed = eqprop("train", *WORDS, "--epochs", "40", *words, "--detach").stdout.strip()
+    printed = eqprop("train", *WORDS, "--epochs", "4000", *words, "--detach").stdout.strip()
     folder = RunFolder(Path(printed))
     until(folder, "epoch_started")
     yield folder
@@ -146,19 +146,19 @@ def test_a_request_is_heard_in_a_batch_without_end_and_asked_twice_drops_it(
 def test_settings_are_changed_in_flight_and_hold_on_resuming(detached: RunFolder, eqprop: Run) -> None:
     for words in (["--lr-factor", "0"], ["--epochs", "-1"], ["--event-rate", "11"], []):
         eqprop("runs", "set", detached.path, *words, code=2)
-    eqprop("runs", "set", detached.path, "--lr-factor", "0.5", "--epochs", "39", "--event-rate", "5")
+    eqprop("runs", "set", detached.path, "--lr-factor", "0.5", "--epochs", "3900", "--event-rate", "5")
     changed = until(detached, "amended").event
-    assert changed.settings == {"lr_factor": 0.5, "epochs": 39, "event_rate": 5.0}
+    assert changed.settings == {"lr_factor": 0.5, "epochs": 3900, "event_rate": 5.0}
     assert changed.batch is not None
     until(detached, "control_applied", request="set")
     eqprop("runs", "set", detached.path, "--checkpoint-every", "0.001")
     until(detached, "checkpoint_saved")
     assert [event for event in in_tail(detached) if isinstance(event, Warned)] == []
-    assert summarize(detached.path).epochs == 39
+    assert summarize(detached.path).epochs == 3900
     eqprop("runs", "stop", detached.path, "--terminate")
     assert summarize(detached.path).state == "stopped"
     state = checkpoint.load(detached.path / "checkpoint.tar")
-    assert (state["lr_factor"], state["epochs"]) == (0.5, 39)
+    assert (state["lr_factor"], state["epochs"]) == (0.5, 3900)
     last = max(record.seq for record in read_events(detached.path / "events.jsonl"))
     eqprop("runs", "resume", detached.path)
     assert until(detached, "epoch_started", after=last).event.rates == [0.05, 0.05]
@@ -183,7 +183,7 @@ def test_a_last_epoch_that_is_over_is_refused(detached: RunFolder, eqprop: Run) 
     until(detached, "control_applied", request="set")
     (warning,) = [event for event in in_tail(detached) if isinstance(event, Warned)]
     assert "epoch 1 is over" in warning.message
-    assert summarize(detached.path).epochs == 40
+    assert summarize(detached.path).epochs == 4000
 
 
 def test_a_killed_run_is_lost_and_resumed(detached: RunFolder, eqprop: Run) -> None:

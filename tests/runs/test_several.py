@@ -31,7 +31,7 @@ from eqprop_core.worker.ranks import Rank
 
 Run = Callable[..., Result]
 CONTEXT = multiprocessing.get_context("fork")
-LONG = [*SMALL[:-4], "--mbs", "3", "--epochs", "400", "--checkpoint-every", "0.01"]
+LONG = [*SMALL[:-4], "--mbs", "3", "--epochs", "40000", "--checkpoint-every", "0.01"]
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +252,8 @@ def test_the_engine_hands_signals_on(tmp_path: Path, eqprop: Run) -> None:
         eqprop("train", *SMALL, "--foreground", "--json").stdout
         and next(iter(tmp_path.glob("results/*/*/*/*")))
     )
-    words = [sys.executable, "-m", "eqprop_core.worker", str(folder), "--nproc", "2", "--more-epochs", "4000"]
+    more = ["--nproc", "2", "--more-epochs", "400000"]
+    words = [sys.executable, "-m", "eqprop_core.worker", str(folder), *more]
     program = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     wait_until(lambda: summarize(folder).epoch >= 3 and summarize(folder).state == "running")
     program.terminate()

@@ -25,7 +25,7 @@ from eqprop_core.sweeps.standing import all_stand
 
 SMALL = [
     "--task", "digits", "--archi", "64", "10", "10", "--lrs", "0.05", "0.05", "--T1", "6", "--T2", "3",
-    "--mbs", "2", "--test-samples", "60", "--checkpoint-every", "0.01", "--device", "cpu",
+    "--mbs", "2", "--test-samples", "60", "--checkpoint-every", "0.002", "--device", "cpu",
 ]  # fmt: skip
 Run = Callable[..., Result]
 
@@ -35,8 +35,8 @@ def started(eqprop: Run, *words: str) -> SweepFolder:
     return SweepFolder.open(Path(eqprop("sweep", *SMALL, *words, "--detach").stdout.strip()))
 
 
-def wait_for(found: Callable[[], Any], limit: float = 120.0) -> Any:
-    """Wait until there is something, and return it."""
+def wait_for(found: Callable[[], Any], limit: float = 600.0) -> Any:
+    """Wait until there is something, and return it; the limit is for what never comes, on any machine."""
     deadline = time.monotonic() + limit
     while not (value := found()):
         assert time.monotonic() < deadline
@@ -45,9 +45,12 @@ def wait_for(found: Callable[[], Any], limit: float = 120.0) -> Any:
     return value
 
 
-def trains(job: Job) -> bool:
-    """Whether a run is in the middle of an epoch, with a checkpoint to go on from."""
-    return kinds(job)["checkpoint_saved"] > 0
+def trains(job: Job, again: int = 0) -> bool:
+    """Whether a run that has been resumed `again` times is in an epoch, with a checkpoint made since."""
+    said = [record.event.kind for record in events(job)]
+    resumed = [place for place, kind in enumerate(said) if kind == "run_resumed"]
+    begun = resumed[-1] if resumed else 0
+    return len(resumed) == again and "checkpoint_saved" in said[begun:] and "run_finished" not in said
 
 
 def events(job: Job) -> list[Any]:

@@ -29,6 +29,13 @@ from eqprop_core.sweeps.process import is_launched
 from eqprop_core.sweeps.submitted import numbers_of
 
 
+def tell_to_make_room(sweep: SweepFolder, job: Job) -> None:
+    """Signal a run's job, as is also done when its time is up."""
+    (controller,) = processes_of(sweep, job)
+    (watching,) = controller.children()
+    watching.send_signal(signal.SIGUSR2)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -50,17 +57,15 @@ def test_every_run_is_done_once_whatever_happens_to_processes(words: list[str], 
         launcher(sweep).kill()
         worker(killed).kill()
 
-    def make_room() -> None:
-        (controller,) = processes_of(sweep, moved)
-        (watching,) = controller.children()
-        watching.send_signal(signal.SIGUSR2)
-
     for _ in range(2):  # they may come to train in any order
         job = wait_for(
             lambda: next((job for job in (killed, moved) if trains(job) and job not in struck), None)
         )
         struck.append(job)
-        (kill if job == killed else make_room)()
+        if job == killed:
+            kill()
+        else:
+            tell_to_make_room(sweep, moved)
     wait_for(lambda: not is_launched(sweep) and not processes_of(sweep, killed))
     assert states(sweep)["lost"] == 1
     told = eqprop("sweep", "resume", sweep.name, "--jobs", "2").stderr
@@ -78,22 +83,24 @@ def test_every_run_is_done_once_whatever_happens_to_processes(words: list[str], 
 
 @pytest.mark.slow
 def test_a_run_that_is_out_of_time_goes_on_as_often_as_it_takes(eqprop: Run) -> None:
-    # Ten seconds to the signal, of which some five go to loading torch; more than the six times that
-    # submitit starts a job again by itself.
-    words = ["--time", "0:00:14", "--grace", "4", "--epochs", "80"]
+    """More often than the six times that submitit starts a job again by itself; each time once it trains."""
+    words = ["--time", "10:00", "--epochs", "40"]
     sweep = started(eqprop, *words)
     (job,) = sweep.jobs()
-    wait_for(lambda: not is_launched(sweep), limit=500)
+    for again in range(8):
+        wait_for(lambda again=again: trains(job, again))
+        tell_to_make_room(sweep, job)
+    wait_for(lambda: not is_launched(sweep))
     assert states(sweep) == {"finished": 1}, (sweep.path / "launcher.log").read_text()
-    assert kinds(job)["run_resumed"] >= 2
-    assert kinds(job)["run_finished"] == 1
+    assert (kinds(job)["run_resumed"], kinds(job)["run_finished"]) == (8, 1)
     ends_like_an_undisturbed_run(eqprop, sweep, job)
 
 
 @pytest.mark.slow
 def test_a_sweep_is_stopped_and_goes_on(eqprop: Run) -> None:
     eqprop("sweep", "list")  # nobody has started any
-    words = [sys.executable, "-m", "eqprop_tui.cli.main", "sweep", *SMALL, "--seeds", "0-1", "--epochs", "50"]
+    asked = [*SMALL, "--seeds", "0-1", "--epochs", "5000"]
+    words = [sys.executable, "-m", "eqprop_tui.cli.main", "sweep", *asked]
     watching = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     (sweep,) = wait_for(list_sweeps)
     first, second = sweep.jobs()
