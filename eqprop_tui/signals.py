@@ -6,6 +6,7 @@ A scheduler sends SIGUSR1 or SIGUSR2 to every process of a job; only one that ow
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -97,4 +98,7 @@ def _put_aside(number: int, frame: FrameType | None) -> None:
 def _write(sequence: bytes) -> None:
     if cursor_hidden_on is not None:
         with suppress(OSError):
-            os.write(cursor_hidden_on, sequence)
+            if select.select([], [cursor_hidden_on], [], 0)[
+                1
+            ]:  # a terminal that nobody reads is not waited for
+                os.write(cursor_hidden_on, sequence)

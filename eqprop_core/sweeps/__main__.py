@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from eqprop_core.files import inherited
+from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
 from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps.folder import SweepFolder
@@ -67,12 +68,13 @@ def main(arguments: list[str]) -> int:
 
 
 def _say(text: str) -> None:
-    with suppress(OSError):  # a full disk: what cannot be written down here is no reason to end
+    with suppress(OSError):  # a full disk is no reason to end
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}", flush=True)
 
 
 if __name__ == "__main__":
+    open_standard_streams()
+    print_unhindered("stdout", "stderr")  # what cannot be written down is no reason to end
     status = main(sys.argv[1:])
-    with suppress(OSError):
-        sys.stdout.flush()
+    end_printing()
     os._exit(status)  # submitit's jobs complain where an interpreter is taken down around them

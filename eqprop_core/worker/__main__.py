@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from eqprop_core.files import has_working_folder, inherited
+from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.names import LOCK, STATE
 from eqprop_core.runs.queue import Ticket, given_ticket
@@ -127,14 +128,18 @@ def _wait_and_own(
 
 
 if __name__ == "__main__":
+    open_standard_streams()  # before the run's lock is, which would be taken for one of them
+    print_unhindered("stdout", "stderr")  # a full disk, or a terminal that nobody reads, ends no training
     if _alone(parser().parse_args()):
-        sys.exit(main(sys.argv[1:]))
+        try:
+            sys.exit(main(sys.argv[1:]))
+        finally:
+            end_printing()
     status = 1
     try:
         status = main(sys.argv[1:])
     except Exception:
         traceback.print_exc()
     finally:  # threads of torch.distributed that outlive the interpreter abort the process, or hold it
-        sys.stdout.flush()
-        sys.stderr.flush()
+        end_printing()
         os._exit(status)

@@ -34,6 +34,7 @@ from eqprop_core.events import (
 from eqprop_core.files import deleted, open_to_append
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
+from eqprop_core.printing import unhindered
 from eqprop_core.runs import names
 from eqprop_core.runs.folder import DATA, RunError, RunFolder
 from eqprop_core.runs.log import EventLog
@@ -131,7 +132,7 @@ class Session:
                         file.close()
                 where = error.filename or path
                 raise RunError(f"{where}: cannot be written: {error.strerror or error}") from None
-            self._console = os.fdopen(console, "a", encoding="utf-8", buffering=1)
+            self._console = unhindered(console, closefd=True)
 
     @property
     def seconds(self) -> float:
@@ -167,8 +168,7 @@ class Session:
             with suppress(OSError):  # what could be written has been; the disk is full or gone
                 self._log.close()
         if self._console is not None:
-            with suppress(OSError):
-                self._console.close()
+            self._console.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -414,6 +414,5 @@ class Session:
             yield self.emit(Warned(message=f"{NOT_SAVED}{', '.join(missing)}{why}"))
 
     def _note(self, line: str) -> None:
-        if self._console is not None:
-            with suppress(OSError):  # nothing is lost that the events do not have
-                self._console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        if self._console is not None:  # nothing is lost that the events do not have
+            self._console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")

@@ -10,8 +10,8 @@ import codecs
 import io
 import os
 import re
+import select
 import sys
-from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -20,12 +20,13 @@ import typer
 
 from eqprop_core import __version__
 from eqprop_core.files import has_working_folder
+from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
 from eqprop_core.problems import ConfigError, NotThereError, Problem
 from eqprop_core.spelling import spelled
 from eqprop_tui.cli import report
 from eqprop_tui.cli.application import open_application
 from eqprop_tui.cli.late import LateGroup, Later
-from eqprop_tui.signals import heard
+from eqprop_tui.signals import Ended, heard
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of the click that this typer uses
 GONE = "error: the working folder is not there any more; go to another one (cd), or make it again"
@@ -198,12 +199,22 @@ def main() -> None:
         report.say(GONE)
         sys.exit(1)
     try:
+        _run()
+    finally:
+        end_printing()
+
+
+def _run() -> None:
+    """Run the command; exits by `SystemExit`."""
+    try:
         try:
             with heard():
                 app(prog_name="eqprop")
         except SystemExit as ended:
             if isinstance(ended.__context__, BrokenPipeError):  # typer and rich make a failure of it
                 raise ended.__context__ from None
+            if isinstance(ended, Ended) and not select.select([], [sys.stdout], [], 0)[1]:
+                _close_output()  # nobody reads, and this was asked to end
             sys.stdout.flush()
             raise
     except BrokenPipeError:
@@ -212,23 +223,24 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         _close_output()
-        with suppress(OSError):
-            if not has_working_folder():
-                report.say(GONE)
-                sys.exit(1)
-            report.say(f"error: {error.filename or 'the output'}: {error.strerror or error}")
+        if not has_working_folder():
+            report.say(GONE)
+            sys.exit(1)
+        report.say(f"error: {error.filename or 'the output'}: {error.strerror or error}")
         sys.exit(1)
 
 
 def _usable_output() -> None:
-    """Print to nowhere where a stream is closed, and something for letters that its encoding lacks."""
+    """Print to nowhere where a stream is closed, and something for letters that its encoding lacks.
+
+    Standard error neither blocks nor fails, so that nothing waits for who should read of its progress.
+    """
     codecs.register_error(AS_IN_THE_NAME, _as_in_the_name)
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper):
+    open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=AS_IN_THE_NAME)
+    print_unhindered("stderr")  # progress and diagnostics; whoever reads the results may take their time
 
 
 def _as_in_the_name(error: UnicodeError) -> tuple[bytes, int]:

@@ -20,6 +20,7 @@ from eqprop_core.sweeps.process import error_of_launcher, is_launched
 from eqprop_core.sweeps.standing import PRUNED, Standing, counted, named, stands
 from eqprop_tui.cli import report
 from eqprop_tui.cli.watch import choose
+from eqprop_tui.signals import Ended
 from eqprop_tui.words import accuracy, duration
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -81,7 +82,7 @@ class Look:
 def watch(sweep: SweepFolder) -> list[Standing]:
     """Show how a sweep goes on until it is over; returns how its runs stand then.
 
-    Ctrl-C asks what is wished; the runs go on where nobody can be asked.
+    Ctrl-C asks what is wished; the runs go on where nobody can be asked, and at every other signal.
     """
     look = Look(sweep)
     seen: dict[int, str] = {}
@@ -90,6 +91,9 @@ def watch(sweep: SweepFolder) -> list[Standing]:
             return _follow(look, seen)
         except KeyboardInterrupt:
             choice = choose(CHOICES, "ds") if sys.stdin.isatty() else "d"
+        except Ended:
+            leave(sweep)
+            raise
         if choice == "d":
             leave(sweep)
             raise typer.Exit(128 + signal.SIGINT)

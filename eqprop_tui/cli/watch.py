@@ -8,7 +8,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -29,6 +29,7 @@ from eqprop_core.runs.processes import process_of, worker_of
 from eqprop_core.runs.words import NOT_SAVED
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
+from eqprop_tui.signals import Ended
 
 CHOICES_IN_LINE = "d leave it in line · s take it out of the line · k kill · Enter go on watching"
 CHOICES = "d leave it running · s stop after this batch · k kill · Enter go on watching"
@@ -65,12 +66,15 @@ def _in_line(run: Path) -> str:
     return f"{run.name}, whose folder is gone: kill {process.pid} ends it"
 
 
-def watch(folder: RunFolder, *, after: int = 0, attached: bool = False) -> Outcome:
+def watch(
+    folder: RunFolder, *, after: int = 0, attached: bool = False, stands_for_it: bool = False
+) -> Outcome:
     """Show a run's progress until it ends; events up to number `after` are old.
 
-    Ctrl-C asks what is wished. Exits with 130 or 143 where the run was stopped or left, with 1 where it
-    failed or its process has died. One who is `attached` to a run that others have started sees the last of
-    what is old, and exits with 0 where others have stopped it.
+    Ctrl-C asks what is wished; where nobody can be asked, and at every other signal, the run goes on without
+    this process, unless this one `stands_for_it`: then it is stopped. Exits with 130 or 143 where the run was
+    stopped or left, with 1 where it failed or its process has died. One who is `attached` to a run that
+    others have started sees the last of what is old, and exits with 0 where others have stopped it.
     """
     outcome = Outcome()
     shown_from = _last_epochs(folder) if attached and sys.stderr.isatty() else 0
@@ -82,17 +86,26 @@ def watch(folder: RunFolder, *, after: int = 0, attached: bool = False) -> Outco
         records = follow_events(folder.path / EVENTS, after=outcome.seq or after, ended=standing.ended)
         choice = ""
         try:
-            with _terminated():  # also at the question
+            with _terminated() if stands_for_it else nullcontext():  # also at the question
                 try:
                     follow(records, epochs=epochs, into=outcome, standing=standing.now, shown_from=shown_from)
                     break
                 except KeyboardInterrupt:
                     queued = summarize(folder.path).state == "queued"
                     choices = CHOICES_IN_LINE if queued else CHOICES
-                    choice = choose(choices, "dsk") if sys.stdin.isatty() and asked is None else "s"
+                    if asked is not None:
+                        choice = "s"
+                    elif sys.stdin.isatty():
+                        choice = choose(choices, "dsk")
+                    else:
+                        choice = "s" if stands_for_it else "d"
         except Terminated as stopping:
             asked = stopping.number
             stop(folder)
+        except Ended:
+            if asked is None:
+                leave(folder)
+            raise
         if choice == "d":
             leave(folder)
             raise typer.Exit(130)

@@ -279,7 +279,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
             return run, None
         report.say(f"{run.path}")
         with nullcontext() if wanted.apart else standing_for(run):
-            return run, watch(run, after=before)
+            return run, watch(run, after=before, stands_for_it=not wanted.apart)
     except KeyboardInterrupt:  # before there was anything to ask about
         leave(run)
         raise typer.Exit(128 + signal.SIGINT) from None

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -250,3 +251,60 @@ def test_ctrl_c_asks_whether_to_leave_the_run_or_to_stop_it(
     assert f"eqprop runs resume {summarize(run.path).id}" in third.shown
     assert summarize(run.path).state == "stopped"
     assert (run.path / "checkpoint.tar").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_training_on_a_terminal_that_nobody_reads_goes_on_and_is_stopped_by_signals(
+    number: signal.Signals,
+    environment: dict[str, str],
+    terminals: list[Terminal],
+    run_of: list[RunFolder],
+    tmp_path: Path,
+) -> None:
+    words = ("--preset", "digits-mlp-ep", "--epochs", "4000", "--foreground")
+    terminals.append(Terminal("train", *words, environment=environment))
+    process = terminals[0].process
+    deadline = time.monotonic() + 2 * PATIENCE
+    while not (begun := list(tmp_path.glob("results/*/*/*/*/config.toml"))):
+        assert process.poll() is None and time.monotonic() < deadline
+        os.sched_yield()
+    run = the_run(tmp_path, run_of)
+    records = follow_events(run.path / "events.jsonl", ended=lambda: process.poll() is not None)
+    epochs = (record.event.epoch for record in records if record.event.kind == "epoch_finished")
+    assert next((epoch for epoch in epochs if epoch == 20), None) == 20, begun  # more than a terminal holds
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 128 + number
+    assert summarize(run.path).state == "stopped"
+    assert (run.path / "checkpoint.tar").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+@pytest.mark.parametrize("words", [("runs", "attach"), ("--run",), ("runs", "tail", "--follow")])
+def test_who_watches_on_a_terminal_that_nobody_reads_ends_by_a_signal_and_the_run_goes_on(
+    words: tuple[str, ...],
+    number: signal.Signals,
+    environment: dict[str, str],
+    terminals: list[Terminal],
+    run_of: list[RunFolder],
+    tmp_path: Path,
+) -> None:
+    begun = subprocess.run(
+        [*EQPROP, "train", "--preset", "digits-mlp-ep", "--epochs", "40000", "--detach"],
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    assert begun.stdout
+    run = the_run(tmp_path, run_of)
+    event_of(run, "epoch_finished")
+    terminals.append(Terminal(*words, str(run.path), environment=environment))
+    terminals[0].until("\x1b[" if words == ("--run",) else "epoch")
+    records = follow_events(run.path / "events.jsonl", ended=lambda: False)
+    for count, _ in enumerate(record for record in records if record.event.kind == "epoch_finished"):
+        if count == 60:
+            break
+    terminals[0].process.send_signal(number)
+    assert terminals[0].process.wait(PATIENCE) == 128 + number
+    assert summarize(run.path).state == "running"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -64,3 +65,22 @@ def test_the_command_begins_there() -> None:
         [sys.executable, "-m", "eqprop_tui", "--version"], capture_output=True, text=True, check=False
     )
     assert done.stdout.startswith("eqprop ")
+
+
+@pytest.mark.parametrize("into", ["/dev/full", "a pipe that nobody reads any more", "nowhere"])
+def test_what_cannot_be_said_on_standard_error_changes_no_status(into: str) -> None:
+    if into == "/dev/full" and not Path(into).exists():
+        pytest.skip("the system has no /dev/full")
+    reads, writes = os.pipe()
+    os.close(reads)
+    descriptor = os.open(into, os.O_WRONLY) if into == "/dev/full" else writes
+    done = subprocess.run(
+        [sys.executable, "-c", "from eqprop_tui.start import main; main()", "runs", "show", "none"],
+        stdout=subprocess.PIPE,
+        stderr=descriptor,
+        preexec_fn=(lambda: os.close(2)) if into == "nowhere" else None,
+        check=False,
+    )
+    for opened in {writes, descriptor}:
+        os.close(opened)
+    assert (done.returncode, done.stdout) == (2, b"")
