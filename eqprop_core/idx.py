@@ -22,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from eqprop_core import cgroups
 from eqprop_core.published import DataError, Split
 from eqprop_core.reasons import reason
 
@@ -125,9 +126,11 @@ def read_header(path: Path) -> Header:
 def content_size(path: Path, announced: int) -> int:
     """Bytes that a file holds, unpacked: exactly up to `announced`, and some number above it where more.
 
-    Raises `DataError` for a compressed file that is damaged, as far as it was read.
+    Raises `DataError` for a compressed file that is damaged, as far as it was read, and for one that does not
+    fit into memory, where images are held.
     """
     status = path.stat()
+    refuse_too_large(path, announced)
     if not _is_packed(path):
         return status.st_size
     if status.st_size >= 18 and announced <= PACKED_AT_MOST * status.st_size:
@@ -139,6 +142,22 @@ def content_size(path: Path, announced: int) -> int:
     if isinstance(found, str):
         raise DataError(found)
     return found
+
+
+def refuse_too_large(path: Path, announced: int) -> None:
+    """Raise `DataError` for a file that could hold what it announces, if that is more than memory holds."""
+    could = path.stat().st_size * (PACKED_AT_MOST if _is_packed(path) else 1)
+    if min(announced, could) > (there := memory_here()):
+        raise DataError(
+            f"{path} announces {announced:,} bytes, more than the {there:,} bytes of memory here, in which "
+            "images are held"
+        )
+
+
+def memory_here() -> int:
+    """Bytes of memory that this machine has, or this process is granted of it."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(whole, cgroups.memory().limit or whole)
 
 
 @lru_cache(maxsize=64)
@@ -171,12 +190,14 @@ def _values(path: Path, size: int, changed: int) -> frozenset[int] | str:
     values: set[int] = set()
     try:
         header = read_header(path)
+        refuse_too_large(path, header.size)
         with unpacked(path) as file:
             file.read(header.start)
             left = header.size - header.start
             while left > 0 and (chunk := file.read(min(CHUNK, left))):
-                values.update(chunk)
                 left -= len(chunk)
+                while chunk := chunk.translate(None, bytes(values)):  # a hundred times as fast as a set
+                    values.add(chunk[0])
     except DataError as error:
         return str(error)
     return frozenset(values)

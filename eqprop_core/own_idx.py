@@ -7,7 +7,7 @@ compressed. Classes are the labels that the training images have, in order.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +30,7 @@ def own_idx(root: Path) -> DatasetInfo:
     """What the IDX files below `root` are. Raises `DataError` where they lack or do not fit together."""
     files = find_set(root)
     headers = {named: _checked(files[named], named) for named in ROLES}
+    _refuse_more_labels(files, headers)
     train, test = headers["train", "images"], headers["test", "images"]
     if train.shape != test.shape:
         raise DataError(
@@ -76,10 +77,10 @@ def own_idx(root: Path) -> DatasetInfo:
 def quick_facts(root: Path) -> tuple[tuple[int, int, int], int]:
     """Shape of an image (channels, height, width) and number of classes. Raises `DataError` and `OSError`."""
     files = find_set(root)
-    path = files["train", "images"]
-    return image_shape(_checked(path, ("train", "images")), path), len(
-        idx.values_in(files["train", "labels"])
-    )
+    headers = {named: _checked(files[named], named) for named in ROLES[:2]}
+    _refuse_more_labels(files, headers)
+    shape = image_shape(headers["train", "images"], files["train", "images"])
+    return shape, len(idx.values_in(files["train", "labels"]))
 
 
 def remarks(info: DatasetInfo) -> list[str]:
@@ -183,6 +184,17 @@ def _checked(path: Path, named: Named) -> Header:
     if 0 in header.shape:
         raise DataError(f"{path} announces images of {_sides(header)}")
     return header
+
+
+def _refuse_more_labels(files: Set, headers: Mapping[Named, Header]) -> None:
+    """Raise `DataError` where more labels are announced than images, before they are read."""
+    for named, header in headers.items():
+        images = headers[named[0], "images"].records
+        if header.records > images:
+            raise DataError(
+                f"{files[named]} is damaged: {images:,} {named[0]} images but {header.records:,} labels; "
+                "expected one label an image"
+            )
 
 
 def _sides(header: Header) -> str:

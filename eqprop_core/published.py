@@ -24,6 +24,15 @@ class NoSuchFolderError(DataError, NotThereError):
     """A folder that was named for a data set is not there."""
 
 
+@dataclass(frozen=True)
+class Download:
+    """What an address serves: how many bytes, and their SHA-256."""
+
+    url: str
+    size: int
+    sha256: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileSpec:
     """One file of a data set: `records` records of equal size, after an IDX header if it has a `magic`."""
@@ -33,10 +42,9 @@ class FileSpec:
     records: int  # in the complete file
     record_shape: tuple[int, ...]  # in bytes; () is a single byte
     magic: int = 0  # first four bytes of an IDX file; 0: no header at all
-    md5: str | None = None  # of the complete, uncompressed file, where known
+    sha256: str | None = None  # of the complete, uncompressed file, where known
     head_md5: str | None = None  # of the records that it begins with: the first image, the first ten labels
-    url: str = ""  # what serves this file, compressed or inside an archive
-    url_md5: str = ""  # of what `url` serves
+    download: Download | None = None  # what serves this file, compressed or inside an archive
 
     @property
     def record_bytes(self) -> int:
@@ -93,8 +101,8 @@ IDX_NAMES = (
 def _idx_files(
     task: str,
     url: str,
-    packed_md5s: tuple[str, ...],
-    md5s: tuple[str | None, ...],
+    packed: tuple[tuple[int, str], ...],
+    sha256s: tuple[str | None, ...],
     head_md5s: tuple[str | None, ...],
 ) -> tuple[FileSpec, ...]:
     return tuple(
@@ -104,29 +112,32 @@ def _idx_files(
             records=60_000 if name.startswith("train") else 10_000,
             record_shape=(28, 28) if "images" in name else (),
             magic=0x0803 if "images" in name else 0x0801,
-            md5=md5,
+            sha256=sha256,
             head_md5=head_md5,
-            url=f"{url}{name}.gz",
-            url_md5=packed_md5,
+            download=Download(f"{url}{name}.gz", *size_and_sum),
         )
-        for name, packed_md5, md5, head_md5 in zip(IDX_NAMES, packed_md5s, md5s, head_md5s, strict=True)
+        for name, size_and_sum, sha256, head_md5 in zip(IDX_NAMES, packed, sha256s, head_md5s, strict=True)
     )
 
 
+# Sizes and SHA-256 of what is downloaded: of all three data sets in the checksums of TensorFlow Datasets
+# (url_checksums/mnist.txt, fashion_mnist.txt, cifar10.txt), and the same in torchvision.prototype.datasets
+# (both MNISTs) and in MLDatasets.jl (CIFAR-10). Those of MNIST's unpacked files were computed from files that
+# have the MD5 which torchvision expects.
 _MNIST_FILES = _idx_files(
     "MNIST",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     (
-        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "d53e105ee54ea40749a09fcbcd1e9432",
-        "9fb629c4189551a2d022fa330f9573f3",
-        "ec29112dd5afa0611ce80d1b7f02629c",
+        (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+        (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        (4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     ),
     (
-        "6bbc9ace898e44ae57da46a324031adb",
-        "a25bea736e30d166cdddb491f175f624",
-        "2646ac647ad5339dbf082846283269ea",
-        "27ae3e4e09519cfbb04c329615203637",
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
     (
         "2ce86e4daeeff3a0cdebce6897c784ba",
@@ -137,15 +148,21 @@ _MNIST_FILES = _idx_files(
 )
 _FASHION_FILES = _idx_files(
     "FashionMNIST",
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    # Its authors' own repository; the address in its README has no https.
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     (
-        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "25c81989df183df01b3e8a0aad5dffbe",
-        "bef4ecab320f06d8554ea6380940ec79",
-        "bb300cfdad3c16e7a12a480ee83cd310",
+        (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        (5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
     ),
     (None, None, None, None),
     (None, "385c7d93db438f7176cc4f4c426c192b", None, "d8743a11eec3f7319f1f29195dde6b3f"),
+)
+_CIFAR10_ARCHIVE = Download(
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    170_052_171,
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
 )
 _CIFAR10_FILES = tuple(
     FileSpec(
@@ -153,8 +170,7 @@ _CIFAR10_FILES = tuple(
         split="test" if name == "test_batch" else "train",
         records=10_000,
         record_shape=(1 + 3 * 32 * 32,),  # the label, then red, green and blue, row by row
-        url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        url_md5="c32a1d4ab5d03f1284b67883e8d87530",
+        download=_CIFAR10_ARCHIVE,
     )
     for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch")
 )

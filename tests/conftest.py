@@ -20,6 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from small_files import cifar10_files, idx_files  # noqa: E402
 
+from eqprop_core.private import use_own_folders  # noqa: E402
+
+use_own_folders()  # as commands do, which then change nothing any more; tests compile once
+
 
 @pytest.fixture(autouse=True)
 def _as_at_first() -> None:

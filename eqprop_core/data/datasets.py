@@ -10,7 +10,6 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -197,7 +196,7 @@ def _file_remarks(info: DatasetInfo, root: Path) -> tuple[str, ...]:
     if there.foreign:
         return (there.note,)
     places = [(locate(root, spec), spec) for spec in info.files]
-    if changed := [path for path, spec in places if path is not None and _other_md5(path, spec)]:
+    if changed := [path for path, spec in places if path is not None and _other_sum(path, spec)]:
         return (foreign_in_words(info, changed),)
     return (f"{info.name} is a subset: {there.note}",) if there.state == "subset" else ()
 
@@ -295,21 +294,21 @@ def _verify_file(root: Path, spec: FileSpec, info: DatasetInfo) -> None:
     if (path := locate(root, spec)) is None:
         return
     reading.read_records(root, spec, info)
-    if (found := _other_md5(path, spec)) is not None:
-        raise DataError(f"{path} is not the published file: MD5 {found}, expected {spec.md5}")
+    if (found := _other_sum(path, spec)) is not None:
+        raise DataError(f"{path} is not the published file: SHA-256 {found}, expected {spec.sha256}")
 
 
-def _other_md5(path: Path, spec: FileSpec) -> str | None:
-    """The MD5 of the content of a complete file, if it is not the published one.
+def _other_sum(path: Path, spec: FileSpec) -> str | None:
+    """The SHA-256 of the content of a complete file, if it is not the published one.
 
     None also for a subset, and where the published one is not known. That of a compressed file says nothing,
     as the same content can be packed in many ways.
     """
-    if spec.md5 is None or count_records(path, spec) != spec.records:
+    if spec.sha256 is None or count_records(path, spec) != spec.records:
         return None
     with unpacked(path) as file:
-        found = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
-    return None if found == spec.md5 else found
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    return None if found == spec.sha256 else found
 
 
 def _image_problems(root: Path) -> list[str]:

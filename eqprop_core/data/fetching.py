@@ -1,7 +1,8 @@
 """Downloading. A data set appears in its place only when it has arrived whole and its checksum is right.
 
-Files come into a temporary folder next to their place and are then renamed into it, so that whatever
-interrupts a download leaves missing files behind, never a broken one. Files of yours are not replaced.
+Nothing is unpacked before that, and no further than to the published sizes. Files come into a temporary
+folder next to their place and are then renamed into it, so that whatever interrupts a download leaves missing
+files behind, never a broken one. Files of yours are not replaced.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from eqprop_core.catalogue import DATA_VARIABLE, OWN, DataError, describe, place_of, status
-from eqprop_core.data.downloading import download
+from eqprop_core.data.downloading import PIECE, download
 from eqprop_core.data.reading import damaged_cifar10_pickles
-from eqprop_core.published import DatasetInfo
+from eqprop_core.published import DatasetInfo, FileSpec
 from eqprop_core.published_files import cifar10_layout, locate, own_inside, root_inside
 from eqprop_core.reasons import reason
 from eqprop_core.spelling import mistaken_for
@@ -80,7 +82,7 @@ def where_to_put(task: str, root: Path) -> str:
     info = describe(task)
     files = [root / spec.path for spec in info.files if locate(root, spec) is None]
     either = ", unpacked or as .gz" if info.files[0].magic else " (out of the archive)"
-    urls = dict.fromkeys(spec.url for spec in info.files)
+    urls = dict.fromkeys(spec.download.url for spec in info.files if spec.download)
     return "\n".join(
         [
             f"Put these files there{either}:",
@@ -113,22 +115,36 @@ def _attempt(info: DatasetInfo, root: Path, told: Told) -> str:
 
 def _download(info: DatasetInfo, folder: Path, told: Told) -> None:
     """Bring all files of `info` into `folder`, at their paths below the data root."""
-    urls = {spec.url: spec for spec in info.files}
-    for number, (url, spec) in enumerate(urls.items()):
+    wanted = list(dict.fromkeys(spec.download for spec in info.files if spec.download))
+    for number, one in enumerate(wanted):
         packed = folder / f"{_PREFIX}{number}"
-        what = f"{info.name}, file {number + 1} of {len(urls)}" if len(urls) > 1 else info.name
-        download(url, packed, spec.url_md5, lambda done, of, what=what: told(what, done, of))  # type: ignore[misc]
-        if spec.magic:
-            target = folder / spec.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with gzip.open(packed) as source, target.open("wb") as file:
-                shutil.copyfileobj(source, file)
+        what = f"{info.name}, file {number + 1} of {len(wanted)}" if len(wanted) > 1 else info.name
+        download(one, packed, lambda done, of, what=what: told(what, done, of))  # type: ignore[misc]
+        inside = {spec.path: spec for spec in info.files if spec.download == one}
+        spec, *others = inside.values()
+        if not others:
+            with gzip.open(packed) as source:
+                _unpack(source, folder, spec)
         else:
             with tarfile.open(packed) as archive:
-                archive.extractall(folder, filter="data")
+                for member in archive:
+                    content = archive.extractfile(member) if member.name in inside else None
+                    if content is not None:
+                        _unpack(content, folder, inside[member.name])
         packed.unlink()
     if (arrived := status(info.name, folder)).state not in ("present", "subset"):
         raise RuntimeError(f"what arrived is {arrived.state}: {arrived.note}")
+
+
+def _unpack(source: IO[bytes] | gzip.GzipFile, folder: Path, spec: FileSpec) -> None:
+    """Write what is unpacked to a file's place, and nothing where that is more than was published."""
+    target = folder / spec.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        while piece := source.read(PIECE):
+            if file.tell() + len(piece) > spec.size:
+                raise RuntimeError(f"{target.name} unpacks to more than the {spec.size:,} published bytes")
+            file.write(piece)
 
 
 def _install(info: DatasetInfo, folder: Path, root: Path) -> None:
@@ -158,16 +174,16 @@ def in_words(what: str, done: int, of: int | None) -> str:
 
 
 def now_and_then(told: Told, seconds: float) -> Told:
-    """Tell only so many seconds apart, and of each thing its beginning and its end."""
-    last: tuple[str, float, int] | None = None
+    """Tell only so many seconds apart, also where nothing comes; of each thing its beginning and its end."""
+    what_last, then, done_last = "", 0.0, 0
 
     def tell(what: str, done: int, of: int | None) -> None:
-        nonlocal last
+        nonlocal what_last, then, done_last
         now = time.monotonic()
-        same = last is not None and last[0] == what
-        if last is not None and same and (done == last[2] or (now - last[1] < seconds and done != of)):
+        whole = done == of
+        if what == what_last and (done == done_last if whole else now - then < seconds):
             return
-        last = (what, now, done)
+        what_last, then, done_last = what, now, done
         told(what, done, of)
 
     return tell

@@ -1,19 +1,24 @@
 """Files to tensors, one function a layout. Each checks what it reads and raises DataError naming the file.
 
-Nothing here downloads, and nothing is unpickled before its checksum is right.
+Nothing here downloads; nothing is unpickled before its checksum is right, and arrays alone are.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
+import pickle
 import re
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from io import BufferedIOBase
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -111,14 +116,38 @@ def read_cifar10_python(root: Path) -> tuple[Pairs, Pairs] | None:
         return None
     from torchvision.datasets import CIFAR10
 
-    def split(train: bool) -> Pairs:
-        part = CIFAR10(str(root), train=train, download=False)  # compares the checksums once more
-        images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
-        return images, torch.tensor(part.targets)
+    def split(files: Sequence[Sequence[str]]) -> Pairs:
+        parts = [_unpickled(root / CIFAR10_PYTHON_FOLDER / name, md5) for name, md5 in files]
+        images = np.concatenate([images for images, _ in parts]).reshape(-1, 3, 32, 32)
+        return torch.from_numpy(images), torch.tensor([label for _, labels in parts for label in labels])
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy finds the old pickles deprecated
-        return split(train=True), split(train=False)
+        return split(CIFAR10.train_list), split(CIFAR10.test_list)
+
+
+class _Arrays(pickle.Unpickler):
+    """Makes NumPy's arrays, and nothing else that a pickle may name."""
+
+    NAMES = ("_reconstruct", "_frombuffer", "ndarray", "dtype")
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What makes an array."""
+        if name in self.NAMES and module.split(".")[0] == "numpy":
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of an array")
+
+
+def _unpickled(path: Path, md5: str) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], list[int]]:
+    """Images [N, 3072] and labels of a file of torchvision's layout. Raises DataError."""
+    content = path.read_bytes()
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:  # of what is read, not of a file
+        raise DataError(f"{path} is not the published file (MD5 differs)")
+    try:
+        found = _Arrays(io.BytesIO(content), encoding="latin1").load()
+        return found["data"], found["labels"]
+    except (pickle.UnpicklingError, LookupError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {reason(error, path)}") from error
 
 
 def damaged_cifar10_pickles(root: Path) -> list[Path]:
@@ -193,6 +222,13 @@ def broken_images(paths: Sequence[str]) -> list[str]:
         return [said for said in readers.map(problem, paths) if said is not None]
 
 
+# PIL knows many more, such as EPS, which it has another program carry out.
+Image.init()
+FORMATS = tuple({"JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "JPEG2000"} & Image.OPEN.keys())
+LARGE = 20_000_000  # pixels, of which several at a time could fill the memory
+_one_large_image = threading.Lock()
+
+
 def read_image(path: str, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """One image as uint8 [3, size, size]: RGB, shorter side scaled to `size`, the centre kept.
 
@@ -200,10 +236,11 @@ def read_image(path: str, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.
     torchvision's ImageFolder. Raises DataError for a file that is no image of 8 bits a channel.
     """
     try:
-        with open(path, "rb") as file, Image.open(file) as image:  # noqa: PTH123 - there may be millions
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:  # noqa: PTH123 - there may be millions
             if image.mode.startswith(("I", "F")):
                 raise DataError(f"{path} has pixels of mode {image.mode}; expected 8 bits a channel")
-            square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
+            with _one_large_image if image.width * image.height > LARGE else nullcontext():
+                square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
     except DataError:
         raise
     except Exception as error:  # PIL's readers raise nearly anything on a broken file

@@ -2,7 +2,7 @@
 
 A folder a device holds a ticket for each run that computes there or waits to. Tickets are numbered as they
 are taken; each is locked by its process, so that one whose process has died is known and removed.
-Whoever has the lowest number computes. The folder is local to the host. The standard library only.
+Whoever has the lowest number computes. The folder is local to the host. Needs little to be loaded.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import fcntl
 import json
 import os
 import re
-import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from eqprop_core.files import inherited, locked, read_json
+from eqprop_core.private import private_folder
 
 SUFFIX = ".ticket"
 
@@ -45,7 +44,7 @@ class Ticket:
 def lines_folder() -> Path:
     """Where the lines of this host's devices are: `EQPROP_LINES`, or a folder of this user's in /var/tmp.
 
-    Raises `OSError` where it cannot be made, or belongs to somebody else.
+    Raises `OSError` where it cannot be made, or is not this user's alone.
     """
     chosen = os.environ.get("EQPROP_LINES")
     if chosen:
@@ -53,12 +52,7 @@ def lines_folder() -> Path:
         path.mkdir(parents=True, exist_ok=True)
         return path
     local = Path("/var/tmp")
-    path = (local if local.is_dir() else Path(tempfile.gettempdir())) / f"eqprop-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(1, "belongs to another user", str(path))
-    return path
+    return private_folder((local if local.is_dir() else Path("/tmp")) / f"eqprop-{os.getuid()}")
 
 
 def line_of(device: str) -> Path:

@@ -19,6 +19,7 @@ from typing import IO
 
 from eqprop_core.files import has_working_folder, inherited
 from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
+from eqprop_core.private import use_own_folders
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.names import LOCK, STATE
 from eqprop_core.runs.queue import Ticket, given_ticket
@@ -69,6 +70,7 @@ def main(arguments: list[str]) -> int:
         return 2
     if not has_working_folder():  # of the terminal where this was begun; torch does not start without one
         os.chdir("/")
+    use_own_folders()
     wishes = Wishes(together=here is not None)
     if words.nproc is not None and (words.nproc < 1 or here is not None):
         print("error: --nproc: must be at least 1, and not given to what torchrun starts", file=sys.stderr)

@@ -10,6 +10,7 @@ import typer
 from eqprop_core.config import settings_of
 from eqprop_core.devices import list_devices
 from eqprop_core.estimate import Measured, measured_as, remember
+from eqprop_core.private import use_own_folders
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.starting import check_sizes
 from eqprop_tui.cli import report
@@ -45,6 +46,7 @@ def bench(
     plan = make_plan("train", flags, pick_preset(preset) if preset else None, ("eqprop", *sys.argv[1:]))
     check_sizes(plan.config)
     report.say("measuring …" if quick else f"measuring, {repeat} times each …")
+    use_own_folders()
     from eqprop_core.worker.benching import benchmark, quick_benchmark
 
     if quick:

@@ -15,6 +15,7 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -85,6 +86,7 @@ def fetch_now(task: str, root: Path) -> None:
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
+            TimeElapsedColumn(),
             console=report.console(stderr=True),
         ) as progress:
             bars: dict[str, TaskID] = {}

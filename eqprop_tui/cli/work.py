@@ -21,6 +21,7 @@ from eqprop_core.events import RunFinished
 from eqprop_core.names import same
 from eqprop_core.preset_files import settings_of_run
 from eqprop_core.presets import Preset
+from eqprop_core.private import use_own_folders
 from eqprop_core.problems import ConfigError, Problem, flag, printable
 from eqprop_core.reference_line import understood
 from eqprop_core.runs.finishing import call
@@ -329,6 +330,7 @@ def carry_out(
         else:
             report.dry_run(plan.config, more_epochs=plan.more_epochs, last=_last(plan))
         return None
+    use_own_folders()
     wishes = Wishes()
     with nullcontext() if keep else tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
         with heard(wishes) if plan.config.todo == "train" else nullcontext():

@@ -10,6 +10,7 @@ import socket
 import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +22,7 @@ from eqprop_core import catalogue
 from eqprop_core.catalogue import DataError, status
 from eqprop_core.data import downloading, fetching
 from eqprop_core.data.datasets import fetch, load_dataset
+from eqprop_core.published import PUBLISHED, Download
 
 MNIST_FILES = {f"{name}.gz": gzip.compress(content) for name, content in idx_files(30, 10).items()}
 ARCHIVE = "cifar-10-binary.tar.gz"
@@ -57,6 +59,8 @@ class Server:
         self.files: dict[str, bytes] = dict(MNIST_FILES) | {ARCHIVE: packed_cifar10()}
         self.cut: set[str] = set()
         self.asked: list[str] = []
+        self.elsewhere: dict[str, str] = {}
+        self.sent = 0  # bytes of an answer without end
         self.held = Held()
         outer = self
 
@@ -72,9 +76,19 @@ class Server:
                 if held == "unanswered":
                     outer.held.wait()
                     return
+                if elsewhere := outer.elsewhere.get(name):
+                    self.send_response(302)
+                    self.send_header("Location", elsewhere)
+                    self.end_headers()
+                    return
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
+                if held != "endless":
+                    self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                with suppress(OSError):  # until the other side has heard enough
+                    while held == "endless":
+                        self.wfile.write(bytes(2**20))
+                        outer.sent += 2**20
                 if held:
                     self.wfile.write(content[: 10 if held == "slow" else 0])
                     self.wfile.flush()
@@ -99,14 +113,18 @@ class Server:
 
 def point_at(url: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have MNIST and CIFAR-10 come from `url`, with the checksums of `files`."""
-    md5s = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(downloading, "SCHEMES", ("http",))
+    served = {
+        name: Download(url + name, len(content), hashlib.sha256(content).hexdigest())
+        for name, content in files.items()
+    }
     for task in TASKS:
         info = catalogue.describe(task)
-        served = {
-            spec: ARCHIVE if task == "CIFAR10" else spec.path.split("/")[-1] + ".gz" for spec in info.files
-        }
-        specs = tuple(replace(spec, url=url + name, url_md5=md5s[name]) for spec, name in served.items())
+        names = [ARCHIVE if task == "CIFAR10" else f"{Path(spec.path).name}.gz" for spec in info.files]
+        specs = tuple(
+            replace(spec, download=served[name]) for spec, name in zip(info.files, names, strict=True)
+        )
         monkeypatch.setitem(catalogue.PUBLISHED, task, replace(info, files=specs))
 
 
@@ -201,7 +219,7 @@ def test_a_download_from_which_nothing_comes_is_given_up_and_can_be_left(
     monkeypatch.setattr(downloading, "SECONDS_BETWEEN_LOOKS", 0.05)
     server.held.set_to(fault, FIRST_FILE["MNIST"])
     told: list[tuple[int, int | None]] = []
-    with pytest.raises(DataError, match="nothing has come from http://127"):
+    with pytest.raises(DataError, match=r"(nothing|hardly anything) has come from http://127"):
         fetch("MNIST", tmp_path, lambda _, done, of: told.append((done, of)))
     assert everything_in(tmp_path) == []
     assert told[0][0] == 0 and (told[-1][0] > 0) == (fault == "slow")
@@ -214,6 +232,85 @@ def test_a_download_from_which_nothing_comes_is_given_up_and_can_be_left(
     assert everything_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_an_answer_without_end_is_left_at_the_published_size(server, tmp_path, task):
+    server.held.set_to("endless", FIRST_FILE[task])
+    with pytest.raises(DataError, match=r"serves more than the [\d,]+ bytes of the published file"):
+        fetch(task, tmp_path, progress=False)
+    assert everything_in(tmp_path) == []
+    assert server.sent < 100 * 2**20  # what lay on its way, but not 1.4 GB
+
+
+def test_what_unpacks_to_more_than_was_published_is_left_there(server, tmp_path, monkeypatch):
+    """Even where somebody had published its checksum."""
+    bomb = {**server.files, FIRST_FILE["MNIST"]: gzip.compress(bytes(200 * 2**20), 1)}
+    server.files = bomb
+    point_at(server.url, bomb, monkeypatch)
+    with pytest.raises(
+        DataError, match="train-images-idx3-ubyte unpacks to more than the 47,040,016 published bytes"
+    ):
+        fetch("MNIST", tmp_path, progress=False)
+    assert everything_in(tmp_path) == []
+
+
+def test_an_archive_is_taken_no_more_from_than_the_published_files(server, tmp_path, monkeypatch):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for name, content in {
+            **{f"cifar-10-batches-bin/{name}": content for name, content in cifar10_files(4).items()},
+            "../outside": b"!",
+            "cifar-10-batches-bin/more": bytes(50 * 2**20),
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, kind in (("link", tarfile.SYMTYPE), ("pipe", tarfile.FIFOTYPE)):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    server.files[ARCHIVE] = packed.getvalue()
+    point_at(server.url, server.files, monkeypatch)
+    fetch("CIFAR10", tmp_path / "data", progress=False)
+    assert everything_in(tmp_path) == sorted(
+        tmp_path / "data" / spec.path for spec in PUBLISHED["CIFAR10"].files
+    )
+
+
+@pytest.mark.parametrize("name", ["file:///etc/passwd", "ftp://127.0.0.1/x", "https://127.0.0.1:1/x"])
+def test_a_download_follows_to_nothing_less_safe(server, tmp_path, name):
+    server.elsewhere[FIRST_FILE["MNIST"]] = name  # in these tests http is what is safe, and https is not
+    with pytest.raises(
+        DataError, match=f"leads to {name}, which is not http|Redirection to url '{name}' is not allowed"
+    ):
+        fetch("MNIST", tmp_path, progress=False)
+    assert everything_in(tmp_path) == []
+
+
+def test_a_download_follows_to_what_is_as_safe(server, tmp_path):
+    first = FIRST_FILE["MNIST"]
+    server.files["moved"], server.elsewhere[first] = server.files[first], f"{server.url}moved"
+    fetch("MNIST", tmp_path, progress=False)
+    assert server.asked[:2] == [first, "moved"]
+
+
+def test_nothing_comes_without_encryption(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloading, "SCHEMES", ("https",))
+    with pytest.raises(
+        DataError, match=r"http://127.0.0.1:\d+/train-images-idx3-ubyte.gz, which is not https"
+    ):
+        fetch("MNIST", tmp_path, progress=False)
+    assert server.asked == []
+
+
+def test_every_published_file_has_an_https_address_its_size_and_its_sha256():
+    downloads = {spec.download for info in PUBLISHED.values() for spec in info.files}
+    assert len(downloads) == 9  # four of each MNIST, one archive
+    for download in downloads:
+        assert download is not None and download.url.startswith("https://")
+        assert download.size > 4000 and len(bytes.fromhex(download.sha256)) == 32
+    assert len({download.sha256 for download in downloads}) == 9
+
+
 def test_how_far_a_download_is_is_told_file_by_file(server, tmp_path, capsys):
     told: list[tuple[str, int, int | None]] = []
     fetch("MNIST", tmp_path / "one", lambda *said: told.append(said))
@@ -224,15 +321,18 @@ def test_how_far_a_download_is_is_told_file_by_file(server, tmp_path, capsys):
     assert "fetches CIFAR10: 0.0" in capsys.readouterr().err
 
 
-def test_lines_about_a_download_are_some_seconds_apart(monkeypatch):
-    now, lines = [0.0], list[tuple[str, int]]()
+def test_lines_about_a_download_are_some_seconds_apart_also_where_nothing_comes(monkeypatch):
+    now, lines = [0.0], list[tuple[float, str, int]]()
     monkeypatch.setattr(fetching.time, "monotonic", lambda: now[0])
-    told = fetching.now_and_then(lambda what, done, of: lines.append((what, done)), 5.0)
-    for second in range(12):
-        now[0] = second
-        told("a", second, 11)
-        told("b", 0, None)
-    assert [done for what, done in lines if what == "a"] == list(range(12))
+    told = fetching.now_and_then(lambda what, done, of: lines.append((now[0], what, done)), 5.0)
+    for second in range(40):
+        now[0] = second / 2
+        told("a", min(second, 10), 11)
+    now[0] = 20
+    for done in (11, 11):
+        told("a", done, 11)
+    told("b", 0, 5)
+    assert lines == [(0, "a", 0), (5, "a", 10), (10, "a", 10), (15, "a", 10), (20, "a", 11), (20, "b", 0)]
     assert fetching.in_words("MNIST", 3_210_000, 9_912_422) == "MNIST: 3.2 of 9.9 MB"
     assert fetching.in_words("MNIST", 3_210_000, None) == "MNIST: 3.2 MB"
 
@@ -294,7 +394,7 @@ def test_without_a_network_the_files_their_places_and_sources_are_named(offline,
     assert "refused" in message
     for spec in catalogue.describe(task).files:
         assert str(tmp_path / spec.path) in message
-        assert spec.url in message
+        assert spec.download is not None and spec.download.url in message
     assert "--data-dir or EQPROP_DATA" in message
     assert everything_in(tmp_path) == []
 

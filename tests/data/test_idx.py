@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import resource
 import struct
 import tracemalloc
@@ -14,6 +15,7 @@ import torch
 from small_files import idx, idx_files
 
 from eqprop_core import catalogue, published_files
+from eqprop_core import idx as idx_format
 from eqprop_core.catalogue import DataError, describe, shape_and_classes, status
 from eqprop_core.config import RunConfig
 from eqprop_core.data.datasets import fetch, load_dataset, remarks, verify
@@ -183,6 +185,40 @@ def test_a_header_that_lies_takes_no_memory(tmp_path):
     with pytest.raises(DataError, match="damaged"):
         load(tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("task", ["MNIST", "idx"])
+def test_more_than_memory_holds_is_not_read(small_mnist, task, packed, monkeypatch):
+    """Files that keep what they announce: sparse ones, and ones of a few megabytes that unpack to gigabytes."""
+    records = 2**31  # of 784 bytes
+    for name, header in (
+        (NAMES[0], struct.pack(">4I", 0x0803, records, 28, 28)),
+        (NAMES[1], struct.pack(">2I", 0x0801, records)),
+    ):
+        path = small_mnist / "MNIST" / "raw" / name
+        path.unlink()
+        if packed:
+            path = path.with_name(f"{name}.gz")
+            path.write_bytes(pack(header + bytes(2**22)))
+            monkeypatch.setattr(idx_format, "memory_here", lambda: 2**20)
+        else:
+            path.write_bytes(header)
+            os.truncate(path, len(header) + records * (784 if name == NAMES[0] else 1))
+            monkeypatch.setattr(idx_format, "memory_here", lambda: 2**30)
+    assert status(task, small_mnist).state == "damaged"
+    with pytest.raises(DataError, match=r"announces [\d,]+ bytes, more than the [\d,]+ bytes of memory here"):
+        load(small_mnist, task)
+    assert verify(task, small_mnist)
+
+
+def test_memory_is_that_of_the_machine_or_what_is_granted_of_it(monkeypatch):
+    whole = idx_format.memory_here()
+    assert whole > 2**20
+    monkeypatch.setattr(idx_format.cgroups, "memory", lambda: idx_format.cgroups.Memory(2**20, None))
+    assert idx_format.memory_here() == 2**20
+    monkeypatch.setattr(idx_format.cgroups, "memory", lambda: idx_format.cgroups.Memory(None, None))
+    assert idx_format.memory_here() >= whole
 
 
 def test_what_was_counted_is_counted_anew_when_the_file_changes(small_mnist):
@@ -437,7 +473,7 @@ def test_other_images_in_the_place_of_mnist_are_told(small_mnist, capsys):
 def published(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], task: str = "MNIST") -> None:
     """Have these files be what was published."""
     from dataclasses import replace
-    from hashlib import md5
+    from hashlib import md5, sha256
 
     info = catalogue.PUBLISHED[task]
     specs = []
@@ -446,7 +482,7 @@ def published(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes], task: st
         records = int.from_bytes(content[4:8], "big")
         head = content[spec.header_bytes :][: spec.head_records * spec.record_bytes]
         specs.append(
-            replace(spec, records=records, md5=md5(content).hexdigest(), head_md5=md5(head).hexdigest())
+            replace(spec, records=records, sha256=sha256(content).hexdigest(), head_md5=md5(head).hexdigest())
         )
     info = replace(info, files=tuple(specs), train_size=specs[0].records, test_size=specs[2].records)
     monkeypatch.setitem(catalogue.PUBLISHED, task, info)
