@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.datasets import ImageFolder
 from typer import Exit
 
 from eqprop_core import image_folder as module
 from eqprop_core.catalogue import DataError, describe, status
+from eqprop_core.data import reading
 from eqprop_core.data.datasets import load_dataset, remarks, verify
 from eqprop_core.image_folder import survey
 from eqprop_tui.cli.data import check_data
@@ -291,6 +294,12 @@ def saved(form: str) -> bytes:
     return file.getvalue()
 
 
+def enlarged(png: bytes) -> bytes:
+    """A PNG that says it has 30,000 by 30,000 pixels, with the right checksum of that."""
+    head = png[12:16] + struct.pack(">2I", 30_000, 30_000) + png[24:29]
+    return png[:12] + head + struct.pack(">I", zlib.crc32(head)) + png[33:]
+
+
 BROKEN = [
     (saved("webp")[:30], "it is damaged"),
     (saved("png")[:45] + b"\xff\xff" + saved("png")[47:], "it is damaged"),
@@ -305,6 +314,8 @@ BROKEN = [
     (b"P6 4 3z 255 " + bytes(36), "it is damaged"),
     (b"P6 4 " + b"3" * 90 + b" 255 ", "it is damaged"),
     (b"P5 60000 60000 255 ", r"it is larger than [\d,]+ pixels"),
+    (enlarged(saved("png")), r"it is larger than [\d,]+ pixels"),
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "in none of the formats"),
     (b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0\4\0\0\0\4\0\0\0\1\0\x63\0" + bytes(40), "pixel depth"),
 ]
 
@@ -319,6 +330,24 @@ def test_a_broken_image_is_told_in_words(image_folder, name, content, said):
     for words in (str(raised.value), problem):
         assert f"train/dog/{name} cannot be read as an image: " in words
         assert not any(odd in words for odd in ("_io.", "<", "0x", "Errno", "object at", "b'", "int()"))
+
+
+def test_large_images_are_unpacked_one_at_a_time(image_folder, monkeypatch):
+    monkeypatch.setattr(reading, "LARGE", 1)
+    monkeypatch.setattr(reading, "cores_of_a_run", lambda: 4)
+    at_once, most, fit = [], [0], ImageOps.fit
+
+    def watched(*given):
+        at_once.append(None)
+        most[0] = max(most[0], len(at_once))
+        try:
+            return fit(*given)
+        finally:
+            at_once.pop()
+
+    monkeypatch.setattr(reading.ImageOps, "fit", watched)
+    load(image_folder)
+    assert most == [1]
 
 
 def test_every_broken_image_is_listed(image_folder):
