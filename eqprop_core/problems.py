@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,16 @@ def printable(text: str) -> str:
     if can_be_shown(text):
         return text
     return "".join(c if can_be_shown(c) else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """The text likewise, with its lines as they are."""
+    return text if can_be_shown(text) else "\n".join(map(printable, text.split("\n")))
+
+
+def tell(text: str) -> None:
+    """Say something on standard error, printable."""
+    print(printable_lines(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _line(text: str, limit: int) -> str:

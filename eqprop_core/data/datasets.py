@@ -7,7 +7,6 @@ augmentation are the business of `batches`.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from eqprop_core.data.fetching import Told, cifar10_pickles_used, fetch, refuse_
 from eqprop_core.data.randomness import generator
 from eqprop_core.data.reading import Pairs
 from eqprop_core.idx import unpacked
+from eqprop_core.problems import tell
 from eqprop_core.published import SPLITS, DatasetInfo, FileSpec, Split
 from eqprop_core.published_files import (
     CIFAR10_PYTHON_FOLDER,
@@ -117,7 +117,7 @@ def load_dataset(
             wanted_files = [[split[place] for place in at] for split, at in zip(listed, places, strict=True)]
             if progress:
                 count = sum(map(len, wanted_files))
-                print(f"Reading {count:,} images from {root}", file=sys.stderr, flush=True)
+                tell(f"Reading {count:,} images from {root}")
             train, test = (Images(*reading.read_images(files, info.shape[1])) for files in wanted_files)
         else:
             train, test = (_chosen(split, at) for split, at in zip(whole, places, strict=True))

@@ -12,7 +12,6 @@ import gzip
 import http.client
 import shlex
 import shutil
-import sys
 import tarfile
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import IO
 from eqprop_core.catalogue import DATA_VARIABLE, OWN, DataError, describe, place_of, status
 from eqprop_core.data.downloading import PIECE, download
 from eqprop_core.data.reading import damaged_cifar10_pickles
+from eqprop_core.problems import tell
 from eqprop_core.published import DatasetInfo, FileSpec
 from eqprop_core.published_files import cifar10_layout, locate, own_inside, root_inside
 from eqprop_core.reasons import reason
@@ -54,7 +54,7 @@ def fetch(task: str, root: Path | None = None, progress: bool | Told = True) -> 
     refuse_elsewhere(info, root)
     told = progress if callable(progress) else now_and_then(printed, SECONDS_BETWEEN_LINES)
     if progress is True:
-        print(f"Downloading {info.title} to {root}", file=sys.stderr, flush=True)
+        tell(f"Downloading {info.title} to {root}")
     elif progress is False:
         told = lambda *_: None  # noqa: E731
     failed = _attempt(info, root, told)
@@ -164,7 +164,7 @@ def _remove_forgotten(root: Path) -> None:
 
 def printed(what: str, done: int, of: int | None) -> None:
     """Print how far a download is to standard error."""
-    print(f"fetches {in_words(what, done, of)}", file=sys.stderr, flush=True)
+    tell(f"fetches {in_words(what, done, of)}")
 
 
 def in_words(what: str, done: int, of: int | None) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from eqprop_core.events import Warned
 from eqprop_core.files import read_json
+from eqprop_core.problems import tell
 from eqprop_core.reasons import reason
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import summarize
@@ -44,7 +44,7 @@ def call(command: str, run: Path) -> None:
 
 def _warn(run: Path, message: str) -> None:
     """Print a warning, and write it down among the events, unless another process owns the run by now."""
-    print(f"warning: {message}", file=sys.stderr)
+    tell(f"warning: {message}")
     folder = RunFolder(run)
     with suppress(RunError, OSError), folder.lock():
         log = EventLog(run / EVENTS)

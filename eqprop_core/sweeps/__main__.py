@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
 
 def _say(text: str) -> None:
     with suppress(OSError):  # a full disk is no reason to end
-        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}", flush=True)
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {printable(text)}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from eqprop_core.problems import ConfigError, printable
+from eqprop_core.problems import ConfigError, tell
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start, launch
 from eqprop_core.runs.listing import is_run, summarize
@@ -83,7 +82,7 @@ class RunJob:
                 if status in STOPPED and self._told:
                     self._wait_for_the_end()
         except (ConfigError, RunError) as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)  # the last line of the job's log
+            tell(f"error: {error!s}")  # the last line of the job's log
             raise
         if status < 0:
             raise RunError(f"{self.path}: its process was ended by signal {-status}")

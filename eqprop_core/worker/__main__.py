@@ -20,7 +20,7 @@ from typing import IO
 from eqprop_core.files import has_working_folder, inherited
 from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
 from eqprop_core.private import use_own_folders
-from eqprop_core.problems import ConfigError
+from eqprop_core.problems import ConfigError, tell
 from eqprop_core.runs.names import LOCK, STATE
 from eqprop_core.runs.queue import Ticket, given_ticket
 from eqprop_core.worker.ranks import Rank, rank_here
@@ -66,14 +66,14 @@ def main(arguments: list[str]) -> int:
     try:
         here = rank_of(words)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         return 2
     if not has_working_folder():  # of the terminal where this was begun; torch does not start without one
         os.chdir("/")
     use_own_folders()
     wishes = Wishes(together=here is not None)
     if words.nproc is not None and (words.nproc < 1 or here is not None):
-        print("error: --nproc: must be at least 1, and not given to what torchrun starts", file=sys.stderr)
+        tell("error: --nproc: must be at least 1, and not given to what torchrun starts")
         return 2
     if words.owned:
         words.lock = os.dup(0)  # the standard input, which is inherited through torchrun's engine

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from eqprop_core.worker.comparison import MOST_CURVES, count_epochs, legend_below, spans_decades, style_of
+from eqprop_core.worker.comparison import MOST_CURVES, count_epochs, legend_of_names, spans_decades, style_of
 from eqprop_core.worker.drawing import GREY, drawable, label, note, panels, within_reach, write
 
 LONGEST_NAME = 56  # characters of a name in the legend
@@ -51,6 +51,7 @@ def draw_bands(path: Path, bands: Sequence[Band], *, title: str = "", y: str = "
         raise ValueError(f"{len(bands)} cells in one picture; {MOST_CURVES} can be told apart")
     figure, (ax,) = panels(8.0, 4.6 + 0.2 * max(0, len(bands) - 3))
     handles: list[Line2D] = []
+    labels: list[str] = []
     drawn: list[NDArray[np.float64]] = []
     looks = looks_of(bands)
     for band, style in zip(bands, looks, strict=True):
@@ -70,7 +71,8 @@ def draw_bands(path: Path, bands: Sequence[Band], *, title: str = "", y: str = "
                     ax.fill_between(
                         numbers, mean - sd, mean + sd, color=style["color"], alpha=0.2, linewidth=0
                     )
-        handles.append(Line2D([], [], label=drawable(_named(band), 20), **line))
+        handles.append(Line2D([], [], **line))
+        labels.append(drawable(_named(band), 20))
     _published(ax, bands, looks)
     count_epochs(ax)
     if not drawn:
@@ -82,7 +84,7 @@ def draw_bands(path: Path, bands: Sequence[Band], *, title: str = "", y: str = "
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     label(ax, x="epoch", y=y, title=title, remark=remark)
-    legend_below(figure, handles)
+    legend_of_names(figure, handles, labels)
     write(figure, path)
 
 

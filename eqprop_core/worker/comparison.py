@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from eqprop_core.events import EpochFinished
 from eqprop_core.worker.drawing import (
     COLOURS,
-    FONT,
-    INK,
     drawable,
     label,
+    legend_below,
     note,
     panels,
     within_reach,
@@ -54,6 +53,7 @@ def draw_comparison(path: Path, curves: Sequence[Curve], *, title: str = "") -> 
         raise ValueError(f"{len(curves)} runs in one picture; {MOST_CURVES} can be told apart")
     figure, (accuracy, loss) = panels(9.6, 4.2 + 0.16 * max(0, len(curves) - 4), 1, 2)
     handles: list[Line2D] = []
+    labels: list[str] = []
     few = len(curves) <= FEW
     for index, curve in enumerate(curves):
         style = style_of(index)
@@ -69,7 +69,8 @@ def draw_comparison(path: Path, curves: Sequence[Curve], *, title: str = "") -> 
         loss.plot(numbers, _values([epoch.loss for epoch in curve.epochs]), **thick)
         last = test[np.isfinite(test)][-1:]
         named = f"{_short(curve.name)} {last[0]:.2f} %" if len(last) else _short(curve.name)
-        handles.append(Line2D([], [], label=drawable(named), **thick))
+        handles.append(Line2D([], [], **thick))
+        labels.append(drawable(named))
     for ax in (accuracy, loss):
         count_epochs(ax)
     if not any(curve.epochs for curve in curves):
@@ -81,7 +82,7 @@ def draw_comparison(path: Path, curves: Sequence[Curve], *, title: str = "") -> 
     remark = "test; training thin" if few else "test"
     label(accuracy, x="epoch", y="accuracy (%)", title=title, remark=remark)
     label(loss, x="epoch", y="training loss")
-    legend_below(figure, handles)
+    legend_of_names(figure, handles, labels)
     write(figure, path)
 
 
@@ -96,19 +97,11 @@ def count_epochs(ax: Axes) -> None:
     ax.margins(x=0.03)
 
 
-def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
+def legend_of_names(figure: Figure, handles: Sequence[Line2D], labels: Sequence[str]) -> None:
     """A legend below the panels, in as many columns as have room for the longest name."""
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    figure.legend(
-        handles=list(handles),
-        loc="outside lower center",
-        ncols=max(1, int(14 * figure.get_figwidth()) // (longest + 10)),
-        frameon=False,
-        handlelength=3.4,
-        columnspacing=1.6,
-        labelcolor=INK,
-        prop={"family": FONT, "size": 8.5},
-    )
+    longest = max(map(len, labels), default=0)
+    columns = max(1, int(14 * figure.get_figwidth()) // (longest + 10))
+    legend_below(figure, handles, labels, columns, handlelength=3.4)
 
 
 def _values(values: Sequence[float | None]) -> NDArray[np.float64]:

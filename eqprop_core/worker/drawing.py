@@ -17,9 +17,11 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from numpy.typing import NDArray
 
 from eqprop_core.files import replacing
+from eqprop_core.names import can_be_shown
 
 # Okabe & Ito's colours, which the colour-blind tell apart, without those too light for thin lines.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
@@ -27,7 +29,9 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
 INK, GREY, FAINT = "#333333", "#999999", "#DDDDDD"
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture looks the same everywhere
-WORDS: dict[str, Any] = {"color": INK, "fontfamily": FONT}
+# Words are never read as mathematics ($) or LaTeX, whatever a run is called and matplotlib is told elsewhere.
+AS_IT_IS: dict[str, Any] = {"parse_math": False, "usetex": False}
+WORDS: dict[str, Any] = {"color": INK, "fontfamily": FONT, **AS_IT_IS}
 DPI = 130
 
 
@@ -51,20 +55,20 @@ def entitle(figure: Figure, title: str) -> None:
     """Write a title above all panels, if there is one."""
     if title:
         text = drawable(title, figure.get_figwidth())
-        figure.suptitle(text, fontsize=10.5, fontweight="bold", parse_math=False, **WORDS)
+        figure.suptitle(text, fontsize=10.5, fontweight="bold", **WORDS)
 
 
 def label(ax: Axes, *, x: str = "", y: str = "", title: str = "", remark: str = "") -> None:
     """Label a panel: its axes, a bold title above it on the left, and a small remark on the right."""
-    ax.set_xlabel(x, fontsize=9.5, **WORDS)
-    ax.set_ylabel(y, fontsize=9.5, **WORDS)
+    ax.set_xlabel(drawable(x), fontsize=9.5, **WORDS)
+    ax.set_ylabel(drawable(y), fontsize=9.5, **WORDS)
     if title:
         figure = ax.get_figure(root=True)
         assert figure is not None
         text = drawable(title, figure.get_figwidth())
-        ax.set_title(text, loc="left", fontsize=10, fontweight="bold", parse_math=False, **WORDS)
+        ax.set_title(text, loc="left", fontsize=10, fontweight="bold", **WORDS)
     if remark:
-        ax.set_title(remark, loc="right", fontsize=8, parse_math=False, **WORDS)
+        ax.set_title(drawable(remark, 20), loc="right", fontsize=8, **WORDS)
 
 
 def remark_inside(ax: Axes, text: str) -> None:
@@ -94,21 +98,31 @@ def legend(
         return
     letters = 15 * figure.get_figwidth()  # about as many fit side by side, a line sample taking eight
     rows = max(1, -(-sum(8 + len(text) for text in labels) // int(letters)))
+    found = legend_below(
+        figure, handles, labels, -(-len(handles) // rows), handlelength=2.8, borderaxespad=0.1
+    )
+    if title is not None:
+        found.set_title(title, font_manager.FontProperties(family=FONT, size=8))
+        found.get_title().set(**WORDS)
+
+
+def legend_below(
+    figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int, **style: Any
+) -> Legend:
+    """A legend below the panels; matplotlib would leave out labels that begin with `_`."""
     found = figure.legend(
         handles,
-        [drawable(text) for text in labels],
+        ["?"] * len(handles),
         loc="outside lower center",
-        ncols=-(-len(handles) // rows),
+        ncols=columns,
         frameon=False,
-        handlelength=2.8,
         columnspacing=1.6,
-        borderaxespad=0.1,
-        labelcolor=INK,
         prop={"family": FONT, "size": 8.5},
-        title=title,
-        title_fontproperties={"family": FONT, "size": 8},
+        **style,
     )
-    found.get_title().set_color(INK)
+    for text, words in zip(found.get_texts(), labels, strict=True):
+        text.set(text=drawable(words, 20), **WORDS)
+    return found
 
 
 def within_reach(values: Any) -> NDArray[np.float64]:
@@ -130,8 +144,8 @@ def _characters() -> frozenset[int]:
 
 
 def drawable(text: str, width: float = 8.0) -> str:
-    """The text on one line of that many inches, with a question mark for each character the font lacks."""
-    line = "".join(c if ord(c) in _characters() else "?" for c in " ".join(text.split()))
+    """The text on one line of that many inches, with a question mark for each character that is not drawn."""
+    line = "".join(c if ord(c) in _characters() and can_be_shown(c) else "?" for c in " ".join(text.split()))
     limit = int(11 * width)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

@@ -20,7 +20,7 @@ from typing import IO
 import psutil
 
 from eqprop_core.devices import threads_wished
-from eqprop_core.problems import printable
+from eqprop_core.problems import tell
 from eqprop_core.reasons import reason
 from eqprop_core.runs.control import ask, take
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -36,14 +36,14 @@ def own_together(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | No
     """Train the run that the worker's words name with `--nproc` processes; returns the exit status."""
     run = RunFolder(words.run)
     if lock is None and not is_run(run.path):
-        print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
+        tell(f"error: {run.path}: is no run: it has no {CONFIG}")
         return 2
     try:
         if lock is None:
             lock = run.lock()
             take(run.path)  # asked of processes that are gone
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         return 1
     with lock:
         os.dup2(lock.fileno(), 0)  # the one descriptor that every process inherits: the run is theirs, too
@@ -105,7 +105,7 @@ def _failed(run: RunFolder, reason: str) -> int:
     """Say how the run ended, unless one of its processes has."""
     if run.read_state().get("state") in ALIVE:
         run.fail(reason)
-        print(f"error: {printable(reason)}", file=sys.stderr)
+        tell(f"error: {reason}")
     return 1
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from eqprop_core.events import LayerActivity
 from eqprop_core.files import replacing
 from eqprop_core.worker.drawing import (
+    AS_IT_IS,
     BLUE,
     COLOURS,
     GREEN,
@@ -237,7 +238,7 @@ def draw_gdu_distances(
         ax.grid(False, axis="y")
         ax.set_yticks([])
         label(ax, x=what)
-    axes[0].set_yticks(places, [drawable(name) for name, _, _ in rows])
+    axes[0].set_yticks(places, [drawable(name) for name, _, _ in rows], **AS_IT_IS)
     axes[0].tick_params(axis="y", length=0)
     if not rows:
         note(axes[0], "nothing compared yet")

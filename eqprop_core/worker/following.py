@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,7 +21,7 @@ from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.networks.numerics import read_numerics
-from eqprop_core.problems import ConfigError, printable
+from eqprop_core.problems import ConfigError, tell
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.settings import Plan
 from eqprop_core.worker.choices import compile_for
@@ -40,7 +39,7 @@ def follow(words: argparse.Namespace, here: Rank, wishes: Wishes) -> int:
     except (ProcessLostError, TrainingError):
         return 1  # rank 0 says so
     except (ConfigError, RunError, DataError) as error:
-        print(f"error in process {here.rank}: {printable(str(error))}", file=sys.stderr)
+        tell(f"error in process {here.rank}: {error!s}")
         return 2 if isinstance(error, ConfigError) else 1
     return 0
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import IO, TYPE_CHECKING
 
 from eqprop_core.catalogue import DataError
 from eqprop_core.events import RunFailed, RunFinished, Warned
-from eqprop_core.problems import ConfigError, printable
+from eqprop_core.problems import ConfigError, tell
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import is_run
@@ -31,14 +30,14 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, here:
     """
     run = RunFolder(words.run)
     if lock is None and not is_run(run.path):  # a lock and a state would be left in somebody else's folder
-        print(f"error: {run.path}: is no run: it has no {CONFIG}", file=sys.stderr)
+        tell(f"error: {run.path}: is no run: it has no {CONFIG}")
         return 2
     try:
         if lock is None:
             lock = run.lock()
             take(run.path)  # asked of a process that is gone
     except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         return 1  # its state is the owner's to write
     try:
         return _train(run, words, wishes, lock, here)
@@ -68,7 +67,7 @@ def _train(
     except (ConfigError, RunError, DataError) as error:
         if run.read_state().get("state") != "failed":
             run.fail(str(error))
-        print("error:", "\n".join(map(printable, str(error).splitlines())), file=sys.stderr)
+        tell(f"error: {error}")
         return 2 if isinstance(error, ConfigError) else 1
     if unsaved:
         return 1
@@ -83,7 +82,7 @@ def _chosen_place(plan: Plan, words: argparse.Namespace) -> Place:
         return Place(words.device, words.uuid)
     place, warning = choose_place(plan.config.device, lambda _: 0)
     if warning:
-        print(f"warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     os.environ.update(place.environment)
     return place
 
@@ -106,6 +105,6 @@ def _work(
     for record in work.records:
         finished |= isinstance(record.event, RunFinished)
         if isinstance(record.event, RunFailed):
-            print(in_words(record.event), file=sys.stderr)
+            tell(in_words(record.event))
         unsaved |= isinstance(record.event, Warned) and record.event.message.startswith(NOT_SAVED)
     return finished, unsaved

@@ -70,13 +70,13 @@ def show_quick(found: dict[str, Any]) -> None:
     """Print how long a training takes."""
     _show_machine(found)
     batch, image = found["measured"]["batch"], found["measured"]["image"]
-    print(f"a training batch takes {in_unit(batch)}, the evaluation of an image {in_unit(image)}")
+    report.put(f"a training batch takes {in_unit(batch)}, the evaluation of an image {in_unit(image)}")
     _show_estimate(found)
 
 
 def _show_machine(found: dict[str, Any]) -> None:
     machine = found["machine"]
-    print(
+    report.put(
         f"{machine['device']} ({machine['device_name']}), {machine['threads']} threads, torch "
         f"{machine['torch']}; batches of {found['images']} images, {found['weights']}"
     )
@@ -84,7 +84,7 @@ def _show_machine(found: dict[str, Any]) -> None:
 
 def _show_estimate(found: dict[str, Any]) -> None:
     epoch, run = pace(found["epoch"]), pace(found["run"])
-    print(f"an epoch with its evaluation takes about {epoch}, the run {run}")
+    report.put(f"an epoch with its evaluation takes about {epoch}, the run {run}")
 
 
 def show(found: dict[str, Any]) -> None:
@@ -92,8 +92,8 @@ def show(found: dict[str, Any]) -> None:
     _show_machine(found)
     layouts = found["choices"]["layouts"]
     if "channels-last" in layouts:
-        print(f"memory formats: {', '.join(layouts)}")
-    print()
+        report.put(f"memory formats: {', '.join(layouts)}")
+    report.put()
     table = report.plain_table()
     table.add_column("exact")
     for name in ("median", "shortest", "longest"):
@@ -107,19 +107,19 @@ def show(found: dict[str, Any]) -> None:
     for name, timed in rows.items():
         table.add_row(name, *(in_unit(timed[part]) for part in ("median", "shortest", "longest")))
     report.console().print(table)
-    print()
+    report.put()
     if found["roof"] is not None:
-        print(f"products alone take {100 * found['roof']:.0f} % of the batch")
+        report.put(f"products alone take {100 * found['roof']:.0f} % of the batch")
     if found["ratio"] is not None:
-        print(f"autograd of Φ at every time step takes {found['ratio']:.2f} times as long")
+        report.put(f"autograd of Φ at every time step takes {found['ratio']:.2f} times as long")
     speed = found["images"] / found["batch"]["median"]
-    print(f"{speed:,.0f} images/s; at most {memory_size(found['memory'])} of memory in use")
+    report.put(f"{speed:,.0f} images/s; at most {memory_size(found['memory'])} of memory in use")
     _show_estimate(found)
     if found["accelerations"]:
-        print()
+        report.put()
         _show_accelerations(found["accelerations"])
-        print()
-        print(f"--fast would take: {found['fast']['flags']}, on these weights")
+        report.put()
+        report.put(f"--fast would take: {found['fast']['flags']}, on these weights")
 
 
 def _show_accelerations(ways: list[dict[str, Any]]) -> None:

@@ -68,7 +68,7 @@ def compare(
     with beside(target):
         _print(compared, rows, results_of(compared))
         if target is not None and not is_standard(target):
-            print(f"\ncurves in {target}")
+            report.put(f"\ncurves in {target}")
 
 
 def _change(change: Amended) -> str:

@@ -14,7 +14,6 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -23,6 +22,7 @@ from rich.progress import (
 from eqprop_core import catalogue
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_tui.cli import report
+from eqprop_tui.cli.consoles import Words
 from eqprop_tui.cli.report import AsJson
 
 app = typer.Typer(help="Show, fetch and check data sets.", no_args_is_help=True, add_completion=False)
@@ -60,7 +60,7 @@ def list_data(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     for task, state in states.items():
         table.add_row(task, state.state, _count(state.train_size), _count(state.test_size), state.note or "")
     out = report.console()
-    out.print(f"in {root}", markup=False, soft_wrap=True)
+    out.print(f"in {root}", soft_wrap=True)
     out.print(table)
 
 
@@ -81,7 +81,7 @@ def fetch_now(task: str, root: Path) -> None:
             fetch(task, root)
             return
         with Progress(
-            TextColumn("{task.description}", markup=False),
+            Words("description"),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
@@ -119,7 +119,7 @@ def check_data(task: Task, data_dir: DataDir = None) -> None:
         report.say(f"error: {problem}")
     if not problems:
         sizes = f"{_count(state.train_size)} training and {_count(state.test_size)} test images"
-        print(f"{task}: {state.state}, {sizes}")
+        report.put(f"{task}: {state.state}, {sizes}")
     if state.state in ("present", "subset"):
         for remark in remarks(task, root):
             report.say(f"warning: {remark}" if state.foreign else f"note: {remark}")

@@ -19,7 +19,6 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
@@ -44,6 +43,7 @@ from eqprop_core.problems import printable
 from eqprop_core.runs.listing import RunSummary
 from eqprop_core.runs.words import NOT_SAVED, in_words
 from eqprop_tui.cli import report
+from eqprop_tui.cli.consoles import Words
 from eqprop_tui.words import duration
 
 Standing = Callable[[], RunSummary]
@@ -108,7 +108,7 @@ def follow(
         for record in records:
             outcome.note(record)
             if line := _progress_line(record.event):
-                screen.print(line, markup=False)
+                screen.print(line)
     return outcome
 
 
@@ -138,12 +138,12 @@ def progress_on(screen: Console, standing: Standing | None) -> Progress:
     """The bars of a run; without a `standing`, times are measured here."""
     times: list[ProgressColumn] = [TimeElapsedColumn(), TimeRemainingColumn(compact=True)]
     if standing is not None:
-        times = [TextColumn("{task.fields[left]}", markup=False)]
+        times = [Words("fields[left]")]
     columns = (
-        TextColumn("{task.description}"),
+        Words("description"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
+        Words("fields[said]"),
         *times,
     )
     return _Watched(standing, *columns, console=screen, refresh_per_second=8, expand=True)
@@ -207,10 +207,10 @@ class Bars:
             case EpochFinished():
                 self._remove("phase")
                 self._move_epochs(event.epoch, f"test {event.test_accuracy:.2f} %")
-                self._progress.console.print(in_words(event), markup=False)
+                self._progress.console.print(in_words(event))
             case _:
                 if line := _progress_line(event):
-                    self._progress.console.print(line, markup=False)
+                    self._progress.console.print(line)
 
     def _left(self, event: BatchFinished) -> str:
         """Time that the rest of an epoch's batches takes, at the speed that the run says it has."""

@@ -14,7 +14,7 @@ import typer
 from rich.cells import cell_len
 
 from eqprop_core.files import expanded
-from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.problems import ConfigError, Problem, printable
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
 from eqprop_tui.cli.report import AsJson
@@ -105,7 +105,7 @@ def list_all(
         console = report.console()
         console.print(coloured(chosen, console.width), no_wrap=True, crop=False)
     else:
-        print("\n".join(lines(chosen, WIDTH_ELSEWHERE)))
+        report.put("\n".join(lines(chosen, WIDTH_ELSEWHERE)))
 
 
 def _chosen_by(words: Sequence[str]) -> Callable[[list[RunSummary]], list[RunSummary]]:
@@ -162,7 +162,7 @@ def lines(runs: Sequence[RunSummary], width: int) -> list[str]:
 
     What matters most is shown where not all has room; names that are too long end in ….
     """
-    cells = {column.heading: [column.cell(run) for run in runs] for column in COLUMNS}
+    cells = {column.heading: [printable(column.cell(run)) for run in runs] for column in COLUMNS}
     if width < WIDE:
         cells["state"] = [text.replace(", perhaps out of memory", ", memory?") for text in cells["state"]]
     longest = {name: max(map(cell_len, texts), default=0) for name, texts in cells.items()}

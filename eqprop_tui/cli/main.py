@@ -153,7 +153,7 @@ Glyphs = Literal["braille", "blocks", "ascii"]
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"eqprop {__version__}")
+        report.put(f"eqprop {__version__}")
         raise typer.Exit
 
 
@@ -182,7 +182,7 @@ def eqprop(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         if run is not None:
             raise ConfigError([Problem("run", run, "opens the application, which needs a terminal")])
-        print(context.get_help())
+        report.put(context.get_help())
         return
     folder = None
     if run is not None:

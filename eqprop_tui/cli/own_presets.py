@@ -124,7 +124,7 @@ def delete(preset: OwnName, yes: Annotated[bool, typer.Option("--yes", help="do 
     """Delete a preset of your own, after asking; shipped ones are refused."""
     path = preset_files.required_own_file(preset, instead="")
     if not yes:
-        typer.confirm(f"delete {path}?", abort=True, err=True)
+        report.confirm(f"delete {path}?", abort=True)
     preset_files.delete_file(path)
     report.say(f"deleted {path}")
 
@@ -134,7 +134,7 @@ def told(preset: Preset, as_json: bool) -> None:
     if as_json:
         report.put_json({"name": preset.name, "path": str(preset.path.absolute())})
     else:
-        print(preset.path)
+        report.put_path(preset.path)
 
 
 # --- new ------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def _edited(draft: Path, path: Path, before: str) -> bool:
         except PresetError as error:
             for line in str(error).splitlines():
                 report.say(f"error: {line}")
-            if not typer.confirm("edit again? (no discards what you wrote)", default=True, err=True):
+            if not report.confirm("edit again? (no discards what you wrote)", default=True):
                 return False
             continue
         preset_files.write_preset(path, text)

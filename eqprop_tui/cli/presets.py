@@ -80,30 +80,28 @@ def show_preset(
     config = preset.run_config()
     line = f"eqprop {config.todo} {command_line(config)}"
     if command:
-        print(line)
+        report.put(line)
         return
     if as_json:
         report.put_json({**as_document(preset, list_devices()), "command": line})
         return
     out = report.console()
-    out.print(preset.title, markup=False, style="bold")
-    out.print(preset.description, markup=False)
+    out.print(preset.title, style="bold")
+    out.print(preset.description)
     out.print()
     if preset.expected is not None:
-        out.print(
-            f"expected  {preset.expected.test_error:g} % test error, {preset.expected.source}", markup=False
-        )
-    out.print(f"needs     {config.task} ({data_state(config)})", markup=False)
+        out.print(f"expected  {preset.expected.test_error:g} % test error, {preset.expected.source}")
+    out.print(f"needs     {config.task} ({data_state(config)})")
     devices = list_devices()
-    out.print(f"memory    {memory_in_words(config, room_for(config, devices))}", markup=False)
+    out.print(f"memory    {memory_in_words(config, room_for(config, devices))}")
     if takes := time_in_words(config, recall(measured_as(config, devices))):
-        out.print(f"time      {takes}", markup=False)
+        out.print(f"time      {takes}")
     if not preset.shipped:
-        out.print(f"file      {preset.path}", markup=False, soft_wrap=True)
+        out.print(f"file      {preset.path}", soft_wrap=True)
     out.print()
     report.dry_run(config)
     out.print()
-    out.print(f"$ {line}", markup=False, soft_wrap=True)
+    out.print(f"$ {line}", soft_wrap=True)
 
 
 @app.command()
@@ -114,14 +112,14 @@ def path(
     """Print the file of a preset, or the folders of presets, the one where new ones go last."""
     if name is not None:
         found = pick_preset(name).path
-        report.put_json({"path": str(found.absolute())}) if as_json else print(found)
+        report.put_json({"path": str(found.absolute())}) if as_json else report.put_path(found)
         return
     shipped, own = shipped_folder(), user_folders()
     if as_json:
         report.put_json({"shipped": str(shipped), "own": [str(folder.absolute()) for folder in own]})
         return
     for folder in (shipped, *own):
-        print(folder)
+        report.put_path(folder)
 
 
 @app.command()
@@ -141,7 +139,7 @@ def check(
     if errors:
         raise typer.Exit(2)
     if not as_json:
-        print(f"{right[0].name} is valid" if len(right) == 1 else f"{len(right)} presets are valid")
+        report.put(f"{right[0].name} is valid" if len(right) == 1 else f"{len(right)} presets are valid")
 
 
 def pick_preset(name: str) -> Preset:

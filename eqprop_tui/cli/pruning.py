@@ -85,7 +85,7 @@ def prune_runs(
     if to_go and (yes or not as_json):
         if not yes:
             total = disk_size(_size(file for use in to_go for file in use.to_go))
-            typer.confirm(f"remove {total} for good?", abort=True, err=True)
+            report.confirm(f"remove {total} for good?", abort=True)
         removed = _remove(to_go, kinds)
     if as_json:
         report.put_json([as_document(use, removed.get(str(use.summary.path))) for use in uses])
@@ -134,16 +134,16 @@ def _print_use(uses: list[Use], kinds: list[Kind]) -> None:
     rows.append([everything, f"{counts.total():,}", disk_size(sizes.total()), disk_size(going.total())])
     columns = 4 if kinds else 3
     headings = ("kind", "files", "size", "goes")[:columns]
-    print(report.aligned(headings, [row[:columns] for row in rows], right=headings[1:]))
+    report.put(report.aligned(headings, [row[:columns] for row in rows], right=headings[1:]))
 
 
 def _print_what_goes(uses: list[Use], kinds: list[Kind]) -> None:
     """A line for each run that something goes of."""
     if not kinds:
         return
-    print()
+    report.put()
     if not uses:
-        print("nothing to remove")
+        report.put("nothing to remove")
         return
     rows = []
     for use in uses:
@@ -151,7 +151,7 @@ def _print_what_goes(uses: list[Use], kinds: list[Kind]) -> None:
         what = ", ".join(f"{kind} {count}" for kind, count in counts.items())
         name = cut(use.summary.name, 24)
         rows.append((use.summary.id or use.summary.path.name, disk_size(_size(use.to_go)), what, name))
-    print(report.aligned(("run", "goes", "files", "name"), rows, right=("goes",)))
+    report.put(report.aligned(("run", "goes", "files", "name"), rows, right=("goes",)))
 
 
 def _size(files: Iterable[Found]) -> int:

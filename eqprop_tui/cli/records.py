@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eqprop_core.names import can_be_shown
+from eqprop_core.problems import printable
 from eqprop_core.runs.deleting import delete as delete_run
 from eqprop_core.runs.deleting import to_be_deleted
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -50,8 +50,7 @@ def note(
         return
     for label, value in labels.items():
         text = ", ".join(value) if isinstance(value, list) else value
-        shown = "".join(c if can_be_shown(c) else "?" for c in str(text)) if text else "–"
-        print(f"{label:<5} {shown}")
+        report.put(f"{label:<5} {printable(str(text)) if text else '–'}")
 
 
 def export(
@@ -97,7 +96,7 @@ def delete(
             report.say(f"{summary.id:<8}  {summary.state:<8}  {summary.name}  {path}")
         if not yes:
             what = "this run" if len(folders) == 1 else f"these {len(folders)} runs"
-            typer.confirm(f"delete {what}?", abort=True, err=True)
+            report.confirm(f"delete {what}?", abort=True)
         for path in folders:
             delete_run(RunFolder(path))
             report.say(f"deleted {path}")

@@ -6,17 +6,19 @@ import json
 import sys
 import textwrap
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.cells import cell_len
 
-from eqprop_core.problems import flag, printable, shown
+from eqprop_core.problems import flag, printable, printable_lines, shown
 from eqprop_tui.words import NEURONS, gdu_cells, gdu_grade
 
 if TYPE_CHECKING:  # what a list of runs needs none of
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from eqprop_core.config import RunConfig
     from eqprop_core.events import GduRow
@@ -36,15 +38,28 @@ def console(*, stderr: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
     return Screen(
         file=stream,
         width=None if stream.isatty() else plain_width,
-        highlight=False,
-        emoji=False,  # `cuda:x:` is no picture
         soft_wrap=not stream.isatty(),
     )
 
 
+def put(text: str = "", *, end: str = "\n", err: bool = False, flush: bool = False) -> None:
+    """Text on standard output or error, printable."""
+    print(printable_lines(text), end=end, flush=flush, file=sys.stderr if err else sys.stdout)
+
+
+def confirm(question: str, *, default: bool = False, abort: bool = False) -> bool:
+    """Whether the answer to a question is yes; with `abort`, any other ends the command."""
+    return typer.confirm(printable(question), default=default, abort=abort, err=True)  # noqa: TID251
+
+
+def put_path(path: Path) -> None:
+    """A path on standard output, for another program as it is; a terminal is shown it printable."""
+    print(printable(str(path)) if sys.stdout.isatty() else path)  # noqa: T201
+
+
 def say(text: str) -> None:
     """A diagnostic line, or several, as `put_words` prints them."""
-    put_words(console(stderr=True), "\n".join(map(printable, text.split("\n"))))
+    put_words(console(stderr=True), printable_lines(text))
 
 
 def put_words(out: Console, text: str) -> None:
@@ -61,7 +76,7 @@ def put_words(out: Console, text: str) -> None:
 
 def put_json(value: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+    print(json.dumps(value, indent=2, allow_nan=False))  # noqa: T201  escaped
 
 
 def plain_table() -> Table:
@@ -76,7 +91,7 @@ def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Co
 
     For lists of a thousand rows, for which a `Table` takes most of a second.
     """
-    lines = [list(headings), *map(list, rows)]
+    lines = [list(headings), *(list(map(printable, row)) for row in rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headings))]
 
     def padded(text: str, column: int) -> str:
@@ -223,7 +238,9 @@ def gdu_table(rows: Sequence[GduRow]) -> Table:
     return table
 
 
-def _gdu_cells(row: GduRow) -> list[str]:
+def _gdu_cells(row: GduRow) -> list[str | Text]:
+    from rich.text import Text
+
     name, rmse, *rest = gdu_cells(row)
     colour = GRADES.get(gdu_grade(row))
-    return [name, f"[{colour}]{rmse}[/]" if colour else rmse, *rest]
+    return [name, Text(rmse, colour or ""), *rest]

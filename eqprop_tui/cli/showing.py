@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -11,8 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from eqprop_core.events import Amended, Record
-from eqprop_core.names import can_be_shown
-from eqprop_core.problems import ConfigError, flag, shown
+from eqprop_core.problems import ConfigError, flag, printable, shown
 from eqprop_core.runs.comparing import unlike_defaults
 from eqprop_core.runs.disk import Found, files_of
 from eqprop_core.runs.folder import RunFolder
@@ -96,7 +94,7 @@ def next_steps(folder: RunFolder, summary: RunSummary) -> list[str]:
 
 def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
     label = f"{summary.name}  {summary.id}".rstrip()
-    out.print(f"{_plain(label)}  {stands(summary)}", style="bold", markup=False)
+    out.print(f"{_plain(label)}  {stands(summary)}", style="bold")
     device = f"{summary.device or '–'} of {document['host'] or '–'}"
     planned = "–" if summary.epochs is None else summary.epochs
     each = f", {pace(summary.seconds_an_epoch)} each" if summary.seconds_an_epoch is not None else ""
@@ -136,7 +134,7 @@ def _settings(out: Console, document: dict[str, Any]) -> None:
 def _section(out: Console, title: str, lines: Sequence[str]) -> None:
     if lines:
         out.print()
-        out.print(title, style="bold", markup=False)
+        out.print(title, style="bold")
         for line in lines:
             report.put_words(out, f"  {_plain(line)}")
 
@@ -164,7 +162,4 @@ def _clock(seconds: float) -> str:
 
 def _plain(text: str) -> str:
     """The text on one line, without characters that would steer the terminal."""
-    line = " ".join(text.splitlines())
-    encoding = sys.stdout.encoding or "utf-8"
-    printable = "".join(c if can_be_shown(c) else "?" for c in line)
-    return printable.encode(encoding, "replace").decode(encoding)
+    return printable(" ".join(text.splitlines()))

@@ -47,7 +47,7 @@ def tail(
     path = folder.path / EVENTS
     records = read_events(path) if not follow_on else follow_events(path, ended=lambda: not alive(folder))
     words = partial(report.put_words, report.console())
-    put = words if sys.stdout.isatty() else partial(print, flush=True)  # which is quick
+    put = words if sys.stdout.isatty() else partial(report.put, flush=True)  # which is quick
     for record in records:
         if line := in_words(record.event):
             put(f"{datetime.fromtimestamp(record.time):%H:%M:%S} {line}")
@@ -193,7 +193,7 @@ def resume(
     if epochs is not None:
         _caution(folder, done + epochs)
     report.say(f"watch it: eqprop runs attach {run}")
-    print(folder.path)
+    report.put_path(folder.path)
 
 
 def _caution(folder: RunFolder, epochs: int) -> None:

@@ -58,12 +58,12 @@ def status(which: Sweep = "last", as_json: AsJson = False) -> None:
             else (len(there) + 2) * ["–"]
         )
         rows.append([standing.state, named(standing.job), *told, *job, standing.reason])
-    print(report.aligned(headings, rows, right=("epoch", *names, "left")))
-    print()
+    report.put(report.aligned(headings, rows, right=("epoch", *names, "left")))
+    report.put()
     over = all(standing.state in OVER for standing in standings) and len(standings) >= sweep.planned
     trials = f", of {sweep.planned} runs of the search" if sweep.search is not None else ""
     next_step = "" if over else _launched(sweep, standings, on_slurm=on_slurm, queue=queue)
-    print(in_words(standings) + trials + next_step)
+    report.put(in_words(standings) + trials + next_step)
 
 
 def _launched(
@@ -132,12 +132,12 @@ def list_all(as_json: AsJson = False) -> None:
             )
             for sweep, standings in found
         ]
-        print(report.aligned(headings, rows, right=("cells", "seeds", "age")))
-        print()
-    print("to start with: eqprop sweep NAME")
+        report.put(report.aligned(headings, rows, right=("cells", "seeds", "age")))
+        report.put()
+    report.put("to start with: eqprop sweep NAME")
     for name, path in files.items():
         try:
-            print(f"  {name}  {read_sweep(path).title}")
+            report.put(f"  {name}  {read_sweep(path).title}")
         except ValueError as error:
             report.say(f"warning: {error}")
 
@@ -154,7 +154,7 @@ def stop(
         return
     left = stopping.stop(sweep, kill=kill, say=report.say)
     report.say(f"stopped; go on with: eqprop sweep resume {sweep.name}" if not left else _left(sweep, left))
-    print(in_words(all_stand(sweep)))
+    report.put(in_words(all_stand(sweep)))
 
 
 def _left(sweep: SweepFolder, left: list[Standing]) -> str:

@@ -113,9 +113,9 @@ def end_search(sweep: SweepFolder, standings: Sequence[Standing], *, as_json: bo
         )
     else:
         if best is not None:
-            print(f"best: {best.cell.name}: {table.measure.heading} {sweep_words.mean(best)}")
-        print(sweep_words.standing(table))
-        print(f"saved in {sweep.path}; all trials: eqprop sweep table {sweep.name}")
+            report.put(f"best: {best.cell.name}: {table.measure.heading} {sweep_words.mean(best)}")
+        report.put(sweep_words.standing(table))
+        report.put(f"saved in {sweep.path}; all trials: eqprop sweep table {sweep.name}")
     if left > 0 or any(run.state in ("stopped", "lost", "waiting") for run in unfinished):
         raise RunError(f"not all trials are over; go on with: eqprop sweep resume {sweep.name}")
     if best is None:

@@ -246,7 +246,7 @@ def _launch(
     elif as_json:
         report.put_json({"folder": str(sweep.path), "name": sweep.name, "launched": is_launched(sweep)})
     else:
-        print(sweep.path)
+        report.put_path(sweep.path)
 
 
 def _refuse_absent(plan: SweepPlan, settings: LaunchSettings, results: Path) -> None:
@@ -300,9 +300,9 @@ def show_plan(
         )
         return
     out = report.console()
-    out.print(plan.title, markup=False, style="bold")
+    out.print(plan.title, style="bold")
     if plan.description:
-        out.print(plan.description, markup=False)
+        out.print(plan.description)
     out.print()
     table = report.plain_table()
     for heading in ("cell", "preset", "settings over it"):
@@ -317,7 +317,7 @@ def show_plan(
     cells = _count(len(plan.cells), "cell")
     if searched is not None:
         space = ", ".join(map(str, searched.space))
-        out.print(f"and {searched.trials - 1} trials more, chosen from {space}", markup=False)
+        out.print(f"and {searched.trials - 1} trials more, chosen from {space}")
         cells = _count(searched.trials, "trial")
     out.print(f"{cells} × {_count(len(plan.seeds), 'seed')} = {_count(runs, 'run')}")
     if seconds is None:

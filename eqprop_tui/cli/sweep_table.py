@@ -74,9 +74,9 @@ def table(
     if as_json:
         report.put_json(as_document(found))
     elif csv:
-        print(as_csv(found), end="")
+        report.put(as_csv(found), end="")
     elif latex:
-        print(as_latex(found), end="")
+        report.put(as_latex(found), end="")
     else:
         with beside(target):
             show(found, folder.path)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from eqprop_core.problems import printable
 from eqprop_core.runs.folder import RunError
@@ -19,6 +19,7 @@ from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.process import error_of_launcher, is_launched
 from eqprop_core.sweeps.standing import PRUNED, Standing, counted, named, stands
 from eqprop_tui.cli import report
+from eqprop_tui.cli.consoles import Words
 from eqprop_tui.cli.watch import choose
 from eqprop_tui.signals import Ended
 from eqprop_tui.words import accuracy, duration
@@ -100,7 +101,7 @@ def watch(sweep: SweepFolder) -> list[Standing]:
         if choice == "s":
             report.say("stopping")
             stopping.stop(sweep, say=report.say)
-            print(in_words(look.now()))
+            report.put(in_words(look.now()))
             report.say(f"go on with: eqprop sweep resume {sweep.name}")
             raise typer.Exit(128 + signal.SIGINT)
 
@@ -115,7 +116,7 @@ def _follow(look: Look, seen: dict[int, str]) -> list[Standing]:
                     seen[number] = standing.state
                     if standing.state in TOLD:
                         target = progress.console if progress is not None else screen
-                        target.print(line_of(standing), markup=False, soft_wrap=True)
+                        target.print(line_of(standing), soft_wrap=True)
             if progress is not None:
                 done = sum(standing.state == "finished" for standing in standings)
                 progress.update(progress.task_ids[0], completed=done, said=in_words(standings))
@@ -130,7 +131,7 @@ def _bar(runs: int) -> Iterator[Progress | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    columns = (Words("description"), BarColumn(), MofNCompleteColumn(), Words("fields[said]"))
     with Progress(*columns, console=report.console(stderr=True), transient=True) as progress:
         progress.add_task("runs", total=runs, said="")
         yield progress
@@ -163,8 +164,8 @@ def end(sweep: SweepFolder, standings: list[Standing], *, as_json: bool) -> None
     if as_json:
         report.put_json({"folder": str(sweep.path), "name": sweep.name, "runs": counted(standings)})
     else:
-        print(in_words(standings))
-        print(f"saved in {sweep.path}")
+        report.put(in_words(standings))
+        report.put(f"saved in {sweep.path}")
     left = counted(standings)
     if set(left) == {"finished"}:
         return

@@ -17,7 +17,6 @@ import typer
 
 from eqprop_core.events import EpochFinished
 from eqprop_core.files import open_to_read
-from eqprop_core.problems import printable
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import current_events
@@ -172,7 +171,7 @@ def choose(choices: str, letters: str) -> str:
     try:
         while True:
             report.say(choices)
-            typer.echo("> ", nl=False, err=True)
+            report.put("> ", end="", err=True, flush=True)
             # A Ctrl-C in the instant before a blocking read would wait for the next key; looking twice a
             # second hears it.
             while not select.select([sys.stdin], [], [], 0.5)[0]:
@@ -186,7 +185,7 @@ def choose(choices: str, letters: str) -> str:
             report.say(f"{answer.strip()}: is none of {', '.join(letters)} and Enter")
     except KeyboardInterrupt:
         pass
-    typer.echo(err=True)  # behind the prompt
+    report.put(err=True)  # behind the prompt
     return "d"
 
 
@@ -265,7 +264,7 @@ class Standing:
         if self.summary.state == "queued" and self.summary.ahead != self._said:
             self._said = self.summary.ahead
             said = f"queued: {self._said} ahead on {self.summary.device or 'its device'}"
-            print(printable(said), file=sys.stderr, flush=True)  # above what is drawn there
+            report.say(said)  # above what is drawn there
         return self.summary.state not in ALIVE
 
 

@@ -216,7 +216,7 @@ def train(
     elif as_json:
         report.put_json({"todo": "train", "folder": str(run.path)})
     else:
-        print(run.path)
+        report.put_path(run.path)
 
 
 @with_flags(settings_of("evaluate"))
@@ -385,14 +385,14 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
         return
     out = report.console()
     if outcome.started is not None and outcome.started.weights:
-        out.print(f"weights {outcome.started.weights}", markup=False, soft_wrap=True)
+        out.print(f"weights {outcome.started.weights}", soft_wrap=True)
     if outcome.gdu is not None and todo == "gducheck":
         out.print(report.gdu_table(outcome.gdu.rows))
         if any(row.name.startswith(NEURONS) for row in outcome.gdu.rows):
-            out.print(f"{OF_NEURONS}.", style="dim", markup=False, highlight=False, soft_wrap=True)
-        out.print(gdu_settings(outcome.gdu), markup=False, soft_wrap=True)
+            out.print(f"{OF_NEURONS}.", style="dim", highlight=False, soft_wrap=True)
+        out.print(gdu_settings(outcome.gdu), soft_wrap=True)
         for said in filter(None, (outcome.gdu.verdict, outcome.gdu.chosen)):
-            out.print(f"{said[:1].upper()}{said[1:]}.", markup=False, soft_wrap=True)
+            out.print(f"{said[:1].upper()}{said[1:]}.", soft_wrap=True)
     ended = outcome.finished if todo == "train" else None
     if ended is not None and (said := scores_of_finished(ended).in_words()):
         out.print(f"{said}, {_times(ended)}")
@@ -400,7 +400,7 @@ def show(todo: str, outcome: Outcome, *, as_json: bool) -> None:
         out.print(in_words(part))
     if outcome.path is not None and outcome.path.exists():
         saved = "the rest is saved" if unsaved(outcome) else "saved"
-        out.print(f"{saved} in {printable(str(outcome.path))}", markup=False, soft_wrap=True)
+        out.print(f"{saved} in {printable(str(outcome.path))}", soft_wrap=True)
 
 
 def _times(finished: RunFinished) -> str:

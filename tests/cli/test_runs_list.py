@@ -176,7 +176,7 @@ def test_a_run_is_shown_with_all_that_one_wants_to_know(eqprop: Run, tmp_path: P
     run.relabel(tags=["a", "b"], note="look at \x1b[31mthis")
     said = eqprop("runs", "show", "last").stdout
     for text in (
-        str(run.path.resolve()), "created ", "a, b", "look at ?[31mthis", "out of memory on cpu", "--T1               33",
+        str(run.path.resolve()), "created ", "a, b", "look at \\x1b[31mthis", "out of memory on cpu", "--T1               33",
         "--mmt 0.5", "checkpoint.tar", "800 B", "eqprop runs resume", "eqprop evaluate --load-path", "best test 40.00 %",
     ):  # fmt: skip
         assert text in said

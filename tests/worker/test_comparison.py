@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from small_runs import epoch
 
+from eqprop_core.worker.bands import Band, draw_bands
 from eqprop_core.worker.comparison import MOST_CURVES, Curve, draw_comparison
+from eqprop_core.worker.figures import draw_gdu_distances
 
 BLUE, VERMILION = (0, 114, 178), (213, 94, 0)
 
@@ -71,3 +74,20 @@ def test_as_many_runs_as_can_be_told_apart_are_drawn_and_no_more(tmp_path: Path)
     with pytest.raises(ValueError, match="can be told apart"):
         draw_comparison(tmp_path / "b.png", curves)
     assert not (tmp_path / "b.png").exists()
+
+
+ODD = ["lr=$LR_$seed", "_hidden", "$$", "$\\badcommand$", "\\", "a\nb", "\u202eabc", "\x1b[31m", "\ud800", "x" * 5000, "%s {0}", " ", "\u0301", "سلام"]  # fmt: skip
+
+
+def test_names_are_words_in_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    written = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *words, **more: (figures.append(self), written(self, *words, **more)))  # fmt: skip
+    draw_comparison(tmp_path / "a.png", [Curve(name, [epoch(1), epoch(2)]) for name in ODD], title=ODD[0])
+    draw_bands(tmp_path / "b.png", [Band(name, [[1.0, 2.0]], name) for name in ODD], title=ODD[0])
+    draw_gdu_distances(tmp_path / "c.png", [(name, 0.1, 0.1) for name in ODD], title=ODD[0])
+    shown = [text.get_text() for figure in figures[:2] for legend in figure.legends for text in legend.get_texts()]  # fmt: skip
+    assert len(shown) == 2 * len(ODD)
+    for name in ("lr=$LR_$seed", "_hidden", "$$", "$\\badcommand$", "a b", "?abc", "?[31m"):
+        assert any(text.startswith(name) for text in shown[: len(ODD)]), name
+    assert figures[0].axes[0].get_title(loc="left") == ODD[0]
