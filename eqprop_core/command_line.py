@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-
 from eqprop_core.config import Architecture, Command, RunConfig, settings_of
 from eqprop_core.problems import flag
+from eqprop_core.shell import joined
 
 
 def command_line(config: RunConfig, *, todo: bool = False, command: Command | None = None) -> str:
@@ -33,4 +32,4 @@ def command_line(config: RunConfig, *, todo: bool = False, command: Command | No
             words.append(f"{flag(name)}={value}")
         else:
             words += [flag(name), str(value)]
-    return shlex.join(words)
+    return joined(words)

@@ -28,11 +28,12 @@ from textual.worker import Worker
 from eqprop_core.catalogue import DataError
 from eqprop_core.presets import Preset, all_presets
 from eqprop_core.problems import ConfigError, printable
-from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start
-from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
+from eqprop_core.runs.listing import ALIVE, RunSummary, called, summarize
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.starting import start_new
+from eqprop_core.shell import command
 from eqprop_tui import clipboard
 from eqprop_tui.characters import Characters
 from eqprop_tui.commands import Commands
@@ -430,9 +431,11 @@ def farewell(app: EqpropApp) -> list[str]:
     for path in app.watched:
         summary = summarize(path)
         if summary.state in ALIVE:
-            name = summary.id or str(path)
+            name = called(RunFolder(path))
             if path in app.stopping:
-                lines.append(f"{summary.name} stops after its batch; go on: eqprop runs resume {name}")
+                lines.append(
+                    f"{summary.name} stops after its batch; go on: {command('runs', 'resume', name)}"
+                )
             else:
-                lines.append(f"{summary.name} goes on ({summary.state}); come back: eqprop --run {name}")
+                lines.append(f"{summary.name} goes on ({summary.state}); come back: {command('--run', name)}")
     return lines

@@ -19,6 +19,7 @@ from eqprop_core.problems import ConfigError, Problem, flag
 from eqprop_core.rules import inapplicable
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.settings import Plan, make_plan
+from eqprop_core.shell import joined
 from eqprop_tui.cli.flags import kind_of
 from eqprop_tui.describing import words_of
 
@@ -218,7 +219,7 @@ def in_flags(settings: Mapping[str, Any]) -> str:
             words += [flag(name), *value.split()]
         else:
             words += [f"{flag(name)}={value}"] if value.startswith("-") else [flag(name), value]
-    return shlex.join(words)
+    return joined(words)
 
 
 def same_text(one: str, other: str) -> bool:

@@ -10,6 +10,7 @@ from eqprop_core.estimate import Measured, estimate, unmeasured
 from eqprop_core.memory import Room, fitting_mbs
 from eqprop_core.presets import Preset
 from eqprop_core.problems import flag
+from eqprop_core.shell import command
 from eqprop_tui.words import duration, in_unit, memory_size, pace
 
 GROUPS = ("start here", "MNIST", "CIFAR-10", "CIFAR-10 vector field", "GDU check")  # first, in this order
@@ -49,7 +50,7 @@ def data_in_words(config: RunConfig, state: str) -> str:
     if config.task in catalogue.OWN:
         return f"{config.task} (not here: data-dir chooses the folder)"
     lacking = "not here" if state == "absent" else "damaged"
-    return f"{config.task} ({lacking}: eqprop data get {config.task})"
+    return f"{config.task} ({lacking}: {command('data', 'get', config.task)})"
 
 
 def memory_in_words(config: RunConfig, place: Room) -> str:

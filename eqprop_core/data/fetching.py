@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.client
-import shlex
 import shutil
 import tarfile
 import tempfile
@@ -27,6 +26,7 @@ from eqprop_core.problems import tell
 from eqprop_core.published import DatasetInfo, FileSpec
 from eqprop_core.published_files import cifar10_layout, locate, own_inside, root_inside
 from eqprop_core.reasons import reason
+from eqprop_core.shell import command
 from eqprop_core.spelling import mistaken_for
 
 SECONDS_BETWEEN_LINES = 5.0  # of those that tell how far a download is
@@ -59,10 +59,9 @@ def fetch(task: str, root: Path | None = None, progress: bool | Told = True) -> 
         told = lambda *_: None  # noqa: E731
     failed = _attempt(info, root, told)
     if failed:
-        where = "" if root == place_of(task) else f" --data-dir {shlex.quote(str(root))}"
+        again = command("data", "get", task, *([] if root == place_of(task) else ["--data-dir", root]))
         raise DataError(
-            f"{task} could not be downloaded: {failed}\n"
-            f"Try again later: eqprop data get {task}{where}\n{where_to_put(task, root)}"
+            f"{task} could not be downloaded: {failed}\nTry again later: {again}\n{where_to_put(task, root)}"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ from eqprop_core.runs.names import (
 )
 from eqprop_core.runs.reference import is_reference, settings_of, state_of
 from eqprop_core.runs.roots import remember_root
+from eqprop_core.shell import command
 from eqprop_core.spelling import mistaken_for
 
 LIKE = "like"  # in `meta.json`: the run that it repeats
@@ -240,9 +242,10 @@ class RunFolder:
     def refuse_if_foreign(self) -> None:
         """Raise `RunError` for a folder of the reference, which is only read."""
         if is_reference(self.path):
+            begins = command("train", "--load-path", self.path.absolute(), "--epochs", "N")
             raise RunError(
                 f"{self.path}: is a folder of the reference, in which nothing is changed; "
-                f"`eqprop train --load-path {self.path} --epochs N` begins a run with its weights"
+                f"`{begins}` begins a run with its weights"
             )
 
     def _change_meta(self, changes: Mapping[str, Any]) -> None:
@@ -286,7 +289,8 @@ class RunFolder:
         except ConfigError:
             config = {}
         return {
-            **{name: text(meta.get(name)) for name in ("id", "name", "preset", "created", "device")},
+            **{name: text(meta.get(name)) for name in ("name", "preset", "created", "device")},
+            "id": id_of(meta.get("id")),
             "tags": tags_of(meta.get("tags")),
             "processes": meta["processes"] if type(meta.get("processes")) is int else 1,
             **{name: config.get(name) for name in ("model", "task", "alg", "loss", "epochs")},
@@ -390,6 +394,11 @@ class RunFolder:
 def text(value: object) -> str | None:
     """A value of a file as a list may show it: printable text, or None."""
     return value[:TEXT_SHOWN] if isinstance(value, str) and can_be_shown(value) else None
+
+
+def id_of(value: object) -> str | None:
+    """The id of a run as a file has it; None for what is none, as it is shown to be pasted."""
+    return value if isinstance(value, str) and re.fullmatch("[0-9a-f]{8}", value) else None
 
 
 def tags_of(value: object) -> list[str]:

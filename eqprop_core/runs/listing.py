@@ -14,7 +14,7 @@ from typing import Any
 from eqprop_core.files import expanded
 from eqprop_core.names import same
 from eqprop_core.problems import shown
-from eqprop_core.runs.folder import NoSuchRunError, RunFolder, text
+from eqprop_core.runs.folder import NoSuchRunError, RunFolder, id_of, text
 from eqprop_core.runs.names import CONFIG, SWEEPS
 from eqprop_core.runs.reference import is_reference
 from eqprop_core.runs.roots import default_roots, known_roots, results_root
@@ -141,7 +141,7 @@ def summarize(path: Path) -> RunSummary:
     scores = scores_of_state(held, path)
     return RunSummary(
         path=path,
-        id=(words("id") or "")[:8],
+        id=id_of(state.get("id")) or "",
         name=words("name") or shown(path.name),
         state=stands,
         preset=words("preset"),
@@ -264,10 +264,10 @@ def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
 def called(run: RunFolder) -> str:
     """What commands find a run by: its id where its results folder is remembered, else its folder."""
     path = run.path.resolve()
-    id = text(run.meta().get("id"))
+    id = id_of(run.meta().get("id"))
     above = 4 if path.parents[3:4] and path.parents[3].name == SWEEPS else 3
     known = len(path.parents) > above and path.parents[above] in known_roots()
-    return id[:8] if id and known else str(run.path)
+    return id if id and known else str(run.path.absolute())
 
 
 def _hint(wanted: str, runs: Sequence[RunSummary]) -> str:

@@ -17,6 +17,7 @@ from eqprop_core.runs.launcher import Launched, Start, find_places, launch
 from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan, make_plan
+from eqprop_core.shell import command
 
 
 def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launched]:
@@ -69,7 +70,9 @@ def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> La
     try:
         return launch(run, plan.config, wanted)
     except ConfigError as error:
-        elsewhere = f"; elsewhere it goes on with: eqprop train --load-path {run.path} --device auto"
+        elsewhere = "; elsewhere it goes on with: " + command(
+            "train", "--load-path", run.path.absolute(), "--device", "auto"
+        )
         raise ConfigError(
             [
                 replace(problem, message=problem.message + elsewhere * (problem.setting == "device"))

@@ -24,7 +24,7 @@ from eqprop_core.names import can_be_shown
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import NoSuchRunError, RunError, new_folder
 from eqprop_core.runs.names import SWEEPS
-from eqprop_core.runs.roots import default_roots, remember_root, results_root
+from eqprop_core.runs.roots import default_roots, known_roots, remember_root, results_root
 from eqprop_core.spelling import did_you_mean
 from eqprop_core.sweeps.plan import Cell, SweepPlan
 
@@ -119,6 +119,14 @@ class SweepFolder:
     def name(self) -> str:
         """What the folder is called; unlike the plan's name, no other sweep of these results has it."""
         return self.path.resolve().name
+
+    @property
+    def called(self) -> str:
+        """What commands find it by: its name where its results folder is remembered, else its folder."""
+        path = self.path.resolve()
+        known = path.parent.name == SWEEPS and path.parent.parent in known_roots()
+        plain = re.fullmatch(r"\w[\w.=+-]*", path.name) and path.name != "last"
+        return path.name if known and plain else str(path)
 
     @property
     def planned(self) -> int:

@@ -19,6 +19,7 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import spawn
 from eqprop_core.runs.logout import outliving
 from eqprop_core.runs.processes import marked, own_mark
+from eqprop_core.shell import command
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.settings import LaunchSettings
 
@@ -38,7 +39,7 @@ def start_launcher(sweep: SweepFolder, settings: LaunchSettings, *, retry_failed
     if descriptor is None:
         raise RunError(
             f"{sweep.name}: its runs are being started already, by {_owner(sweep)}; "
-            f"eqprop sweep status {sweep.name} shows them"
+            f"{command('sweep', 'status', sweep.called)} shows them"
         )
     words = [sys.executable, "-P", "-m", "eqprop_core.sweeps", str(sweep.path.resolve())]
     words += ["--lock", str(descriptor), "--settings", json.dumps(settings.model_dump(exclude_unset=True))]

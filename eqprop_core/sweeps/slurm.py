@@ -18,6 +18,7 @@ from typing import Any
 from eqprop_core.problems import printable
 from eqprop_core.reasons import reason
 from eqprop_core.runs.folder import RunError
+from eqprop_core.shell import command
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.settings import USUAL_MINUTES, LaunchSettings
@@ -81,9 +82,8 @@ def _submit(sweep: SweepFolder, settings: LaunchSettings, job: Job, before: int)
         with environment(named_so), submitting(), patterns_in_names_alone():
             submitted: Any = executor.submit(RunJob(job.path.absolute(), grace=settings.grace))
     except (RuntimeError, FailedJobError, FailedSubmissionError, FileNotFoundError) as error:
-        done = (
-            f"; {before} were submitted before, and eqprop sweep resume submits the others" if before else ""
-        )
+        resume = command("sweep", "resume", sweep.called)
+        done = f"; {before} were submitted before, and {resume} submits the others" if before else ""
         raise RunError(f"{named(job)}: {_refused(error)}{done}") from None
     except OSError as error:
         raise RunError(f"{named(job)}: cannot be submitted: {error.strerror or error}") from None

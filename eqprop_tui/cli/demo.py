@@ -8,6 +8,7 @@ import sys
 from eqprop_core.presets import load_preset
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.starting import start_new
+from eqprop_core.shell import command
 from eqprop_tui.cli import report
 from eqprop_tui.cli.application import open_application
 from eqprop_tui.cli.watch import tell_launch
@@ -35,10 +36,10 @@ def demo() -> None:
     report.say("2  GDU check of the trained network: EP updates against BPTT gradients, step by step")
     run = str(trained.path)
     flags = {"load_path": run, "save": True, "betas": "0 0.01", "thirdphase": True}
-    command = ("eqprop", "gducheck", "--load-path", run, "--save", *CHECK)
-    carry_out(make_plan("gducheck", flags, None, command))
+    words = ("eqprop", "gducheck", "--load-path", run, "--save", *CHECK)
+    carry_out(make_plan("gducheck", flags, None, words))
     report.say(
         "Neurons agree less where σ is not the identity: EP's updates of them contain its slope. Next:"
     )
-    report.say(f"  eqprop evaluate --load-path {trained.path}")
+    report.say(f"  {command('evaluate', '--load-path', trained.path)}")
     report.say("  eqprop presets list")

@@ -42,6 +42,7 @@ from eqprop_core.events import (
 from eqprop_core.problems import printable
 from eqprop_core.runs.listing import RunSummary
 from eqprop_core.runs.words import NOT_SAVED, in_words
+from eqprop_core.shell import command
 from eqprop_tui.cli import report
 from eqprop_tui.cli.consoles import Words
 from eqprop_tui.words import duration
@@ -169,7 +170,10 @@ class _Watched(Progress):
         if run is not None and run.state == "starting":
             yield Text(f"fetches {run.fetching} …" if run.fetching else "starting …", style="dim")
         if run is not None and run.state == "paused":
-            yield Text(f"paused; go on with: eqprop runs resume {run.id or run.path}", style="yellow")
+            yield Text(
+                f"paused; go on with: {command('runs', 'resume', run.id or run.path.absolute())}",
+                style="yellow",
+            )
 
 
 def time_left(seconds: float | None) -> str:

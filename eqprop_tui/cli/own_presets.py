@@ -18,6 +18,7 @@ from eqprop_core.presets import Preset, PresetError, load_preset, parse_preset, 
 from eqprop_core.problems import ConfigError, Problem, flag
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run, summarize
+from eqprop_core.shell import command
 from eqprop_tui.cli import report
 from eqprop_tui.cli.flags import with_flags
 from eqprop_tui.cli.report import AsJson
@@ -178,7 +179,7 @@ def _start(base: str | None, run: str | None, keep_seed: bool) -> tuple[str, dic
 
 
 def _copy_instead(name: str) -> str:
-    return f"; make one of your own: eqprop presets copy {name} NEW-NAME"
+    return f"; make one of your own: {command('presets', 'copy', name, 'NEW-NAME')}"
 
 
 def _edited(draft: Path, path: Path, before: str) -> bool:

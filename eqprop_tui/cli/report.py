@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Collection, Sequence
@@ -27,6 +28,10 @@ if TYPE_CHECKING:  # what a list of runs needs none of
 AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
 GRADES = {"good": "green", "waiting": "yellow", "bad": "red"}
+COMMAND = re.compile(
+    r"""eqprop (?=runs |sweep |train |evaluate |gducheck |presets |data )(?:'[^']*'|"[^"]*"|[^'"`;,\n])+"""
+)
+NO_BREAK = "\xa0"  # which no printable text has
 PLAIN_WIDTH = 120  # columns where the output is not a terminal
 
 
@@ -63,14 +68,18 @@ def say(text: str) -> None:
 
 
 def put_words(out: Console, text: str) -> None:
-    """Print lines, broken between words where that is a terminal; long words, such as paths, stay whole."""
+    """Print lines, broken between words where that is a terminal.
+
+    Long words, such as paths, stay whole, and so do commands: half of one would be pasted.
+    """
     if out.file.isatty():
+        whole = COMMAND.sub(lambda found: found[0].replace(" ", NO_BREAK), printable_lines(text))
         text = "\n".join(
             textwrap.fill(
                 line, out.width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
             )
-            for line in text.split("\n")
-        )
+            for line in whole.split("\n")
+        ).replace(NO_BREAK, " ")
     out.print(text, markup=False, soft_wrap=True)
 
 

@@ -19,6 +19,7 @@ from eqprop_core.runs.listing import ALIVE, RunSummary, called, find_run, summar
 from eqprop_core.runs.names import BEST_MODEL, CHECKPOINT, CHECKPOINT_BEFORE
 from eqprop_core.runs.scores import scores_of_epochs
 from eqprop_core.runs.words import data_in_words
+from eqprop_core.shell import command
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted, as_document
 from eqprop_tui.cli.report import AsJson
@@ -78,17 +79,17 @@ def next_steps(folder: RunFolder, summary: RunSummary) -> list[str]:
     there = {file.path.name for file in files_of(folder.path) if len(file.path.parts) == 1}
     steps: list[str] = []
     if summary.state == "paused":
-        steps.append(f"eqprop runs resume {name}")
+        steps.append(command("runs", "resume", name))
     if summary.state in ALIVE:
-        steps += [f"eqprop runs attach {name}", f"eqprop runs stop {name}"]
+        steps += [command("runs", "attach", name), command("runs", "stop", name)]
     elif not folder.is_ours:
-        steps.append(f"eqprop train --load-path {name} --epochs 10")
+        steps.append(command("train", "--load-path", name, "--epochs", 10))
     elif summary.state == "finished" and {CHECKPOINT, CHECKPOINT_BEFORE} & there:
-        steps.append(f"eqprop runs resume {name} --epochs 10")
+        steps.append(command("runs", "resume", name, "--epochs", 10))
     elif summary.state in ("stopped", "failed", "lost"):
-        steps.append(f"eqprop runs resume {name}")
+        steps.append(command("runs", "resume", name))
     if {BEST_MODEL, CHECKPOINT} & there:
-        steps += [f"eqprop evaluate --load-path {name}", f"eqprop gducheck --load-path {name}"]
+        steps += [command(word, "--load-path", name) for word in ("evaluate", "gducheck")]
     return steps
 
 

@@ -21,13 +21,14 @@ from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.ending import end, end_process
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start
-from eqprop_core.runs.listing import ALIVE, find_run, summarize
+from eqprop_core.runs.listing import ALIVE, called, find_run, summarize
 from eqprop_core.runs.log import follow_events, last_seq, read_events
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.processes import worker_of
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.words import in_words
+from eqprop_core.shell import command
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
 from eqprop_tui.cli.watch import alive, tell_killed, tell_launch, watch
@@ -89,8 +90,9 @@ def stop(
 
 def pause(run: Wanted, at_once: AtOnce = False) -> None:
     """Hold a run after its batch; its process and its memory stay."""
-    if summarize(find_run(run).path).state == "paused":
-        raise RunError(f"{run}: is paused already; go on with: eqprop runs resume {run}")
+    folder = find_run(run)
+    if summarize(folder.path).state == "paused":
+        raise RunError(f"{run}: is paused already; go on with: {command('runs', 'resume', called(folder))}")
     tell(run, "pause", times=1 + at_once)
 
 
@@ -192,7 +194,7 @@ def resume(
     tell_launch(launched)
     if epochs is not None:
         _caution(folder, done + epochs)
-    report.say(f"watch it: eqprop runs attach {run}")
+    report.say(f"watch it: {command('runs', 'attach', called(folder))}")
     report.put_path(folder.path)
 
 
@@ -211,7 +213,7 @@ def begin_at_once(folder: RunFolder, wanted: str) -> None:
         if time.monotonic() > deadline:
             raise RunError(f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s")
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    report.say(f"begins; watch it: eqprop runs attach {wanted}")
+    report.say(f"begins; watch it: {command('runs', 'attach', called(folder))}")
 
 
 def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, *, times: int = 1) -> None:
@@ -226,7 +228,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
     if state == "queued" and request != "stop":
         raise RunError(
             f"{wanted}: is waiting for its device; it can be stopped, or begin at once with: "
-            f"eqprop runs resume {wanted} --now"
+            f"{command('runs', 'resume', called(folder), '--now')}"
         )
     before = last_seq(folder.path / EVENTS)
     for _ in range(times):
@@ -249,7 +251,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
         return
     raise RunError(
         f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s; "
-        f"eqprop runs stop {wanted} --kill ends its process"
+        f"{command('runs', 'stop', called(folder), '--kill')} ends its process"
     )
 
 
@@ -260,5 +262,5 @@ def _ask(folder: RunFolder, wanted: str, request: Request, settings: dict[str, A
     except OSError as error:
         raise RunError(
             f"{wanted}: cannot be asked: {error.strerror or error}; "
-            f"eqprop runs stop {wanted} --terminate stops it by a signal"
+            f"{command('runs', 'stop', called(folder), '--terminate')} stops it by a signal"
         ) from None

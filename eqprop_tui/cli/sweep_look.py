@@ -9,6 +9,7 @@ import typer
 
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.scores import Scores
+from eqprop_core.shell import command
 from eqprop_core.sweeps import slurm, stopping
 from eqprop_core.sweeps.file import read_sweep, sweep_files
 from eqprop_core.sweeps.folder import SweepFolder, find_sweep, list_sweeps
@@ -77,8 +78,9 @@ def _launched(
         return f"; {len(queue)} in Slurm's queue"
     if is_launched(sweep):
         return "; a process of its own starts them"
-    failed = " --retry-failed" if all(one.state in (*OVER, "failed") for one in standings) else ""
-    return f"; go on with: eqprop sweep resume {sweep.name}{failed if sweep.search is None else ''}"
+    again = sweep.search is None and all(one.state in (*OVER, "failed") for one in standings)
+    failed = ["--retry-failed"] if again else []
+    return f"; go on with: {command('sweep', 'resume', sweep.called, *failed)}"
 
 
 def _as_document(sweep: SweepFolder, standing: Standing, queue: dict[Any, tuple[str, str]]) -> dict[str, Any]:
@@ -153,9 +155,12 @@ def stop(
         report.say("all of its runs are finished: there is nothing to stop")
         return
     left = stopping.stop(sweep, kill=kill, say=report.say)
-    report.say(f"stopped; go on with: eqprop sweep resume {sweep.name}" if not left else _left(sweep, left))
+    report.say(
+        f"stopped; go on with: {command('sweep', 'resume', sweep.called)}" if not left else _left(sweep, left)
+    )
     report.put(in_words(all_stand(sweep)))
 
 
 def _left(sweep: SweepFolder, left: list[Standing]) -> str:
-    return f"{len(left)} still stop after a long batch; eqprop sweep stop {sweep.name} --kill ends them"
+    kill = command("sweep", "stop", sweep.called, "--kill")
+    return f"{len(left)} still stop after a long batch; {kill} ends them"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from eqprop_core.problems import ConfigError, Problem, problems_of
 from eqprop_core.runs.folder import RunError
+from eqprop_core.shell import command
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.searching import require, search_of
 from eqprop_core.sweeps.space import SearchSettings, space_of
@@ -115,8 +116,8 @@ def end_search(sweep: SweepFolder, standings: Sequence[Standing], *, as_json: bo
         if best is not None:
             report.put(f"best: {best.cell.name}: {table.measure.heading} {sweep_words.mean(best)}")
         report.put(sweep_words.standing(table))
-        report.put(f"saved in {sweep.path}; all trials: eqprop sweep table {sweep.name}")
+        report.put(f"saved in {sweep.path}; all trials: {command('sweep', 'table', sweep.called)}")
     if left > 0 or any(run.state in ("stopped", "lost", "waiting") for run in unfinished):
-        raise RunError(f"not all trials are over; go on with: eqprop sweep resume {sweep.name}")
+        raise RunError(f"not all trials are over; go on with: {command('sweep', 'resume', sweep.called)}")
     if best is None:
         raise RunError("no trial is finished")

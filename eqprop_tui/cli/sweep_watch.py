@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from eqprop_core.problems import printable
 from eqprop_core.runs.folder import RunError
+from eqprop_core.shell import command
 from eqprop_core.sweeps import slurm, stopping
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.process import error_of_launcher, is_launched
@@ -102,7 +103,7 @@ def watch(sweep: SweepFolder) -> list[Standing]:
             report.say("stopping")
             stopping.stop(sweep, say=report.say)
             report.put(in_words(look.now()))
-            report.say(f"go on with: eqprop sweep resume {sweep.name}")
+            report.say(f"go on with: {command('sweep', 'resume', sweep.called)}")
             raise typer.Exit(128 + signal.SIGINT)
 
 
@@ -155,8 +156,8 @@ def in_words(standings: list[Standing]) -> str:
 
 def leave(sweep: SweepFolder) -> None:
     """Say that the runs go on, and how to come back."""
-    name = sweep.name
-    report.say(f"its runs go on; eqprop sweep status {name} shows them, eqprop sweep stop {name} stops them")
+    status, stop = (command("sweep", word, sweep.called) for word in ("status", "stop"))
+    report.say(f"its runs go on; {status} shows them, {stop} stops them")
 
 
 def end(sweep: SweepFolder, standings: list[Standing], *, as_json: bool) -> None:
@@ -174,4 +175,4 @@ def end(sweep: SweepFolder, standings: list[Standing], *, as_json: bool) -> None
         report.say(f"its launcher ended with an error: {said}")
     elif shutil.disk_usage(sweep.path).free < ROOM:  # and its launcher could not write that down
         report.say(f"the disk of {sweep.path} is full")
-    raise RunError(f"not all runs are finished; go on with: eqprop sweep resume {sweep.name}{more}")
+    raise RunError(f"not all runs are finished; go on with: {command('sweep', 'resume', sweep.called)}{more}")

@@ -26,6 +26,7 @@ from eqprop_core.runs.log import follow_events
 from eqprop_core.runs.names import CONSOLE, EVENTS
 from eqprop_core.runs.processes import process_of, worker_of
 from eqprop_core.runs.words import NOT_SAVED
+from eqprop_core.shell import command
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
 from eqprop_tui.signals import Ended
@@ -126,7 +127,7 @@ def _last_epochs(folder: RunFolder) -> int:
     before = epochs[:-EPOCHS_SHOWN]
     if not before:
         return 0
-    report.say(f"… {len(before)} epochs before; all of them: eqprop runs tail {called(folder)}")
+    report.say(f"… {len(before)} epochs before; all of them: {command('runs', 'tail', called(folder))}")
     return before[-1] + 1
 
 
@@ -160,7 +161,7 @@ def kill(folder: RunFolder) -> bool:
 
 def leave(folder: RunFolder) -> None:
     """Say that the run goes on, and how to come back."""
-    report.say(f"the run goes on; watch it again: eqprop runs attach {called(folder)}")
+    report.say(f"the run goes on; watch it again: {command('runs', 'attach', called(folder))}")
 
 
 def choose(choices: str, letters: str) -> str:
@@ -211,8 +212,8 @@ def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bo
 
 def _go_on(folder: RunFolder, said: str) -> str:
     if not folder.has_checkpoint():
-        return f"{said} before its first checkpoint; begin again: eqprop runs resume {called(folder)}"
-    return f"{said}; go on with: eqprop runs resume {called(folder)}"
+        return f"{said} before its first checkpoint; begin again: {command('runs', 'resume', called(folder))}"
+    return f"{said}; go on with: {command('runs', 'resume', called(folder))}"
 
 
 def tell_killed(folder: RunFolder) -> None:

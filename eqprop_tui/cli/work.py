@@ -36,6 +36,7 @@ from eqprop_core.runs.scores import scores_of_finished
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, known_settings, make_plan
 from eqprop_core.runs.starting import check_sizes, start_new
 from eqprop_core.runs.words import NOT_SAVED, in_words
+from eqprop_core.shell import command
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_tui.cli import data as data_sets
 from eqprop_tui.cli import report
@@ -339,7 +340,7 @@ def carry_out(
             work = process.begin(plan, root=Path(temporary) if temporary else None, wishes=wishes)
             hint = ""
             if plan.config.todo == "train" and keep and work.path is not None:
-                hint = f"; go on with: eqprop train --load-path {called(RunFolder(work.path))}"
+                hint = f"; go on with: {command('train', '--load-path', called(RunFolder(work.path)))}"
             try:
                 outcome = follow(work.records, epochs=plan.config.epochs)
             except KeyboardInterrupt:

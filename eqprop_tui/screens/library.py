@@ -17,6 +17,7 @@ from eqprop_core.memory import room_for
 from eqprop_core.presets import Preset, PresetLibrary, all_presets
 from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.folder import RunError
+from eqprop_core.shell import command
 from eqprop_tui.describing import preset_text, words_of
 from eqprop_tui.keys import bindings
 from eqprop_tui.library import DEMO, data_state, mentions
@@ -269,7 +270,9 @@ class LibraryScreen(BaseScreen):
             with self.app.suspend():
                 own_presets.edit_on_terminal(preset.path.stem, say)
         except SuspendNotSupported:
-            self.eqprop.tell(f"no editor can be opened here; eqprop presets edit {preset.name} does it")
+            self.eqprop.tell(
+                f"no editor can be opened here; {command('presets', 'edit', preset.name)} does it"
+            )
         except (ConfigError, RunError, OSError) as error:
             self.eqprop.tell("\n".join([str(error), *said]))
         except (typer.Abort, KeyboardInterrupt):

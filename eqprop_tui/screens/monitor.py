@@ -17,6 +17,7 @@ from eqprop_core.problems import printable
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.reference import is_reference
+from eqprop_core.shell import command
 from eqprop_tui.keys import bindings
 from eqprop_tui.looks import Looks
 from eqprop_tui.panes import curves
@@ -285,7 +286,8 @@ class MonitorScreen(ChartKeys, Steering):
         if is_reference(self.path):
             said = Text(f" left by the reference: {run.scores.in_words()}")
             going_on = (
-                f"n new with its settings · eqprop train --load-path {self.path} goes on from its weights"
+                f"n new with its settings · {command('train', '--load-path', self.path)} "
+                "goes on from its weights"
             )
             return [said, Text(f" next: {going_on}", looks.colour("dim"))]
         begun = RunFolder(self.path).has_checkpoint()

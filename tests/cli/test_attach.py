@@ -81,7 +81,7 @@ def test_a_request_that_cannot_be_written_is_told_with_what_can_be_done(eqprop: 
     run = make_run(tmp_path / "results", state=mine)
     (run.path / "control").touch()
     said = eqprop("runs", "checkpoint", run.path, code=1).stderr
-    assert f"{run.path}: cannot be asked: File exists; eqprop runs stop {run.path} --terminate" in said
+    assert f"{run.path}: cannot be asked: File exists; eqprop runs stop {called(run)} --terminate" in said
 
 
 def test_of_a_long_history_the_last_epochs_are_shown_on_a_terminal(
