@@ -74,7 +74,7 @@ def use_own_folders() -> None:
                     continue
                 except OSError as error:
                     said = f"warning: {variable}: {chosen}: {reason(error, Path(chosen).resolve())}"
-                    print(f"{said}; not used", file=sys.stderr)
+                    print(f"{said}; not used", file=sys.stderr)  # noqa: T201
             os.environ[variable] = str(private_folder(_caches() / name))
     except OSError:
         pass
