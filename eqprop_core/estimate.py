@@ -22,7 +22,8 @@ import platformdirs
 from eqprop_core import catalogue
 from eqprop_core.config import Architecture, RunConfig, catalogue_facts
 from eqprop_core.devices import Device, device_among
-from eqprop_core.files import alone_in, read_json, write_text
+from eqprop_core.files import read_json, write_text
+from eqprop_core.locks import changing
 
 MOST_REMEMBERED = 200  # measurements, the latest ones
 LONGEST = 1e9  # seconds that are believed
@@ -125,7 +126,7 @@ def remember(name: str, measured: Measured) -> None:
     path = measured_file()
     with suppress(OSError):  # a home that cannot be written only costs this convenience
         path.parent.mkdir(parents=True, exist_ok=True)
-        with alone_in(path.parent):
+        with changing(path):
             known = _remembered()
             known.pop(name, None)
             latest = [*known.items(), (name, measured)][-MOST_REMEMBERED:]

@@ -1,4 +1,4 @@
-"""Files that are never half there, locks that end with their process, and reading that is bounded.
+"""Files that are never half there, and reading that is bounded.
 
 A run's folder can be copied, unpacked or shared. What is written stays inside it, never through a link, and
 what is read is an ordinary file of bounded size: a pipe would wait for ever, a file of gigabytes would fill
@@ -8,7 +8,6 @@ the memory. The standard library only: a process that waits for its turn needs n
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import stat
@@ -119,38 +118,21 @@ def read_json(path: Path | str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def locked(path: Path, *, shared: bool = False) -> int | None:
-    """A descriptor that holds the lock of a file, made if need be, until it is closed; None if another does.
+def open_to_lock(path: Path, *, make: bool = True, anew: bool = False) -> int:
+    """A descriptor of an ordinary file that only those can open who may write in its folder.
 
-    Children that inherit the descriptor hold the lock too. A file system without locks lets everybody
-    through; a link is refused. Raises `OSError` if the file cannot be opened.
+    It is made if need be, `anew` where it must not be there yet; a link is refused. Raises `OSError`.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = _ordinary(os.open(path, flags, 0o666), path)
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:
-        pass  # no locks here: better to run than to refuse
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags |= (os.O_CREAT if make else 0) | (os.O_EXCL if anew else 0)
+    descriptor = _ordinary(os.open(path, flags, 0o600), path)
+    with suppress(OSError):
+        found, folder = os.fstat(descriptor), path.parent.stat()
+        writers = stat.S_IMODE(folder.st_mode) & 0o022
+        mode = 0o600 | writers | writers << 1
+        if os.geteuid() in (0, found.st_uid) and stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(descriptor, mode)
     return descriptor
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """One process, and thread, at a time changes what is in a folder; the others wait.
-
-    For moments, as when a file is read, changed and replaced; leaves no file behind. A file system without
-    locks lets everybody through. Raises `OSError` if there is no such folder.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def deleted(path: Path, descriptor: int) -> bool:
@@ -162,19 +144,6 @@ def deleted(path: Path, descriptor: int) -> bool:
         return os.fstat(descriptor).st_nlink == 0 and not path.exists()
     except OSError:
         return False
-
-
-def inherited(descriptor: int | None, path: Path) -> int | None:
-    """The descriptor if this process was given it and it is of the file at `path`; None otherwise."""
-    if descriptor is None:
-        return None
-    try:
-        if not os.path.samestat(os.fstat(descriptor), path.stat()):
-            return None
-        os.set_inheritable(descriptor, False)
-    except OSError:
-        return None
-    return descriptor
 
 
 def has_working_folder() -> bool:

@@ -6,9 +6,11 @@ import socket
 
 import psutil
 
+from eqprop_core.marks import named as in_words
+from eqprop_core.problems import printable
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, summarize
-from eqprop_core.runs.processes import process_of
+from eqprop_core.runs.processes import process_of, process_to_signal
 
 SECONDS_TO_END = 30.0  # after a signal
 
@@ -26,9 +28,12 @@ def end(run: RunFolder, *, kill: bool, named: str = "") -> str:
 
 def _process_to_end(run: RunFolder, named: str) -> psutil.Process:
     state, standing = run.read_state(), summarize(run.path).state
-    process = process_of(run.path, state) if standing in ALIVE else None
-    if process is not None:
+    if standing in ALIVE and (process := process_to_signal(run.path, state)) is not None:
         return process
+    if standing in ALIVE and (process := process_of(run.path, state)) is not None:
+        raise RunError(
+            f"{named}: is owned by {printable(in_words(process))}, which you have not started for it"
+        )
     if standing in ALIVE and state.get("host") not in (None, socket.gethostname()):
         raise RunError(f"{named}: its process is on {state['host']}, and signals do not reach there")
     raise RunError(f"{named}: is {standing}; there is no process to end")

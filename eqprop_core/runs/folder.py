@@ -17,18 +17,17 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from eqprop_core import __version__
 from eqprop_core.files import (
-    alone_in,
     expanded,
-    locked,
     make_folder,
     open_to_append,
     read_json,
     write_text,
 )
+from eqprop_core.locks import HeldError, Lock, changing, is_held, take
 from eqprop_core.names import can_be_shown
 from eqprop_core.problems import ConfigError, NotThereError, Problem, flag, printable, shown
 from eqprop_core.runs.names import (
@@ -255,7 +254,7 @@ class RunFolder:
         """
         path = self.path / META
         try:
-            with alone_in(self.path):
+            with changing(path):
                 meta = self.meta()
                 if not meta and path.exists():
                     raise RunError(f"{path}: cannot be read; repair it, or move it away to begin a new one")
@@ -339,31 +338,21 @@ class RunFolder:
         removed = self.meta().get(PRUNED)
         return isinstance(removed, list) and "checkpoints" in removed and not self.has_checkpoint()
 
-    def lock(self) -> IO[bytes]:
-        """Own the run until the file that is returned is closed.
+    def lock(self) -> Lock:
+        """Own the run until the lock that is returned is closed.
 
         Raises `RunError` if another does, or if the folder cannot be written.
         """
         try:
-            descriptor = locked(self.path / LOCK)
+            return take(self.path / LOCK)
+        except HeldError as held:
+            raise RunError(f"{self.path}: is in use by {held.holder}") from None
         except OSError as error:
             raise RunError(f"{self.path / LOCK}: cannot be written: {error.strerror or error}") from None
-        if descriptor is None:
-            state = self.read_state()
-            pid = state.get("pid")
-            owner = f"process {pid} on {state.get('host')}" if pid else "another process"
-            raise RunError(f"{self.path}: is in use by {owner}")
-        return os.fdopen(descriptor, "r+b", buffering=0)
 
     def is_owned(self) -> bool:
         """Whether a process holds the lock of the run; True where that cannot be told."""
-        try:
-            descriptor = locked(self.path / LOCK, shared=True)
-        except OSError:
-            return True
-        if descriptor is not None:
-            os.close(descriptor)
-        return descriptor is None
+        return is_held(self.path / LOCK)
 
     def read_state(self) -> dict[str, Any]:
         """What `state.json` says, text and numbers alone (and the tags); empty where it cannot be read."""

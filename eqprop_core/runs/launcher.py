@@ -16,6 +16,7 @@ from eqprop_core import catalogue
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import occupants
 from eqprop_core.files import open_to_append
+from eqprop_core.locks import HeldError
 from eqprop_core.reasons import reason
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import DATA, RunError, RunFolder
@@ -77,7 +78,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None
     else:
         places, warnings = (place,), _others_on(place)
     _wait_until_given_back(run)
-    lock = run.lock()
+    lock, pid = run.lock(), None
     tickets: list[Ticket] = []
     before = run.read_state()
     try:
@@ -87,6 +88,11 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None
             tickets = take_tickets([line_of(place.line) for place in places], run.path.resolve())
         except OSError as error:
             named = " and ".join(dict.fromkeys(place.key for place in places))
+            if isinstance(error, HeldError) and not wanted.now:
+                raise RunError(
+                    f"{run.path}: cannot wait for {named}: its line is held by {error.holder}; "
+                    f"--now starts without waiting"
+                ) from None
             warnings.append(f"runs cannot wait for {named} here ({reason(error)}); this one starts at once")
         ahead = tuple(before_all(tickets))
         words, said = _words(run, places, wanted, lock.fileno(), tickets), list[str]()
@@ -107,6 +113,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None
                 }
             )
             held = [ticket.descriptor for ticket in tickets]
+            lock.sign(handed_over=True)
             pid = spawn(words, run.path / CONSOLE, environment_of(places), [lock.fileno(), *held])
     except OSError as error:
         for ticket in tickets:
@@ -115,7 +122,9 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None
             run.write_state({**before, "state": before.get("state", "failed")})
         raise RunError(f"{run.path}: its process cannot be started: {error.strerror or error}") from None
     finally:  # the worker has its own copies
-        lock.close()
+        if pid is None:
+            lock.close()
+        lock.leave()
         for ticket in tickets:
             os.close(ticket.descriptor)
     said += files_unlike(run, config)

@@ -90,8 +90,8 @@ class RunSummary:
         return max(0, self.epochs - self.epoch) * self.seconds_an_epoch
 
 
-def standing(state: dict[str, Any], *, now: float | None = None) -> str:
-    """What `state.json` says, or `lost` or `unreachable` if the run's process is gone or silent."""
+def standing(path: Path, state: dict[str, Any], *, now: float | None = None) -> str:
+    """What its `state.json` says of a run, or `lost` or `unreachable` if its process is gone or silent."""
     said = text(str(state.get("state", "unknown"))) or "unknown"
     if said not in ALIVE:
         return said
@@ -102,9 +102,10 @@ def standing(state: dict[str, Any], *, now: float | None = None) -> str:
         return "lost" if silent else said
     if state.get("host") != socket.gethostname():
         return "unreachable" if silent else said
-    from eqprop_core.runs.processes import marked  # psutil: only for runs that a process of this host may own
+    from eqprop_core.runs.processes import process_of  # psutil: only for runs of which a process may be here
 
-    return said if marked(state) is not None else "lost"
+    there = state.get("pid") is not None and process_of(path, state) is not None
+    return said if there else "lost"
 
 
 def why_lost(state: dict[str, Any]) -> str | None:
@@ -135,7 +136,7 @@ def summarize(path: Path) -> RunSummary:
         return number(state.get(key))
 
     tags = state.get("tags")
-    stands = standing(state)
+    stands = standing(path, state)
     kept = [name for name in ("best", "last", "best_val", "test_at_best") if name in state]
     held: dict[str, float | None] = {name: figure(name) for name in kept}
     scores = scores_of_state(held, path)

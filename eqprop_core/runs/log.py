@@ -12,6 +12,7 @@ from eqprop_core.events import Event, Record, decode, encode
 from eqprop_core.files import open_to_append, open_to_read
 
 LINE_LIMIT = 4 * 2**20  # bytes; a longer line is not ours and is skipped
+TAIL = 2**16  # bytes at the end of a file, among which its last events are looked for
 
 
 class EventLog:
@@ -107,19 +108,29 @@ def record_of(line: bytes, kinds: Collection[str] = ()) -> Record | None:
 
 
 def follow_events(
-    path: Path, *, after: int = 0, ended: Callable[[], bool], pause: float = 0.1
+    path: Path,
+    *,
+    after: int = 0,
+    begin: int = 0,
+    before: Collection[str] = (),
+    ended: Callable[[], bool],
+    pause: float = 0.1,
 ) -> Iterator[Record]:
     """The records after number `after`, and those that are still being written, until `ended` is True.
 
+    Of those before byte `begin` only the kinds of `before` are given, or none: to decode them all takes long.
     A line that is not complete yet is waited for; looks every `pause` seconds. Raises `OSError`.
     """
     rest = b""
-    skipping = False  # in the middle of a line that is too long
+    skipping = begin > 0  # in the middle of a line that is too long, or that belongs to what is before
+    if before:
+        yield from (record for record in _before(path, begin, before) if record.seq > after)
     while not path.exists():  # its process has not begun
         if ended():
             return
         time.sleep(pause)
     with open_to_read(path) as file:
+        file.seek(max(0, begin - 1))
         while True:
             last = ended()  # asked before reading: what was written before the end is read
             while chunk := file.read(LINE_LIMIT):
@@ -136,8 +147,37 @@ def follow_events(
             time.sleep(pause)
 
 
+def _before(path: Path, end: int, kinds: Collection[str]) -> Iterator[Record]:
+    """The records of these kinds on the lines that begin before byte `end`."""
+    for line in event_lines(path, end=end):
+        if (record := record_of(line, kinds)) is not None:
+            yield record
+
+
+def size_of_events(path: Path) -> int:
+    """Bytes of a file, 0 where there is none: what is written from now on comes after them."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def last_seq(path: Path) -> int:
-    """Sequence number of the last record of a file, 0 where there is none."""
+    """Sequence number of the last record of a file, 0 where there is none.
+
+    Numbers rise, so that only the end is looked at, unless there is none of ours. Raises `OSError`.
+    """
+    try:
+        file = open_to_read(path)
+    except FileNotFoundError:
+        return 0
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        for length in (TAIL, 2 * LINE_LIMIT):
+            file.seek(max(0, size - length))
+            lines = file.read(length).split(b"\n")[1 if length < size else 0 :]
+            if found := [record.seq for line in lines if (record := decode(line))]:
+                return max(found)
     return max((record.seq for record in read_events(path)), default=0)
 
 

@@ -2,7 +2,9 @@
 
 A folder a device holds a ticket for each run that computes there or waits to. Tickets are numbered as they
 are taken; each is locked by its process, so that one whose process has died is known and removed.
-Whoever has the lowest number computes. The folder is local to the host. Needs little to be loaded.
+Whoever has the lowest number computes. One process at a time draws numbers, which takes a moment; who waits
+only looks, so that one that is stopped keeps nobody from the line. The folder is local to the host. It
+needs little to be loaded.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from eqprop_core.files import inherited, locked, read_json
+from eqprop_core.files import open_to_lock, read_json
+from eqprop_core.locks import inherited, take_here
 from eqprop_core.private import private_folder
 
 SUFFIX = ".ticket"
+UNFINISHED = ".drawn"
+DOOR = "door"
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,7 @@ class Ticket:
 
     def ahead(self) -> list[Path]:
         """Folders of the runs that come before, first one first. Raises `OSError`."""
-        return [
-            run for number, run in _alive(self.path.parent, skip=self.path) if number < _number(self.path)
-        ]
+        return [run for _, run in _alive(self.path.parent, before=_number(self.path))]
 
     def give_back(self) -> None:
         """Leave the line; the next one's turn comes."""
@@ -68,9 +71,10 @@ def take_ticket(line: Path, run: Path) -> Ticket:
 
 
 def take_tickets(lines: Iterable[Path], run: Path) -> list[Ticket]:
-    """Go to the end of several lines at once. Raises `OSError`.
+    """Go to the end of several lines at once.
 
-    Nobody goes to one of them meanwhile: of two runs that share lines, one is first in all of them.
+    Nobody goes to one of them meanwhile: of two runs that share lines, one is first in all of them. Raises
+    `HeldError` where another process keeps a line to itself, and `OSError`.
     """
     taken: list[Ticket] = []
     with ExitStack() as stack:
@@ -87,16 +91,24 @@ def take_tickets(lines: Iterable[Path], run: Path) -> list[Ticket]:
 
 
 def _number_drawn(line: Path, door: int, run: Path) -> Ticket:
-    """Take the next number of a line behind its closed door."""
+    """Take the next number of a line behind its closed door; the ticket is there once it is locked."""
+    for left in line.glob("*" + UNFINISHED):  # by a process that was killed
+        left.unlink(missing_ok=True)
     last = [_number(path) for path in line.glob("*" + SUFFIX)]
     counted = os.pread(door, 20, 0).decode("ascii", "ignore").strip()
     number = 1 + max([int(counted) if counted.isdecimal() else 0, *last])
     os.pwrite(door, f"{number:020d}".encode(), 0)
     path = line / f"{number:020d}{SUFFIX}"
-    descriptor = locked(path)
-    if descriptor is None:
-        raise BlockingIOError(11, "is locked already", str(path))
-    os.write(descriptor, json.dumps({"run": str(run)}).encode())
+    unfinished = path.with_suffix(UNFINISHED)
+    descriptor = open_to_lock(unfinished, anew=True)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(descriptor, json.dumps({"run": str(run)}).encode())
+        unfinished.rename(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
     return Ticket(path, descriptor)
 
 
@@ -121,28 +133,33 @@ def _number(path: Path) -> int:
     return int(stem) if stem.isdecimal() else 0
 
 
-def _alive(line: Path, skip: Path | None = None) -> list[tuple[int, Path]]:
-    """Numbers and runs of the tickets that a process holds; removes the others. `skip` is left alone."""
+def _alive(line: Path, before: int | None = None) -> list[tuple[int, Path]]:
+    """Numbers and runs of the tickets that are held, `before` a number if given; removes the others."""
     found: list[tuple[int, Path]] = []
-    with _door(line):  # nobody is between making a ticket and locking it
-        for path in sorted(line.glob("*" + SUFFIX)):
-            if path == skip:
-                continue
-            descriptor = locked(path, shared=True)
-            if descriptor is None:
-                found.append((_number(path), Path(str(read_json(path).get("run", "?")))))
-            else:
-                path.unlink(missing_ok=True)
-                os.close(descriptor)
+    for path in sorted(line.glob("*" + SUFFIX)):
+        if before is not None and _number(path) >= before:
+            break
+        try:
+            descriptor = open_to_lock(path, make=False)
+        except FileNotFoundError:  # given back meanwhile
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found.append((_number(path), Path(str(read_json(path).get("run", "?")))))
+        else:
+            path.unlink(missing_ok=True)  # no other ticket will ever have this number
+        finally:
+            os.close(descriptor)
     return found
 
 
 @contextmanager
 def _door(line: Path) -> Iterator[int]:
     """One process at a time; yields a descriptor of the file that counts tickets."""
-    descriptor = os.open(line / "door", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = take_here(line / DOOR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
     finally:
-        os.close(descriptor)
+        with suppress(OSError):
+            os.close(descriptor)

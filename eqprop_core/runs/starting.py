@@ -15,6 +15,7 @@ from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Launched, Start, find_places, launch
 from eqprop_core.runs.listing import ALIVE, summarize
+from eqprop_core.runs.names import STATE
 from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.shell import command
@@ -37,6 +38,10 @@ def start_new(plan: Plan, wanted: Start | None = None) -> tuple[RunFolder, Launc
     )
     try:
         return run, launch(run, config, wanted or Start())
+    except RunError:
+        if not (run.path / STATE).exists():  # it was refused before it began
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
     except KeyboardInterrupt:
         if run.is_owned():  # its process has begun
             with suppress(OSError):

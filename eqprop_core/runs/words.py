@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from eqprop_core.events import (
+    KINDS,
+    Activity,
     Amended,
     Angles,
+    BatchFinished,
     ControlApplied,
     EpochFinished,
     Evaluated,
     Event,
     Gdu,
+    PhaseProgress,
     RunFailed,
     RunFinished,
     RunResumed,
     RunStarted,
+    Settling,
     Warned,
 )
 from eqprop_core.problems import printable
 
+# Events that are too frequent for a line each; of all that is old, only the others are worth decoding.
+FREQUENT = (BatchFinished.kind, PhaseProgress.kind, Activity.kind, Settling.kind)
+SPOKEN = tuple(kind for kind in KINDS if kind not in FREQUENT)
 NOT_SAVED = "not everything was saved: "  # how the warning begins that makes a command fail
 
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from eqprop_core.files import inherited
+from eqprop_core.locks import received
 from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
 from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.folder import RunError
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, on_stop)
     try:
         sweep = SweepFolder.open(given.sweep)
-        lock = inherited(given.lock, sweep.path / LOCK)
+        lock = received(given.lock, sweep.path / LOCK)
         with own(sweep, lock):
             settings = launch_settings(given.settings, sweep.launcher)
             if (searched := search_of(sweep)) is not None:

@@ -23,6 +23,7 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start, find_places
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.places import Place, choose_place
+from eqprop_core.runs.processes import is_about, may_signal
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.plan import SweepPlan
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LOOKS = 0.3
 FOR_EVER = 60 * 24 * 365 * 10.0  # minutes
 TIMEOUTS = 1_000_000
+SUBMITIT = "submitit.local._local"  # what its jobs run
+LONGEST_PID = 10  # digits
 Say = Callable[[str], None]
 
 
@@ -218,13 +221,13 @@ def goes_on(sweep: SweepFolder, standing: Standing) -> bool:
 
 def processes_of(sweep: SweepFolder, job: Job) -> list[psutil.Process]:
     """The processes of submitit on this machine that watch over a run's job."""
-    found = []
+    found, place = [], place_of(sweep, job)
     for number in numbers_of(sweep, job):
-        if not number.isdecimal():
+        if not number.isdecimal() or len(number) > LONGEST_PID:
             continue
         with suppress(psutil.Error, OverflowError):
             process = psutil.Process(int(number))
-            own = str(place_of(sweep, job).absolute()) in process.cmdline()
+            own = may_signal(process, sweep.path) and is_about(process, SUBMITIT, place)
             if own and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found

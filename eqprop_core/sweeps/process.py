@@ -12,18 +12,21 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from eqprop_core.files import locked, open_to_read, read_json
+from eqprop_core.files import open_to_read
+from eqprop_core.locks import HeldError, Lock, holder, is_held, mark_of, take
+from eqprop_core.marks import marked
 from eqprop_core.problems import printable
 from eqprop_core.runs.ending import end_process
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import spawn
 from eqprop_core.runs.logout import outliving
-from eqprop_core.runs.processes import marked, own_mark
+from eqprop_core.runs.processes import is_about, may_signal
 from eqprop_core.shell import command
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.settings import LaunchSettings
 
 LOCK = "lock"
+LAUNCHER = "eqprop_core.sweeps"
 CONSOLE = "launcher.log"
 LAST_LINE = 2000  # bytes
 SECONDS_TO_SIGN = 10.0  # in which a process that was just started says in its lock which one it is
@@ -35,52 +38,34 @@ def start_launcher(sweep: SweepFolder, settings: LaunchSettings, *, retry_failed
 
     Raises `RunError` where there is one already, or where it cannot be started.
     """
-    descriptor = _locked(sweep)
-    if descriptor is None:
-        raise RunError(
-            f"{sweep.name}: its runs are being started already, by {_owner(sweep)}; "
-            f"{command('sweep', 'status', sweep.called)} shows them"
-        )
-    words = [sys.executable, "-P", "-m", "eqprop_core.sweeps", str(sweep.path.resolve())]
-    words += ["--lock", str(descriptor), "--settings", json.dumps(settings.model_dump(exclude_unset=True))]
+    lock = _locked(sweep, f"; {command('sweep', 'status', sweep.called)} shows them")
+    words = [sys.executable, "-P", "-m", LAUNCHER, str(sweep.path.resolve())]
+    words += ["--lock", str(lock.fileno()), "--settings", json.dumps(settings.model_dump(exclude_unset=True))]
     words += ["--retry-failed"] if retry_failed else []
     words, said = outliving(words)
+    lock.sign(handed_over=True)
     try:
-        spawn(words, sweep.path / CONSOLE, {}, [descriptor])
+        spawn(words, sweep.path / CONSOLE, {}, [lock.fileno()])
     except OSError as error:
+        lock.close()
         raise RunError(f"{sweep.path}: its launcher cannot be started: {error.strerror or error}") from None
-    finally:
-        os.close(descriptor)  # the process has its own
+    lock.leave()
     return said
 
 
 @contextmanager
-def own(sweep: SweepFolder, descriptor: int | None) -> Iterator[None]:
-    """Be the process that starts the runs of a sweep; `descriptor` holds its lock where it was handed over.
+def own(sweep: SweepFolder, lock: Lock | None) -> Iterator[None]:
+    """Be the process that starts the runs of a sweep, whose `lock` may have been handed over to it.
 
     Raises `RunError` if another one is.
     """
-    descriptor = _locked(sweep) if descriptor is None else descriptor
-    if descriptor is None:
-        raise RunError(f"{sweep.name}: its runs are being started already, by {_owner(sweep)}")
-    try:
-        with suppress(OSError):  # a full disk: only `stop` needs it
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(own_mark()).encode(), 0)
+    with _locked(sweep) if lock is None else lock:
         yield
-    finally:
-        os.close(descriptor)
 
 
 def is_launched(sweep: SweepFolder) -> bool:
     """Whether a process starts the runs of a sweep just now."""
-    try:
-        descriptor = locked(sweep.path / LOCK, shared=True)
-    except OSError:
-        return False
-    if descriptor is not None:
-        os.close(descriptor)
-    return descriptor is None
+    return (sweep.path / LOCK).exists() and is_held(sweep.path / LOCK)
 
 
 def end_launcher(sweep: SweepFolder) -> None:
@@ -88,7 +73,7 @@ def end_launcher(sweep: SweepFolder) -> None:
     if not is_launched(sweep):
         return
     deadline = time.monotonic() + SECONDS_TO_SIGN
-    while (process := marked(read_json(sweep.path / LOCK))) is None and is_launched(sweep):
+    while (process := _launcher(sweep)) is None and is_launched(sweep):
         if time.monotonic() > deadline:
             break
         time.sleep(0.05)
@@ -96,7 +81,8 @@ def end_launcher(sweep: SweepFolder) -> None:
         return
     if process is None:
         raise RunError(
-            f"{sweep.name}: its runs are started by {_owner(sweep)}, which cannot be ended from here"
+            f"{sweep.name}: its runs are started by {holder(sweep.path / LOCK)}, "
+            f"which cannot be ended from here"
         )
     with suppress(psutil.NoSuchProcess):
         end_process(process, kill=False, named=sweep.name)
@@ -115,14 +101,18 @@ def error_of_launcher(sweep: SweepFolder) -> str:
     return said if found else last if lines and not LOGGED.match(last) else ""
 
 
-def _locked(sweep: SweepFolder) -> int | None:
+def _locked(sweep: SweepFolder, hint: str = "") -> Lock:
     try:
-        return locked(sweep.path / LOCK)
+        return take(sweep.path / LOCK)
+    except HeldError as held:
+        raise RunError(f"{sweep.name}: its runs are being started already, by {held.holder}{hint}") from None
     except OSError as error:
         raise RunError(f"{sweep.path / LOCK}: cannot be written: {error.strerror or error}") from None
 
 
-def _owner(sweep: SweepFolder) -> str:
-    mark = read_json(sweep.path / LOCK)
-    pid, host = mark.get("pid"), mark.get("host")
-    return f"process {pid} on {host}" if pid else "another process"
+def _launcher(sweep: SweepFolder) -> psutil.Process | None:
+    """The process that owns the sweep, if it was started for it by this user."""
+    process = marked(mark_of(sweep.path / LOCK))
+    if process is None or not may_signal(process, sweep.path) or not is_about(process, LAUNCHER, sweep.path):
+        return None
+    return process

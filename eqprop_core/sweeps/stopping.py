@@ -12,7 +12,7 @@ import psutil
 from eqprop_core.reasons import reason
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
-from eqprop_core.runs.processes import process_of
+from eqprop_core.runs.processes import process_to_signal
 from eqprop_core.sweeps import slurm
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.local import processes_of
@@ -70,7 +70,7 @@ def _ask(standing: Standing) -> str:
     try:
         ask(standing.job.path, "stop")
     except OSError as error:
-        process = process_of(standing.job.path, RunFolder(standing.job.path).read_state())
+        process = process_to_signal(standing.job.path, RunFolder(standing.job.path).read_state())
         if process is None:
             return f"cannot be asked to stop: {error.strerror or error}"
         with suppress(psutil.Error):
@@ -86,7 +86,7 @@ def _begins(sweep: SweepFolder, standing: Standing) -> bool:
 def _kill(sweep: SweepFolder, standing: Standing) -> None:
     """End the processes of a run, those that would start it again first."""
     path = standing.job.path
-    worker = process_of(path, RunFolder(path).read_state()) if path.exists() else None
+    worker = process_to_signal(path, RunFolder(path).read_state()) if path.exists() else None
     watching = processes_of(sweep, standing.job)
     below = [child for process in watching for child in _below(process)]
     ended = [*watching, *below, *([worker] if worker is not None else [])]

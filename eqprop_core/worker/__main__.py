@@ -15,9 +15,9 @@ import traceback
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO
 
-from eqprop_core.files import has_working_folder, inherited
+from eqprop_core.files import has_working_folder
+from eqprop_core.locks import Lock, received
 from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
 from eqprop_core.private import use_own_folders
 from eqprop_core.problems import ConfigError, tell
@@ -84,8 +84,7 @@ def main(arguments: list[str]) -> int:
             return follow(words, here, wishes)
     if words.lock is not None and not words.owned:  # started by a launcher, to outlive its terminal
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    descriptor = inherited(words.lock, words.run / LOCK)
-    lock = None if descriptor is None else os.fdopen(descriptor, "r+b", buffering=0)
+    lock = received(words.lock, words.run / LOCK, sign=not words.owned)
     tickets: list[Ticket] = []
     with heard(wishes):
         for path, held in zip_longest(words.ticket, words.ticket_lock):
@@ -107,7 +106,7 @@ def main(arguments: list[str]) -> int:
 def _wait_and_own(
     words: argparse.Namespace,
     wishes: Wishes,
-    lock: IO[bytes] | None,
+    lock: Lock | None,
     tickets: Sequence[Ticket],
     here: Rank | None,
 ) -> int:

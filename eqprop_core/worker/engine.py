@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import IO
 
 import psutil
 
 from eqprop_core.devices import threads_wished
+from eqprop_core.locks import Lock
 from eqprop_core.problems import tell
 from eqprop_core.reasons import reason
 from eqprop_core.runs.control import ask, take
@@ -32,7 +32,7 @@ from eqprop_core.worker.waiting import mark_stopped
 SECONDS_TO_END = 10
 
 
-def own_together(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None) -> int:
+def own_together(words: argparse.Namespace, wishes: Wishes, lock: Lock | None) -> int:
     """Train the run that the worker's words name with `--nproc` processes; returns the exit status."""
     run = RunFolder(words.run)
     if lock is None and not is_run(run.path):

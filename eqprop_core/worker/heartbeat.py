@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 
 from eqprop_core.devices import memory_here
+from eqprop_core.marks import own_mark
 from eqprop_core.runs.folder import RunFolder
-from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS, own_mark
+from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS
 
 BEATS_TO_BE_SURE = 12  # that the run's folder was deleted for good: a minute
 CLOCK_JUMP = 60.0  # seconds by which the time of day may differ from the time that has passed

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from eqprop_core.catalogue import DataError
 from eqprop_core.events import RunFailed, RunFinished, Warned
+from eqprop_core.locks import Lock
 from eqprop_core.problems import ConfigError, tell
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from eqprop_core.learning.sharing import Group
 
 
-def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, here: Rank | None = None) -> int:
+def own(words: argparse.Namespace, wishes: Wishes, lock: Lock | None, here: Rank | None = None) -> int:
     """Train the run that the worker's words name; returns the exit status.
 
     `here` is this process among those that train together, rank 0; None where it trains alone.
@@ -49,9 +50,7 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: IO[bytes] | None, here:
         lock.close()
 
 
-def _train(
-    run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: IO[bytes], here: Rank | None
-) -> int:
+def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: Lock, here: Rank | None) -> int:
     try:
         more = {} if words.more_epochs is None else {"epochs": words.more_epochs}
         plan = make_plan("train", {"load_path": str(run.path), **words.changes, **more})
@@ -91,7 +90,7 @@ def _work(
     run: RunFolder,
     plan: Plan,
     wishes: Wishes,
-    lock: IO[bytes],
+    lock: Lock,
     place: Place,
     group: Group | None,
 ) -> tuple[bool, bool]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from eqprop_core.learning.checked import SEARCHED_AT_ONCE, images_to_check
 from eqprop_core.learning.evaluation import evaluation
 from eqprop_core.learning.running import Running
 from eqprop_core.learning.sharing import Group
+from eqprop_core.locks import Lock
 from eqprop_core.runs import names
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.places import Place
@@ -40,7 +40,7 @@ def begin(
     run: RunFolder | None = None,
     wishes: Wishes | None = None,
     place: Place | None = None,
-    lock: IO[bytes] | None = None,
+    lock: Lock | None = None,
     group: Group | None = None,
 ) -> Work:
     """Prepare what a plan says. New runs go into `run` if given, below `root` if given, or --results.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TextIO, TypeVar
+from typing import Any, Self, TextIO, TypeVar
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import (
@@ -34,6 +34,7 @@ from eqprop_core.events import (
 from eqprop_core.files import deleted, open_to_append
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
+from eqprop_core.locks import Lock
 from eqprop_core.printing import unhindered
 from eqprop_core.runs import names
 from eqprop_core.runs.folder import DATA, RunError, RunFolder
@@ -78,7 +79,7 @@ class Session:
         expected_accuracy: float | None = None,
         numerics: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
-        lock: IO[bytes] | None = None,
+        lock: Lock | None = None,
         summary: Mapping[str, float | int | None] | None = None,
     ) -> None:
         self.path = path
@@ -106,7 +107,7 @@ class Session:
         self._untold: deque[Record] = deque()
         self._log: EventLog | None = None
         self._console: TextIO | None = None
-        self._lock: IO[bytes] | None = None
+        self._lock: Lock | None = None
         self._heartbeat: Heartbeat | None = None
         self.stopped = False
         self.given_up = False  # as its folder was deleted: ends after the batch

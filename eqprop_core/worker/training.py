@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from pydantic import JsonValue, TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ from eqprop_core.events import Amended, EpochFinished, Event, Record, RunFinishe
 from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
+from eqprop_core.locks import Lock
 from eqprop_core.problems import shown
 from eqprop_core.rules import cautions
 from eqprop_core.runs import names
@@ -45,7 +46,7 @@ def begin_training(
     made: RunFolder | None,
     wishes: Wishes,
     place: Place | None,
-    lock: IO[bytes] | None,
+    lock: Lock | None,
     group: Group | None = None,
 ) -> Work:
     """Prepare a training and put it where the run's latest checkpoint is, if it has one.
@@ -75,7 +76,7 @@ def _prepared(
     run: RunFolder | None,
     wishes: Wishes,
     place: Place | None,
-    lock: IO[bytes] | None,
+    lock: Lock | None,
     group: Group | None,
 ) -> Work:
     ready = prepare(plan, place=place, told=None if run is None else shown_in_state(run, wishes))
@@ -223,7 +224,7 @@ def changes_after(run: RunFolder, seq: int, place: tuple[int, int] = (1, 0)) -> 
     change was made and lost, and before the run came to that place again.
     """
     changes: dict[tuple[int, int], dict[str, JsonValue]] = {}
-    for record in read_events(run.path / names.EVENTS):
+    for record in read_events(run.path / names.EVENTS, (Amended.kind,)):
         event = record.event
         if isinstance(event, Amended) and event.epoch is not None:
             made = (event.epoch, event.batch or 0)

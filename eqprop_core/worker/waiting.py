@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 
 from eqprop_core.files import read_json, write_text
+from eqprop_core.marks import own_mark
 from eqprop_core.runs.control import take
 from eqprop_core.runs.names import META
-from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS, own_mark
+from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS
 from eqprop_core.runs.queue import Ticket, before_all
 from eqprop_core.worker.signals import Wishes
 

@@ -15,19 +15,20 @@ import typer
 from eqprop_core.config import combine
 from eqprop_core.events import ControlReceived
 from eqprop_core.files import expanded
-from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.marks import named
+from eqprop_core.problems import ConfigError, Problem, printable
 from eqprop_core.rules import cautions
 from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.ending import end, end_process
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, called, find_run, summarize
-from eqprop_core.runs.log import follow_events, last_seq, read_events
+from eqprop_core.runs.log import follow_events, read_events, size_of_events
 from eqprop_core.runs.names import EVENTS
-from eqprop_core.runs.processes import worker_of
+from eqprop_core.runs.processes import process_of, worker_of
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.starting import go_on
-from eqprop_core.runs.words import in_words
+from eqprop_core.runs.words import SPOKEN, in_words
 from eqprop_core.shell import command
 from eqprop_tui.cli import report
 from eqprop_tui.cli.listing import Wanted
@@ -46,7 +47,10 @@ def tail(
     """Print what happened in a run, a line for each event."""
     folder = find_run(run)
     path = folder.path / EVENTS
-    records = read_events(path) if not follow_on else follow_events(path, ended=lambda: not alive(folder))
+    records = read_events(path, SPOKEN)
+    if follow_on:
+        until_now = size_of_events(path)
+        records = follow_events(path, begin=until_now, before=SPOKEN, ended=lambda: not alive(folder))
     words = partial(report.put_words, report.console())
     put = words if sys.stdout.isatty() else partial(report.put, flush=True)  # which is quick
     for record in records:
@@ -230,15 +234,15 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
             f"{wanted}: is waiting for its device; it can be stopped, or begin at once with: "
             f"{command('runs', 'resume', called(folder), '--now')}"
         )
-    before = last_seq(folder.path / EVENTS)
+    before = size_of_events(folder.path / EVENTS)
     for _ in range(times):
         _ask(folder, wanted, request, settings)
     deadline = time.monotonic() + SECONDS_FOR_AN_ANSWER
     answers = follow_events(
-        folder.path / EVENTS, after=before, ended=lambda: time.monotonic() > deadline or not alive(folder)
+        folder.path / EVENTS, begin=before, ended=lambda: time.monotonic() > deadline or not alive(folder)
     )
     for record in answers:
-        if isinstance(record.event, ControlReceived):
+        if isinstance(record.event, ControlReceived) and record.event.request == request:
             when = "after the batch"
             if times > 1:
                 when = "at once, dropping the batch"
@@ -249,8 +253,13 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
     if request == "stop" and not alive(folder):
         report.say("stopped" if folder.has_checkpoint() else "stopped before its first checkpoint")
         return
+    if summarize(folder.path).state == "starting":
+        report.say(f"{request}: asked; the run is still loading, and does it as soon as it has loaded")
+        return
+    process = process_of(folder.path, folder.read_state())
     raise RunError(
-        f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s; "
+        f"{wanted}: did not answer within {SECONDS_FOR_AN_ANSWER:.0f} s"
+        f"{f' ({printable(named(process))})' if process is not None else ''}; "
         f"{command('runs', 'stop', called(folder), '--kill')} ends its process"
     )
 

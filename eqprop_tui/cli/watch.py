@@ -22,10 +22,10 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import current_events
 from eqprop_core.runs.launcher import Launched
 from eqprop_core.runs.listing import ALIVE, RunSummary, called, summarize
-from eqprop_core.runs.log import follow_events
+from eqprop_core.runs.log import follow_events, size_of_events
 from eqprop_core.runs.names import CONSOLE, EVENTS
-from eqprop_core.runs.processes import process_of, worker_of
-from eqprop_core.runs.words import NOT_SAVED
+from eqprop_core.runs.processes import process_to_signal, worker_of
+from eqprop_core.runs.words import NOT_SAVED, SPOKEN
 from eqprop_core.shell import command
 from eqprop_tui.cli import report
 from eqprop_tui.cli.follow import Outcome, follow
@@ -34,6 +34,7 @@ from eqprop_tui.signals import Ended
 CHOICES_IN_LINE = "d leave it in line · s take it out of the line · k kill · Enter go on watching"
 CHOICES = "d leave it running · s stop after this batch · k kill · Enter go on watching"
 EPOCHS_SHOWN = 20  # of those that are over when somebody begins to watch
+RECENT = 2**18  # bytes of events that are shown in full to somebody who begins to watch
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")  # how a line of the console log begins
 
 
@@ -66,10 +67,8 @@ def _in_line(run: Path) -> str:
     return f"{run.name}, whose folder is gone: kill {process.pid} ends it"
 
 
-def watch(
-    folder: RunFolder, *, after: int = 0, attached: bool = False, stands_for_it: bool = False
-) -> Outcome:
-    """Show a run's progress until it ends; events up to number `after` are old.
+def watch(folder: RunFolder, *, old: int = 0, attached: bool = False, stands_for_it: bool = False) -> Outcome:
+    """Show a run's progress until it ends; the first `old` bytes of its events are not looked at.
 
     Ctrl-C asks what is wished; where nobody can be asked, and at every other signal, the run goes on without
     this process, unless this one `stands_for_it`: then it is stopped. Exits with 130 or 143 where the run was
@@ -83,7 +82,15 @@ def watch(
     standing = Standing(folder)
     while True:
         epochs = summarize(folder.path).epochs or 0
-        records = follow_events(folder.path / EVENTS, after=outcome.seq or after, ended=standing.ended)
+        again = attached or outcome.seq > 0  # what is old is told in short
+        recent = size_of_events(folder.path / EVENTS) - RECENT if again else 0
+        records = follow_events(
+            folder.path / EVENTS,
+            after=outcome.seq,
+            begin=max(old, recent),
+            before=SPOKEN if again else (),
+            ended=standing.ended,
+        )
         choice = ""
         try:
             with _terminated() if stands_for_it else nullcontext():  # also at the question
@@ -136,7 +143,7 @@ def stop(folder: RunFolder) -> None:
     try:
         ask(folder.path, "stop")
     except OSError as error:
-        process = process_of(folder.path, folder.read_state())
+        process = process_to_signal(folder.path, folder.read_state())
         if process is None:
             report.say(f"it cannot be asked to stop: {error.strerror or error}")
             return
@@ -148,7 +155,7 @@ def stop(folder: RunFolder) -> None:
 
 def kill(folder: RunFolder) -> bool:
     """Kill the run's process; what is not in a checkpoint is lost. Whether there was one to kill."""
-    process = process_of(folder.path, folder.read_state())
+    process = process_to_signal(folder.path, folder.read_state())
     try:
         if process is not None:
             process.kill()

@@ -29,9 +29,9 @@ from eqprop_core.runs.folder import BEGUN_WITH, DATA, LIKE, RunError, RunFolder
 from eqprop_core.runs.labels import labels_of
 from eqprop_core.runs.launcher import Start, as_before, find_places, launch
 from eqprop_core.runs.listing import called, find_run, list_runs, summarize
-from eqprop_core.runs.log import last_seq
+from eqprop_core.runs.log import size_of_events
 from eqprop_core.runs.names import EVENTS
-from eqprop_core.runs.processes import process_of
+from eqprop_core.runs.processes import process_to_signal
 from eqprop_core.runs.scores import scores_of_finished
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, known_settings, make_plan
 from eqprop_core.runs.starting import check_sizes, start_new
@@ -254,7 +254,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
     Raises `ConfigError`, `RunError` or `DataError` for what is found before the process is started.
     """
     config = plan.config
-    before = 0  # number of the last event that is old
+    old = 0  # bytes of events of before
     fetch_if_absent(config)
     if plan.stored is not None:
         run = plan.stored
@@ -267,7 +267,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
         wanted = replace(
             wanted, more_epochs=plan.more_epochs, changes={name: new for name, (_, new) in changes.items()}
         )
-        before = last_seq(run.path / EVENTS)
+        old = size_of_events(run.path / EVENTS)
         launched = launch(run, config, wanted)
     else:
         try:
@@ -281,7 +281,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
             return run, None
         report.say(f"{run.path}")
         with nullcontext() if wanted.apart else standing_for(run):
-            return run, watch(run, after=before, stands_for_it=not wanted.apart)
+            return run, watch(run, old=old, stands_for_it=not wanted.apart)
     except KeyboardInterrupt:  # before there was anything to ask about
         leave(run)
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -292,7 +292,7 @@ def standing_for(run: RunFolder) -> Iterator[None]:
     """Hand USR2 and a hang-up on to the process that owns the run, as this one stands for it."""
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        if (process := process_of(run.path, run.read_state())) is not None:
+        if (process := process_to_signal(run.path, run.read_state())) is not None:
             process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
     numbers = [n for n in (signal.SIGUSR2, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]

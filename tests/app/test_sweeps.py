@@ -14,8 +14,8 @@ from sweeps.made import cell, job_of, make_run, make_sweep, tell
 from app.cases_runs import epoch, runs_screen
 from app.cases_sweep import cells, sweep_screen, swept, with_sweep
 from app.world import World
+from eqprop_core.marks import own_mark
 from eqprop_core.runs.folder import RunFolder
-from eqprop_core.runs.processes import own_mark
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_tui.groups import Sweep, grouped
 from eqprop_tui.screens.sweep import SweepScreen

@@ -14,10 +14,10 @@ from textual.pilot import Pilot
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import Event, Record, encode
+from eqprop_core.marks import own_mark
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.names import EVENTS
-from eqprop_core.runs.processes import own_mark
 from eqprop_tui.app import EqpropApp, Options
 
 Case = Callable[["World", str], Coroutine[Any, Any, None]]

@@ -17,11 +17,11 @@ from small_runs import epoch, make_run
 from typer.testing import Result
 
 from eqprop_core.events import RunFinished
+from eqprop_core.marks import own_mark
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import called, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE, EVENTS
-from eqprop_core.runs.processes import own_mark
 from eqprop_core.runs.roots import roots_file
 from eqprop_tui.cli import follow, watch
 
@@ -67,11 +67,11 @@ def test_a_run_that_cannot_be_asked_to_stop_is_told_by_a_signal_or_that_is_said(
     (run.path / "control").touch()  # in place of the folder: no request can be written, as on a full disk
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     with process:
-        monkeypatch.setattr(watch, "process_of", lambda *_: psutil.Process(process.pid))
+        monkeypatch.setattr(watch, "process_to_signal", lambda *_: psutil.Process(process.pid))
         watch.stop(run)
         assert process.wait(60) == -signal.SIGTERM
     assert "stopping after this batch" in capsys.readouterr().err
-    monkeypatch.setattr(watch, "process_of", lambda *_: None)
+    monkeypatch.setattr(watch, "process_to_signal", lambda *_: None)
     watch.stop(run)
     assert "it cannot be asked to stop: File exists" in capsys.readouterr().err
 

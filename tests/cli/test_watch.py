@@ -14,10 +14,10 @@ import pytest
 import typer
 
 from eqprop_core.config import RunConfig
+from eqprop_core.marks import own_mark
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import called
-from eqprop_core.runs.processes import own_mark
 from eqprop_tui.cli import watch
 from eqprop_tui.signals import Ended, heard
 

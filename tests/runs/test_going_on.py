@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from small_runs import epoch, make_run
 
+from eqprop_core.marks import own_mark
 from eqprop_core.runs import starting
 from eqprop_core.runs.deleting import delete, to_be_deleted
 from eqprop_core.runs.ending import end
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import summarize
-from eqprop_core.runs.processes import own_mark
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.tables import epoch_rows, save_rows
 

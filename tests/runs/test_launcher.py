@@ -22,6 +22,7 @@ from typer.testing import Result
 
 from eqprop_core.devices import Device, Occupant
 from eqprop_core.events import Warned
+from eqprop_core.marks import own_mark
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs import launcher, logout
 from eqprop_core.runs.control import ask
@@ -29,7 +30,6 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.places import Place, choose_place
-from eqprop_core.runs.processes import own_mark
 from eqprop_core.runs.queue import in_line, line_of, take_ticket
 from eqprop_tui.cli import watch
 

@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
+from eqprop_core.marks import own_mark
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import find_run, list_runs, matching, standing, summarize
-from eqprop_core.runs.processes import own_mark
 
 NOW = 1.8e9
 HERE: dict[str, Any] = {"state": "running", **own_mark()}
@@ -54,20 +54,21 @@ def make(root: Path, time_of_day: str, content: str | None = None, **state: Any)
         ({"process_started": 10**400}, "lost"),
         ({"state": None}, "None"),
         ({"boot": "another"}, "lost"),
-        ({"boot": None}, "running"),
+        ({"boot": None}, "lost"),
     ],
 )
-def test_how_a_run_stands(changes: dict[str, Any], expected: str) -> None:
-    assert standing({**HERE, **changes}, now=NOW) == expected
+def test_how_a_run_stands(changes: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    assert standing(tmp_path, {**HERE, **changes}, now=NOW) == expected
 
 
 def test_a_clock_that_is_set_while_a_run_trains_does_not_make_it_lost(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     boot, create_time = psutil.boot_time, psutil.Process.create_time
     monkeypatch.setattr(psutil, "boot_time", lambda: boot() + 7200)
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: create_time(process) + 7200)
-    assert standing(HERE) == "running"
+    assert standing(tmp_path, HERE) == "running"
 
 
 def test_a_run_is_found_by_folder_id_name_or_last(tmp_path: Path) -> None:

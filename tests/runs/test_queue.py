@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import random
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import TINY
 
-from eqprop_core.files import inherited, locked
-from eqprop_core.runs import queue
+from eqprop_core import locks
+from eqprop_core.config import RunConfig
+from eqprop_core.locks import HeldError, inherited, take
+from eqprop_core.runs import launcher, queue
+from eqprop_core.runs.folder import RunError
+from eqprop_core.runs.settings import Plan
+from eqprop_core.runs.starting import start_new
 
 CONTEXT = multiprocessing.get_context("fork")
 
@@ -32,6 +40,56 @@ def test_who_came_first_is_first(line: Path) -> None:
     last = queue.take_ticket(line, Path("run3"))
     assert last.ahead() == [Path("run2")]
     assert queue.in_line(line) == [Path("run2"), Path("run3")]
+
+
+def at_the_door(line: Path, pipe: Any) -> None:
+    """Stop, as by SIGSTOP, while nobody else can draw a number."""
+    with queue._door(line):
+        pipe.send(".")
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_a_process_that_is_stopped_at_the_door_is_named_and_nobody_else_waits_for_it(
+    line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (queue.take_ticket(line, Path(name)) for name in ("first", "second"))
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=at_the_door, args=(line, theirs), daemon=True)
+    process.start()
+    assert ours.poll(30)
+    assert process.pid is not None
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    monkeypatch.setattr(locks, "SECONDS_TO_WAIT", 0.1)
+    assert second.ahead() == [Path("first")]  # those in line go on
+    first.give_back()
+    assert second.ahead() == []
+    with pytest.raises(HeldError, match=f"process {process.pid} .*, which is stopped"):
+        queue.take_ticket(line, Path("late"))
+
+    monkeypatch.setattr(launcher, "line_of", lambda _: line)
+    config = RunConfig(**{**TINY, "device": "cpu", "results": str(tmp_path)})
+    with pytest.raises(RunError, match=rf"cannot wait for cpu: .* {process.pid} .*--now starts without"):
+        start_new(Plan(config))
+    assert list(tmp_path.glob("*/*/*/*")) == []  # nothing has begun
+    monkeypatch.setattr(launcher, "spawn", lambda *_: 1)
+    _, launched = start_new(Plan(config), launcher.Start(now=True))
+    assert "this one starts at once" in " ".join(launched.warnings)
+
+    process.kill()
+    process.join()
+    queue.take_ticket(line, Path("late"))
+
+
+def test_a_line_whose_folder_has_no_locks_is_none(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda descriptor, operation: None)
+    with pytest.raises(OSError, match="no locks that exclude"):
+        queue.take_ticket(line, Path("run"))
+
+
+def test_a_ticket_that_was_never_finished_is_cleared_away(line: Path) -> None:
+    (line / f"{1:020d}{queue.UNFINISHED}").touch()
+    ticket = queue.take_ticket(line, Path("a"))
+    assert sorted(path.name for path in line.iterdir()) == sorted(["door", ticket.path.name])
 
 
 def test_a_number_is_never_given_twice_even_when_all_have_left(line: Path) -> None:
@@ -79,8 +137,9 @@ def race(line: Path, start: Any, log: Path, name: str, dies: bool) -> None:
     ticket = queue.take_ticket(line, Path(name))
     if dies:
         os.kill(os.getpid(), signal.SIGKILL)
+    pause = threading.Event()
     while ticket.ahead():
-        os.sched_yield()
+        pause.wait(0.01)  # those who look again at once would keep the cores to themselves
     with log.open("a") as file:
         file.write(f"{ticket.path.name} begins\n")
     for _ in range(200):
@@ -112,15 +171,16 @@ def test_racing_launchers_compute_one_at_a_time_in_order_and_none_is_lost(line: 
 
 
 def test_a_lock_that_was_handed_over_is_taken_for_the_same_file_only(tmp_path: Path) -> None:
-    descriptor = locked(tmp_path / "lock")
-    assert descriptor is not None
-    assert locked(tmp_path / "lock") is None
+    lock = take(tmp_path / "lock")
+    descriptor = lock.fileno()
+    with pytest.raises(HeldError, match=f"is in use by process {os.getpid()}"):
+        take(tmp_path / "lock", seconds=0)
     (tmp_path / "other").touch()
     assert inherited(descriptor, tmp_path / "lock") == descriptor
     for number, path in ((descriptor, "other"), (descriptor, "absent"), (9999, "lock"), (None, "lock")):
         assert inherited(number, tmp_path / path) is None
-    os.close(descriptor)
-    assert locked(tmp_path / "lock") is not None
+    lock.close()
+    take(tmp_path / "lock").close()
 
 
 def test_a_folder_that_is_somebody_elses_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

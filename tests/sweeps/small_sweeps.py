@@ -16,9 +16,9 @@ from typer.testing import Result
 
 from eqprop_core.command_line import command_line
 from eqprop_core.files import read_json
+from eqprop_core.marks import marked
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import read_events
-from eqprop_core.runs.processes import marked
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.process import LOCK
 from eqprop_core.sweeps.standing import all_stand

@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 from small_runs import epoch
 from sweeps.made import tell
 
+from eqprop_core.marks import own_mark
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs.control import take
 from eqprop_core.runs.folder import RunError, RunFolder
-from eqprop_core.runs.processes import own_mark
 from eqprop_core.sweeps.folder import Job, SweepFolder, find_sweep
 from eqprop_core.sweeps.making import Wanted, make_sweep
 from eqprop_core.sweeps.search import JOURNAL, Search

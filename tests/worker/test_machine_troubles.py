@@ -14,7 +14,7 @@ import torch
 from typer.testing import Result
 
 from eqprop_core.events import EpochFinished, Warned
-from eqprop_core.files import deleted, locked
+from eqprop_core.files import deleted, open_to_lock
 from eqprop_core.learning import trainer
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunFolder
@@ -109,8 +109,7 @@ def test_a_training_whose_folder_was_deleted_ends_by_itself(
 def test_a_folder_that_was_deleted_is_told_from_one_that_was_moved_or_put_back(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    descriptor = locked(run / "lock")
-    assert descriptor is not None
+    descriptor = open_to_lock(run / "lock")
     assert not deleted(run / "lock", descriptor)
     run.rename(tmp_path / "moved")
     assert not deleted(run / "lock", descriptor)
