@@ -53,7 +53,7 @@ def flock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 @pytest.fixture
 def public() -> Iterator[Path]:
     """A folder that everybody may look into."""
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:  # pytest's own are private
         Path(made).chmod(0o755)
         yield Path(made)
 
