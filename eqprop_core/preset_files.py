@@ -15,6 +15,7 @@ import tomli_w
 from eqprop_core.catalogue import OWN
 from eqprop_core.config import RunConfig, combine, facts
 from eqprop_core.files import replacing
+from eqprop_core.locks import changing
 from eqprop_core.preset_format import flowing
 from eqprop_core.presets import (
     NAME,
@@ -85,16 +86,19 @@ def preset_text(
     return tomli_w.dumps({**{key: value for key, value in head.items() if value}, "config": dict(config)})
 
 
-def write_preset(path: Path, text: str) -> Preset:
-    """Write a preset file whole or not at all; what was there is replaced only by a valid one.
+def write_preset(path: Path, text: str, *, before: str | None = None) -> Preset:
+    """Write a preset file whole or not at all; `before` is the text that it replaces, None for a new one.
 
-    Raises `PresetError` for a text that is no valid preset, and `RunError` where it cannot be written.
+    Raises `PresetError` for a text that is no valid preset, and `RunError` where it cannot be written, or
+    where another process has written there since.
     """
     parse_preset(text, path)  # before the folder is made
     place = path.resolve()  # a link stays one
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(place) as file:
+        with changing(place), replacing(place) as file:
+            if place.exists() if before is None else read_text(place) != before:
+                raise RunError(f"{path}: was written by another program meanwhile, and stays as that left it")
             file.write(text.encode("utf-8"))
             file.flush()
             return parse_preset(Path(file.name).read_text(encoding="utf-8"), path)

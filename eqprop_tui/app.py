@@ -150,7 +150,7 @@ class EqpropApp(App[None], inherit_bindings=False):
     def remember(self, **choices: object) -> None:
         """Keep a choice for the next time; where it cannot be written, for this time."""
         self.preferences = self.preferences.model_copy(update=choices)
-        save_preferences(self.preferences)
+        save_preferences(**choices)
 
     # --- going places ---------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eqprop_core.files import read_json, write_text
+from eqprop_core.locks import changing
 
 Theme = Literal["dark", "light", "16"]
 
@@ -41,12 +43,16 @@ def load_preferences() -> Preferences:
     return Preferences.model_validate(good)
 
 
-def save_preferences(preferences: Preferences) -> bool:
-    """Write them down; whether that was possible."""
+def save_preferences(**choices: object) -> bool:
+    """Write these choices down, beside those that are stored; whether that was possible.
+
+    Another application may have stored others since this one began.
+    """
     path = preferences_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, preferences.model_dump_json(indent=2) + "\n")
+        with changing(path):
+            write_text(path, json.dumps({**read_json(path), **choices}, indent=2) + "\n")
     except OSError:
         return False
     return True

@@ -31,7 +31,7 @@ from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import find_run, summarize
 from eqprop_core.runs.log import follow_events, read_events
 from eqprop_core.runs.names import CONTROL
-from eqprop_core.runs.roots import known_roots, roots_file
+from eqprop_core.runs.roots import known_roots, roots_folder
 from eqprop_core.worker import checkpoint
 from eqprop_tui.cli.main import app
 
@@ -276,12 +276,13 @@ def test_gigabytes_in_a_small_file_are_not_read(run: Path) -> None:
         run / "meta.json": folder.identity,
         run / "preset.toml": refused(lambda: read_preset(run / "preset.toml")),
         run / "other.toml": refused(lambda: read_toml(run / "other.toml")),
-        roots_file(): known_roots,
+        roots_folder().with_suffix(".json"): known_roots,
+        roots_folder() / "0.json": known_roots,
         measured_file(): lambda: recall("name"),
     }
     (run / CONTROL).mkdir(exist_ok=True)
     reads[run / CONTROL / "1.json"] = lambda: take(folder.path)
-    roots_file().parent.mkdir(parents=True, exist_ok=True)
+    roots_folder().mkdir(parents=True, exist_ok=True)
     for path, read in reads.items():
         sparse(path, 4 * 2**30, b'"')
         assert peak_of(read) < 10 * 2**20, path

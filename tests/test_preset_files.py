@@ -110,8 +110,20 @@ def test_a_disk_that_is_full_leaves_the_preset_that_was_there(monkeypatch: pytes
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"quick\.toml: cannot be written: No space left on device"):
-        preset_files.write_preset(path, preset_files.preset_text({**TINY, "T1": 3}))
+        preset_files.write_preset(path, preset_files.preset_text({**TINY, "T1": 3}), before=before.decode())
     assert path.read_bytes() == before
+    assert everything(path.parent) == ["quick.toml"]
+
+
+def test_what_another_program_has_written_meanwhile_is_not_replaced() -> None:
+    path = made("quick").path
+    before, other = path.read_text(), preset_files.preset_text({**TINY, "T1": 3})
+    with pytest.raises(RunError, match=r"quick\.toml: was written by another program meanwhile"):
+        preset_files.write_preset(path, other)  # as where two make one of a name at once
+    preset_files.write_preset(path, other, before=before)
+    with pytest.raises(RunError, match=r"quick\.toml: was written by another program meanwhile"):
+        preset_files.write_preset(path, preset_files.preset_text({**TINY, "T1": 4}), before=before)
+    assert path.read_text() == other
     assert everything(path.parent) == ["quick.toml"]
 
 
@@ -129,7 +141,8 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     link = user_folders()[0] / "linked.toml"
     link.parent.mkdir()
     link.symlink_to(elsewhere)
-    preset_files.write_preset(link, preset_files.preset_text({**TINY, "T1": 3}))
+    text = preset_files.preset_text({**TINY, "T1": 3})
+    preset_files.write_preset(link, text, before=elsewhere.read_text())
     assert link.is_symlink() and read_preset(elsewhere).config["T1"] == 3
 
 

@@ -12,7 +12,7 @@ import platform
 import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -224,13 +224,14 @@ class RunFolder:
                     }
                 )
 
-    def relabel(self, **labels: Any) -> None:
+    def relabel(self, retag: Callable[[list[str]], list[str]] | None = None, /, **labels: Any) -> None:
         """Change `name`, `tags`, `note` or another entry of `meta.json`. Raises `RunError`.
 
-        The process that owns the run, if there is one, takes them over into `state.json` by itself.
+        `retag` makes the tags out of those that there are then, so that others' are not lost. The process
+        that owns the run, if there is one, takes them over into `state.json` by itself.
         """
         self.refuse_if_foreign()
-        self._change_meta(labels)
+        self._change_meta(labels, retag)
         try:
             with suppress(RunError), self.lock():
                 if state := self.read_state():
@@ -247,7 +248,14 @@ class RunFolder:
                 f"`{begins}` begins a run with its weights"
             )
 
-    def _change_meta(self, changes: Mapping[str, Any]) -> None:
+    def stored_tags(self) -> list[str]:
+        """The tags of a run as they are to be kept, also those that a list could not show."""
+        tags = self.meta().get("tags")
+        return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+
+    def _change_meta(
+        self, changes: Mapping[str, Any], retag: Callable[[list[str]], list[str]] | None = None
+    ) -> None:
         """Change entries of `meta.json`, of which no other process changes any meanwhile. Raises `RunError`.
 
         One that cannot be read is left as it is: what it held would be lost.
@@ -258,6 +266,8 @@ class RunFolder:
                 meta = self.meta()
                 if not meta and path.exists():
                     raise RunError(f"{path}: cannot be read; repair it, or move it away to begin a new one")
+                if retag is not None:
+                    changes = {**changes, "tags": retag(self.stored_tags())}
                 write_text(path, json.dumps({**meta, **changes}, indent=2) + "\n")
         except OSError as error:
             raise self._unwritable(error) from None

@@ -8,7 +8,6 @@ from typing import Any
 from eqprop_core.names import same, wrong_with
 from eqprop_core.problems import ConfigError, Problem
 from eqprop_core.rules import NAME_RULE, may_name
-from eqprop_core.runs.folder import RunFolder
 
 LONGEST_NAME, LONGEST_TEXT = 120, 200  # characters
 
@@ -38,12 +37,6 @@ def changed_tags(tags: Sequence[str], add: Sequence[str], remove: Sequence[str])
         raise ConfigError([Problem("untag", tag, f"is not a tag of the run; {there}") for tag in missing])
     kept = [*(tag for tag in tags if same(tag) not in unwanted), *add]
     return list({same(tag): tag for tag in reversed(kept)}.values())[::-1]
-
-
-def stored_tags(run: RunFolder) -> list[str]:
-    """The tags of a run as they are to be kept, also those that a list could not show; no other values."""
-    tags = run.meta().get("tags")
-    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
 
 def check_name(name: str) -> None:

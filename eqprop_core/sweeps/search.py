@@ -29,7 +29,6 @@ from eqprop_core.reasons import reason
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import histories
-from eqprop_core.runs.labels import stored_tags
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.plan import Cell
 from eqprop_core.sweeps.space import LOGARITHMIC, WHOLE, Choice, SearchSettings, first_choice, trial_cell
@@ -107,7 +106,7 @@ class Search:
             if trial.state == TrialState.RUNNING
         ]
         for going in self.going:
-            going.pruned = any(PRUNED in stored_tags(RunFolder(job.path)) for job in going.jobs)
+            going.pruned = any(PRUNED in RunFolder(job.path).stored_tags() for job in going.jobs)
         self.launcher = launcher_of(
             self.sweep, [job for going in self.going if not going.pruned for job in going.jobs]
         )
@@ -230,7 +229,7 @@ def _mark(job: Job) -> None:
     """Mark a run as pruned, so that tables say so and it is not begun again."""
     run = RunFolder(job.path)
     with suppress(RunError, OSError):
-        run.relabel(tags=list(dict.fromkeys([*stored_tags(run), PRUNED])))
+        run.relabel(lambda tags: list(dict.fromkeys([*tags, PRUNED])))
 
 
 # --- Optuna ---------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from eqprop_core.runs.folder import RunFolder, text
-from eqprop_core.runs.labels import stored_tags
 from eqprop_core.runs.listing import ALIVE, RunSummary, is_run, summarize
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.submitted import last_words
@@ -44,7 +43,7 @@ def stands(sweep: SweepFolder, job: Job) -> Standing:
     if summary is None or summary.state == "unknown":
         reason = last_words(sweep, job)
         return Standing(job, "failed" if reason else WAITING, None, reason)
-    pruned = summary.state == "stopped" and PRUNED in stored_tags(RunFolder(job.path))
+    pruned = summary.state == "stopped" and PRUNED in RunFolder(job.path).stored_tags()
     return Standing(job, PRUNED if pruned else summary.state, summary, _reason(job, summary))
 
 

@@ -17,6 +17,7 @@ from eqprop_core.files import expanded
 from eqprop_core.problems import ConfigError, Problem, printable
 from eqprop_core.runs.listing import STATES, RunSummary, list_runs, matching
 from eqprop_tui.cli import report
+from eqprop_tui.cli.folders import tell_unreachable
 from eqprop_tui.cli.report import AsJson
 from eqprop_tui.columns import GAP, SCORES, Column, fitted, padded
 from eqprop_tui.words import age, duration, epochs, speed, stands
@@ -96,6 +97,8 @@ def list_all(
         watch_runs(runs)
         return
     chosen = runs()
+    if results is None:
+        tell_unreachable()
     if as_json:
         report.put_json([as_document(run) for run in chosen])
         return

@@ -197,7 +197,7 @@ def _edited(draft: Path, path: Path, before: str) -> bool:
             if not report.confirm("edit again? (no discards what you wrote)", default=True):
                 return False
             continue
-        preset_files.write_preset(path, text)
+        preset_files.write_preset(path, text, before=before)
         return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from eqprop_core.problems import printable
 from eqprop_core.runs.deleting import delete as delete_run
 from eqprop_core.runs.deleting import to_be_deleted
 from eqprop_core.runs.folder import RunError, RunFolder
-from eqprop_core.runs.labels import changed_tags, check_name, labels_of, stored_tags
+from eqprop_core.runs.labels import changed_tags, check_name, labels_of
 from eqprop_core.runs.listing import find_run
 from eqprop_core.runs.tables import batch_rows, epoch_rows, save_rows, write_rows
 from eqprop_tui.cli import report
@@ -39,12 +40,12 @@ def note(
         changes["name"] = name
     if note == "":
         changes["note"] = ""
-    if tag or untag:
-        changes["tags"] = changed_tags(stored_tags(folder), tag or [], untag or [])
-    if changes:
-        folder.relabel(**changes)
+    changes.pop("tags", None)
+    retag = partial(changed_tags, add=tag or [], remove=untag or []) if tag or untag else None
+    if changes or retag:
+        folder.relabel(retag, **changes)
     meta = folder.meta()
-    labels = {"name": meta.get("name"), "tags": stored_tags(folder), "note": meta.get("note") or None}
+    labels = {"name": meta.get("name"), "tags": folder.stored_tags(), "note": meta.get("note") or None}
     if as_json:
         report.put_json(labels)
         return

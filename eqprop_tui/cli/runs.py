@@ -55,6 +55,10 @@ class Runs(LateGroup):
             "records:delete",
             "Delete the folders of runs, after asking; if one of them is running, none is deleted.",
         ),
+        "folders": (
+            "folders:folders",
+            "Show the results folders whose runs are listed; --forget takes some off, and deletes nothing.",
+        ),
     }
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
@@ -32,6 +32,7 @@ from eqprop_core.runs.listing import called, find_run, list_runs, summarize
 from eqprop_core.runs.log import size_of_events
 from eqprop_core.runs.names import EVENTS
 from eqprop_core.runs.processes import process_to_signal
+from eqprop_core.runs.roots import forget_root
 from eqprop_core.runs.scores import scores_of_finished
 from eqprop_core.runs.settings import Plan, Todo, changed_settings, known_settings, make_plan
 from eqprop_core.runs.starting import check_sizes, start_new
@@ -206,7 +207,7 @@ def train(
         for said in report.cautions_of(plan.config, _last(plan)):
             report.say(f"warning: {said}")
     kept = plan.config.save is not False
-    with nullcontext() if kept else tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
+    with nullcontext() if kept else temporary_results() as temporary:
         if temporary:
             plan = replace(plan, config=plan.config.changed(results=temporary))
         run, outcome = start(plan, wanted, watched=not detach)
@@ -246,6 +247,17 @@ def reference(flags: dict[str, Any], as_json: AsJson = False) -> None:
         report.say(note)
     plan = _plan(todo, None, flags)
     carry_out(plan, keep=bool(plan.config.save), as_json=as_json)
+
+
+@contextmanager
+def temporary_results() -> Iterator[str]:
+    """A results folder for a run that is not kept."""
+    with tempfile.TemporaryDirectory(prefix="eqprop-") as folder:
+        try:
+            yield folder
+        finally:
+            with suppress(OSError):
+                forget_root(Path(folder))
 
 
 def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outcome | None]:
@@ -333,7 +345,7 @@ def carry_out(
         return None
     use_own_folders()
     wishes = Wishes()
-    with nullcontext() if keep else tempfile.TemporaryDirectory(prefix="eqprop-") as temporary:
+    with nullcontext() if keep else temporary_results() as temporary:
         with heard(wishes) if plan.config.todo == "train" else nullcontext():
             from eqprop_core.worker import process  # torch: only once there is something to do
 

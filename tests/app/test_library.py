@@ -16,7 +16,7 @@ from eqprop_core.devices import Device
 from eqprop_core.presets import all_presets
 from eqprop_tui.commands import Commands
 from eqprop_tui.library import divided, shortened
-from eqprop_tui.preferences import Preferences, save_preferences
+from eqprop_tui.preferences import save_preferences
 from eqprop_tui.screens.library import LibraryScreen
 
 
@@ -78,7 +78,7 @@ def test_too_little_memory_is_marked(world: World) -> None:
 
 
 def test_the_cursor_is_where_it_was_after_other_screens(world: World) -> None:
-    save_preferences(Preferences(seen=True))
+    save_preferences(seen=True)
 
     async def act() -> None:
         async with world.open() as app:

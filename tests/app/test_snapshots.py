@@ -26,7 +26,7 @@ from eqprop_core.events import RunStarted
 from eqprop_core.runs import folder
 from eqprop_tui import words
 from eqprop_tui.app import EqpropApp, Options
-from eqprop_tui.preferences import Preferences, save_preferences
+from eqprop_tui.preferences import save_preferences
 
 SMALL, LARGE = (80, 24), (160, 48)
 CPU = Device("cpu", "A processor", cores=2, memory_total=24 * 2**30, memory_used=6 * 2**30, load=0.5)
@@ -86,13 +86,13 @@ def test_gdu_check(world: World, snap_compare: Compare, size: tuple[int, int]) -
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 def test_library(world: World, snap_compare: Compare, size: tuple[int, int]) -> None:
-    save_preferences(Preferences(seen=True))
+    save_preferences(seen=True)
     assert snap_compare(EqpropApp(), terminal_size=size, run_before=shown(world, "18.0 GB free", "✗ data"))
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 def test_form_with_a_wrong_value(world: World, snap_compare: Compare, size: tuple[int, int]) -> None:
-    save_preferences(Preferences(seen=True))
+    save_preferences(seen=True)
 
     async def before(pilot: Pilot[None]) -> None:
         await shown(world, "18.0 GB free")(pilot)

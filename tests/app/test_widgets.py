@@ -152,7 +152,7 @@ def test_in_ascii_any_text_takes_as_many_cells_as_before(text: str) -> None:
 
 
 def test_in_ascii_no_screen_shows_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_preferences(Preferences(glyphs="ascii"))
+    save_preferences(glyphs="ascii")
     world = World(tmp_path, monkeypatch)
 
     async def script() -> None:
@@ -192,12 +192,16 @@ def test_a_terminal_without_braille_gets_what_it_can_show(monkeypatch: pytest.Mo
 
 def test_choices_are_remembered_and_wrong_ones_take_their_defaults() -> None:
     assert load_preferences() == Preferences()
-    assert save_preferences(Preferences(theme="light", bell=True))
+    assert save_preferences(theme="light", bell=True)
     assert load_preferences() == Preferences(theme="light", bell=True)
+    assert save_preferences(glyphs="ascii")  # by another application, which began before
+    assert load_preferences() == Preferences(theme="light", bell=True, glyphs="ascii")
     preferences_file().write_text('{"theme": "pink", "bell": true, "of tomorrow": 1}')
     assert load_preferences() == Preferences(bell=True)
+    assert save_preferences(bell=False)
+    assert '"of tomorrow": 1' in preferences_file().read_text()
     preferences_file().write_text("not JSON")
     assert load_preferences() == Preferences()
     preferences_file().unlink()
     preferences_file().mkdir()
-    assert not save_preferences(Preferences())
+    assert not save_preferences()

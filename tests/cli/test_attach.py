@@ -22,7 +22,7 @@ from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import called, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE, EVENTS
-from eqprop_core.runs.roots import roots_file
+from eqprop_core.runs.roots import forget_root
 from eqprop_tui.cli import follow, watch
 
 Run = Callable[..., Result]
@@ -142,5 +142,5 @@ def test_what_a_kill_has_cost_is_told(
 def test_hints_name_a_run_by_its_id_where_that_finds_it(tmp_path: Path) -> None:
     run: RunFolder = make_run(tmp_path)
     assert called(run) == summarize(run.path).id
-    roots_file().unlink()
+    assert forget_root(tmp_path)
     assert called(run) == str(run.path)

@@ -27,6 +27,15 @@ def test_what_a_person_and_the_runs_process_note_at_the_same_time_is_all_kept(tm
     assert not list(run.path.glob(".*.tmp"))
 
 
+def test_tags_that_several_give_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.relabel(tags=["first"])
+    with ThreadPoolExecutor(8) as workers:
+        list(workers.map(lambda n: RunFolder(run.path).relabel(lambda tags: [*tags, f"tag {n}"]), range(40)))
+    assert run.stored_tags()[0] == "first"
+    assert sorted(run.stored_tags()[1:]) == sorted(f"tag {number}" for number in range(40))
+
+
 def test_a_damaged_meta_json_is_left_as_it_is_by_the_process_that_owns_the_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     (run.path / META).write_text(torn := json.dumps(run.meta())[:-9])
