@@ -102,7 +102,8 @@ def named(process: psutil.Process) -> str:
         user = process.username()
         whose = "" if process.uids().real == os.getuid() else f" of {user}"
     with suppress(psutil.Error, OSError):
-        line = " ".join(" ".join(process.cmdline()).split()) or process.name()
+        program, *rest = process.cmdline() or [process.name()]
+        line = " ".join(" ".join((Path(program).name, *rest)).split())
         what = f" ({line if len(line) <= WORDS_SHOWN else line[: WORDS_SHOWN - 1] + '…'})" if line else ""
     with suppress(psutil.Error, OSError):
         if process.status() == psutil.STATUS_STOPPED:

@@ -90,7 +90,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None
             named = " and ".join(dict.fromkeys(place.key for place in places))
             if isinstance(error, HeldError) and not wanted.now:
                 raise RunError(
-                    f"{run.path}: cannot wait for {named}: its line is held by {error.holder}; "
+                    f"cannot wait for {named}: its line is held by {error.holder}; "
                     f"--now starts without waiting"
                 ) from None
             warnings.append(f"runs cannot wait for {named} here ({reason(error)}); this one starts at once")

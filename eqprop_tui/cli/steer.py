@@ -254,7 +254,7 @@ def tell(wanted: str, request: Request, settings: dict[str, Any] | None = None, 
         report.say("stopped" if folder.has_checkpoint() else "stopped before its first checkpoint")
         return
     if summarize(folder.path).state == "starting":
-        report.say(f"{request}: asked; the run is still loading, and does it as soon as it has loaded")
+        report.say(f"{request}: asked, takes effect as soon as the run has loaded")
         return
     process = process_of(folder.path, folder.read_state())
     raise RunError(
