@@ -168,18 +168,26 @@ def _parameters(sweep: SweepFolder, settings: LaunchSettings, job: Job) -> dict[
 def queued(sweep: SweepFolder) -> dict[Path, tuple[str, str]]:
     """Number and state of the jobs of a sweep that Slurm still has, by the run's path. Raises `RunError`.
 
-    A job that is completing is among them: it may be about to be queued again.
+    A job that is completing is among them: it may be about to be queued again. Numbers are read off names of
+    files, which others may have made: a job is the sweep's only if Slurm runs a script of the sweep for it.
     """
-    jobs = {number: job.path for job in sweep.jobs() for number in numbers_of(sweep, job)}
+    jobs = {number: job for job in sweep.jobs() for number in numbers_of(sweep, job)}
     if not jobs:
         return {}
-    answer = _asked(["squeue", "--noheader", "--format=%i %T", f"--user={os.getuid()}"])
+    answer = _asked(["squeue", "--noheader", "--format=%i %T %o", f"--user={os.getuid()}"])
     found = {}
     for line in answer.splitlines():
-        number, _, state = line.strip().partition(" ")
-        if number in jobs:
-            found[jobs[number]] = (number, state.strip())
+        number, state, script = (*line.strip().split(maxsplit=2), "", "", "")[:3]
+        if number in jobs and (not script or _is_of(sweep, jobs[number], script)):
+            found[jobs[number].path] = (number, state)
     return found
+
+
+def _is_of(sweep: SweepFolder, job: Job, script: str) -> bool:
+    """Whether the script of a job of Slurm's is one that was written for a run of the sweep."""
+    with suppress(OSError, ValueError, RuntimeError):
+        return Path(script).parent.resolve() == place_of(sweep, job).resolve()
+    return False
 
 
 def cancel(numbers: Sequence[str], *, pending: bool = False) -> None:

@@ -13,7 +13,7 @@ from made import cell, job_of, make_sweep
 
 from eqprop_core.marks import own_mark, seconds_after_boot
 from eqprop_core.runs.folder import RunError
-from eqprop_core.sweeps import process
+from eqprop_core.sweeps import process, slurm
 from eqprop_core.sweeps.local import processes_of
 from eqprop_core.sweeps.submitted import SUBMITTED, place_of
 
@@ -60,3 +60,19 @@ def test_a_number_of_a_job_is_a_process_only_if_submitit_runs_there(
         (place_of(sweep, job) / f"{watching.pid}{SUBMITTED}").touch()
         assert [found.pid for found in processes_of(sweep, job)] == [watching.pid]
         watching.kill()
+
+
+def test_a_number_of_a_job_is_of_slurm_only_if_its_script_is_the_sweeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep(tmp_path / "with space", cell("a"), seeds=(0, 1))
+    jobs = sweep.jobs()
+    for number, job in enumerate(jobs, 100):
+        place_of(sweep, job).mkdir(parents=True)
+        (place_of(sweep, job) / f"{number}{SUBMITTED}").touch()
+    script = place_of(sweep, jobs[1]).absolute() / "submission_file_abc.sh"
+    answer = f"100 RUNNING /home/me/thesis.sh\n101 PENDING {script}\n102 RUNNING {script}\n\n"
+    monkeypatch.setattr(slurm, "_asked", lambda _: answer)
+    assert slurm.queued(sweep) == {jobs[1].path: ("101", "PENDING")}
+    monkeypatch.setattr(slurm, "_asked", lambda _: "100 RUNNING\n")  # where it does not tell
+    assert slurm.queued(sweep) == {jobs[0].path: ("100", "RUNNING")}
