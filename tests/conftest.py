@@ -64,6 +64,23 @@ def hang_up_heard() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
+@pytest.fixture
+def warm_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of runs are forked from a process that has imported torch, which takes them seconds each."""
+    if sys.platform == "linux":  # elsewhere a process cannot be shown by other words
+        import warm_worker
+
+        monkeypatch.setattr("eqprop_core.runs.launcher.spawn", warm_worker.spawn)
+
+
+@pytest.fixture
+def cold_workers(warm_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are programs all the same, in a module where they are forked."""
+    from warm_worker import SPAWN
+
+    monkeypatch.setattr("eqprop_core.runs.launcher.spawn", SPAWN)
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MNIST and CIFAR-10 in their real layouts, 20 training and 10 test images of noise each."""

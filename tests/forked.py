@@ -10,5 +10,8 @@ import multiprocessing
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["eqprop_core.worker.process", "torch._dynamo", "torch.distributed.rendezvous"]
+    [
+        *(f"eqprop_core.worker.{name}" for name in ("__main__", "owner", "process", "figures")),
+        *("torch._dynamo", "torch.distributed.rendezvous"),
+    ]
 )

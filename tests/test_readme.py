@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from small_runs import make_run
 from typer.testing import Result
+from waiting import give_way
 
 from eqprop_core.devices import list_devices
 from eqprop_core.presets import all_presets, load_preset
@@ -152,7 +152,7 @@ def wait_for(found: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while not found():
         assert time.monotonic() < deadline
-        os.sched_yield()
+        give_way()
 
 
 def test_every_command_of_the_table_exists(eqprop: Callable[..., Result]) -> None:

@@ -10,25 +10,32 @@ other at one place, as of a picture in pieces, the first, the second, the fourth
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from forked import CONTEXT
 from interruptions import Strike
 
-PRELOADED = ["worker.__main__", "worker.owner", "worker.process", "worker.figures"]
+from eqprop_core.runs import launcher
+
 CALLS = {
     "chmod", "close", "fdatasync", "fsync", "flock", "flush", "ftruncate", "link", "mkdir", "open", "remove",
     "rename", "replace", "rmdir", "symlink", "truncate", "unlink", "utime", "write", "writelines",
 }  # fmt: skip
 OF_FILES = {"posix", "fcntl", "_io"}
+SPAWN = launcher.spawn
+WORKER = [sys.executable, "-P", "-m", "eqprop_core.worker"]
 HEARD = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT, signal.SIGCHLD)
 
 
@@ -47,17 +54,66 @@ def start(
 
     The places of the calls that counted are written into the file `places`, one a line.
     """
-    CONTEXT.set_forkserver_preload([*CONTEXT_PRELOAD, *(f"eqprop_core.{name}" for name in PRELOADED)])
     process = CONTEXT.Process(target=_work, args=(path, struck, places, draws))
     process.start()
     return process
 
 
-CONTEXT_PRELOAD = ["torch._dynamo", "torch.distributed.rendezvous", "interruptions"]
+def spawn(words: list[str], console: Path, environment: Mapping[str, str], kept: Sequence[int] = ()) -> int:
+    """As `launcher.spawn`, which starts all that is no worker, or one of several processes."""
+    if words[:4] != WORKER or "--nproc" in words:
+        return SPAWN(words, console, environment, kept)
+    given = {**os.environ, **environment}
+    process = CONTEXT.Process(
+        target=_as_told, args=(words, console, given, str(Path.cwd()), Handed(kept)), daemon=True
+    )
+    process.start()
+    assert process.pid is not None
+    return process.pid
 
 
-def _work(path: Path, struck: Blow | Strike | None, places: Path | None, draws: bool) -> None:
-    """The body of a process."""
+class Handed:
+    """Descriptors that a forked process gets, by the numbers that they have here."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.numbers = numbers
+
+    def __reduce__(self) -> Any:
+        return _received, (self.numbers, [DupFd(number) for number in self.numbers])
+
+
+def _received(numbers: Sequence[int], handed: Sequence[Any]) -> dict[int, int]:
+    """Descriptors of this process by the numbers that they had in the one that gave them."""
+    return {number: copy.detach() for number, copy in zip(numbers, handed, strict=True)}
+
+
+def _as_told(
+    words: list[str], console: Path, environment: Mapping[str, str], folder: str, kept: dict[int, int]
+) -> None:
+    """The body of a process that was started as by a launcher."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", 1)))
+    after = {"--lock", "--ticket-lock"}
+    told = [str(kept[int(word)]) if before in after else word for before, word in pairwise(["", *words])]
+    _show_as(told)
+    _alone(console)
+    from eqprop_core.worker.__main__ import main
+
+    sys.exit(main(told[4:]))
+
+
+def _show_as(words: Sequence[str]) -> None:
+    """Have this process be shown by the words of a program, in place of those that it was forked from."""
+    first, end = map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:47])
+    line = b"".join(word.encode() + b"\0" for word in words)
+    assert len(line) <= end - first, "has no room for its command line"
+    ctypes.memmove(first, line.ljust(end - first, b"\0"), end - first)
+
+
+def _alone(console: Path) -> None:
+    """A session of its own, signals as a program finds them, output to a file."""
     os.setsid()
     for number in HEARD:
         signal.signal(number, signal.SIG_DFL)
@@ -65,12 +121,17 @@ def _work(path: Path, struck: Blow | Strike | None, places: Path | None, draws: 
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for file, flags, numbers in (
         (Path(os.devnull), os.O_RDONLY, (0,)),
-        (path / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, (1, 2)),
+        (console, os.O_WRONLY | os.O_CREAT | os.O_APPEND, (1, 2)),
     ):
         opened = os.open(file, flags)
         for descriptor in numbers:
             os.dup2(opened, descriptor)
         os.close(opened)
+
+
+def _work(path: Path, struck: Blow | Strike | None, places: Path | None, draws: bool) -> None:
+    """The body of a process that is to be struck."""
+    _alone(path / "console.log")
     from eqprop_core.worker.__main__ import main
     from eqprop_core.worker.session import Session
 

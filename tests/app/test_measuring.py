@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from waiting import give_way
 
 from app.cases_configure import form, put
 from app.world import SECONDS, World
@@ -196,7 +197,7 @@ def test_the_process_ends_with_the_screen(world: World, leaving: str) -> None:
     deadline = time.monotonic() + SECONDS
     while runs():
         assert time.monotonic() < deadline
-        os.sched_yield()
+        give_way()
 
 
 def test_what_was_measured_before_is_seen_at_once(world: World, bench: Bench) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from typer.testing import Result
+from waiting import give_way
 
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import summarize
@@ -46,7 +47,7 @@ def wait_for(found: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
         if value := found():
             return value
         assert process.poll() is None, process.communicate()
-        os.sched_yield()
+        give_way()
     raise AssertionError("nothing happened for a minute")
 
 

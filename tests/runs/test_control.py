@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 from typer.testing import Result
+from waiting import give_way
 
 from eqprop_core.events import CheckpointSaved, Warned
 from eqprop_core.runs.control import ask, take
@@ -21,6 +22,8 @@ from eqprop_core.runs.listing import ALIVE, summarize
 from eqprop_core.runs.log import follow_events, read_events
 from eqprop_core.runs.names import CONTROL
 from eqprop_core.worker import checkpoint
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 Run = Callable[..., Result]
 WORDS = [
@@ -56,7 +59,7 @@ def until(folder: RunFolder, kind: str, *, after: int = 0, **fields: Any) -> Any
     path = folder.path / "events.jsonl"
     while not path.exists():
         assert folder.read_state().get("state") != "failed", folder.read_state()
-        os.sched_yield()
+        give_way()
     for record in follow_events(path, after=after, ended=lambda: state() not in ALIVE):
         if record.event.kind == kind and all(getattr(record.event, k) == v for k, v in fields.items()):
             return record
@@ -176,7 +179,7 @@ def in_tail(folder: RunFolder) -> list[Any]:
 def test_a_last_epoch_that_is_over_is_refused(detached: RunFolder, eqprop: Run) -> None:
     until(detached, "epoch_finished")
     while summarize(detached.path).epoch < 1:  # the state is written after the event
-        os.sched_yield()
+        give_way()
     said = eqprop("runs", "set", detached.path, "--epochs", "1", code=2).stderr
     assert "--epochs 1: epoch 1 is over already" in said
     ask(detached.path, "set", {"epochs": 1})  # in the instant after such a question

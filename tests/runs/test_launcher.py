@@ -19,6 +19,8 @@ import psutil
 import pytest
 from small_runs import make_run
 from typer.testing import Result
+from waiting import give_way
+from warm_worker import SPAWN
 
 from eqprop_core.devices import Device, Occupant
 from eqprop_core.events import Warned
@@ -31,7 +33,10 @@ from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.queue import in_line, line_of, take_ticket
+from eqprop_core.worker.__main__ import main
 from eqprop_tui.cli import watch
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 Run = Callable[..., Result]
 SMALL = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--T1", "4", "--T2", "2", "--betas", "0", "0.3", "--seed", "1", "--train-samples", "40", "--test-samples", "10"]  # fmt: skip
@@ -61,11 +66,11 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stands(folder: Path, *wanted: str) -> dict[str, Any]:
     """Wait until a run stands as wanted; returns its `state.json`."""
-    for _ in range(3_000_000):
+    for _ in range(60_000):
         if (state := summarize(folder).state) in wanted:
             return RunFolder(folder).read_state()
         assert state in ALIVE, (state, (folder / "console.log").read_text())
-        os.sched_yield()
+        give_way()
     raise AssertionError(f"{state}, not {wanted}")
 
 
@@ -77,7 +82,7 @@ def stand_in(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-@pytest.mark.usefixtures("apart")
+@pytest.mark.usefixtures("apart", "cold_workers")
 def test_a_training_is_watched_to_its_end_in_a_process_of_its_own(eqprop: Run, tmp_path: Path) -> None:
     done = eqprop(
         "train", *SMALL, "--epochs", "2", "--name", "mine", "--tag", "a", "--tag", "b c", "--note", "why not"
@@ -129,13 +134,18 @@ def test_what_cannot_be_is_refused(words: list[str], eqprop: Run, tmp_path: Path
     assert not (tmp_path / "results").exists()
 
 
-def test_runs_on_one_device_wait_for_each_other_unless_told_otherwise(eqprop: Run) -> None:
+def test_runs_on_one_device_wait_for_each_other_unless_told_otherwise(
+    eqprop: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def detached(*words: str) -> Path:
         return Path(eqprop("train", *words, "--detach").stdout.strip()).resolve()
 
     first = detached(*LONG)
     stands(first, "running")
-    second, third = detached(*SMALL), detached(*SMALL)
+    second = detached(*SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(launcher, "spawn", SPAWN)  # a program, to see what it has loaded as it waits
+        third = detached(*SMALL)
     assert stands(second, "queued")["ahead"] == 1
     assert stands(third, "queued")["ahead"] == 2
     waiting = psutil.Process(RunFolder(third).read_state()["pid"])
@@ -202,13 +212,14 @@ def test_epochs_that_were_added_are_not_forgotten_when_the_process_dies(eqprop: 
     planned = stands(run, "running")["epochs"]
     assert planned > 50000
     while '"kind": "amended"' not in (run / "events.jsonl").read_text():  # it runs before it has said so
-        os.sched_yield()
+        give_way()
     eqprop("runs", "stop", run, "--kill")
     eqprop("runs", "resume", run)
     while stands(run, "running", "starting")["epochs"] != planned:
-        os.sched_yield()
+        give_way()
 
 
+@pytest.mark.usefixtures("cold_workers")
 def test_a_stop_that_is_asked_while_the_process_begins_is_heard(eqprop: Run) -> None:
     run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
     ask(run, "stop")
@@ -247,6 +258,7 @@ def test_a_command_at_the_end_can_train_on_the_same_device(eqprop: Run, tmp_path
     assert [summary.state for summary in list_runs([tmp_path / "results"])] == ["finished"] * 2
 
 
+@pytest.mark.usefixtures("cold_workers")
 def test_files_of_the_folder_where_a_run_is_started_are_not_taken_for_modules(
     eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +287,7 @@ def test_an_interrupt_before_the_process_begins_leaves_no_folder(
     assert list(tmp_path.glob("results/*/*/*/*")) == []
 
 
+@pytest.mark.usefixtures("cold_workers")
 def test_an_interrupt_when_the_process_has_begun_stops_the_run(
     eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,7 +338,7 @@ def until_epoch(run: Path, epoch: int) -> None:
     """Wait until a run has finished an epoch."""
     while summarize(run).epoch < epoch:
         assert summarize(run).state in ALIVE, (run / "console.log").read_text()
-        os.sched_yield()
+        give_way()
 
 
 def test_a_run_whose_process_ended_before_it_could_say_anything_is_lost(eqprop: Run, tmp_path: Path) -> None:
@@ -382,15 +395,19 @@ def worker(run: Path, *words: str, **environment: str) -> subprocess.CompletedPr
     )
 
 
-def test_a_worker_that_is_started_by_hand_owns_its_run(eqprop: Run, tmp_path: Path) -> None:
+def test_a_worker_that_is_started_by_hand_owns_its_run(
+    eqprop: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     eqprop("train", *SMALL)
     (folder,) = tmp_path.glob("results/*/*/*/*")
     assert worker(folder, "--more-epochs", "1").returncode == 0
     assert summarize(folder).epoch == 2
-    assert "is complete" in worker(folder).stderr
+    main([str(folder)])  # in this process, as torch is loaded in it
+    assert "is complete" in capsys.readouterr().err
     assert summarize(folder).state == "finished"
     with RunFolder(folder).lock():
-        assert "is in use" in worker(folder, "--more-epochs", "1").stderr
+        assert main([str(folder), "--more-epochs", "1"]) == 1
+    assert "is in use" in capsys.readouterr().err
 
 
 def test_a_worker_writes_nothing_into_a_folder_that_is_no_run(tmp_path: Path) -> None:
@@ -417,7 +434,7 @@ def test_usr2_saves_a_checkpoint_and_requeues_under_a_scheduler(
             assert summarize(run).state == "running"
     if answer is not None:
         while not ((tmp_path / "asked").exists() and (tmp_path / "asked").read_text().endswith("\n")):
-            os.sched_yield()
+            give_way()
         assert (tmp_path / "asked").read_text() == "requeue 77\n"
     if answer == "exit 0":
         said = [

@@ -20,6 +20,7 @@ import torch
 from small_runs import make_run
 from test_launcher import GPUS, SMALL, stands
 from typer.testing import Result
+from waiting import give_way
 
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs import queue
@@ -225,10 +226,10 @@ def stands_still(folder: Path) -> tuple[str, Any]:
 
 
 def wait_until(so: Callable[[], bool]) -> None:
-    for _ in range(5_000_000):
+    for _ in range(60_000):
         if so():
             return
-        os.sched_yield()
+        give_way()
     raise AssertionError("is not so after a long time")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any
 import psutil
 from interruptions import end_of, same
 from typer.testing import Result
+from waiting import give_way
 
 from eqprop_core.command_line import command_line
 from eqprop_core.files import read_json
@@ -40,8 +40,7 @@ def wait_for(found: Callable[[], Any], limit: float = 600.0) -> Any:
     deadline = time.monotonic() + limit
     while not (value := found()):
         assert time.monotonic() < deadline
-        os.sched_yield()
-        time.sleep(0.05)  # leave the cores to what is waited for
+        give_way()
     return value
 
 

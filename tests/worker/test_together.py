@@ -18,6 +18,7 @@ import pytest
 import ranks
 import torch
 from interruptions import Strike, Wish, end_of, same, values_of
+from waiting import give_way
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import ControlApplied, Gdu, RunFailed, RunResumed, Warned
@@ -184,7 +185,7 @@ def wait_for(run: RunFolder, state: str) -> None:
     deadline = time.monotonic() + 60
     while summarize(run.path).state != state:
         assert time.monotonic() < deadline, interruptions.said(run)
-        os.sched_yield()
+        give_way()
 
 
 def test_weights_that_are_not_finite_end_all_with_one_message(tmp_path: Path) -> None:
