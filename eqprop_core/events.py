@@ -285,7 +285,10 @@ class Record:
 def encode(record: Record) -> str:
     """One line of `events.jsonl`, without the line feed."""
     head = json.dumps({"v": FORMAT_VERSION, "seq": record.seq, "t": record.time, "kind": record.event.kind})
-    body = record.event.model_dump_json()
+    try:
+        body = record.event.model_dump_json()
+    except ValueError:  # a path that is not UTF-8
+        body = json.dumps(record.event.model_dump(mode="json"))
     return head[:-1] + ("," + body[1:] if body != "{}" else "}")
 
 

@@ -27,7 +27,7 @@ from textual.worker import Worker
 
 from eqprop_core.catalogue import DataError
 from eqprop_core.presets import Preset, all_presets
-from eqprop_core.problems import ConfigError, printable
+from eqprop_core.problems import ConfigError, printable, printable_lines
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, RunSummary, called, summarize
@@ -109,7 +109,7 @@ class EqpropApp(App[None], inherit_bindings=False):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What lines go through before they are sent: Textual's own, and what this terminal cannot show."""
-        return [*super().get_line_filters(), *([self.characters] if self.characters.enabled else [])]
+        return [*super().get_line_filters(), self.characters]
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """A blinking cursor would be sent twice a second."""
@@ -336,9 +336,13 @@ class EqpropApp(App[None], inherit_bindings=False):
             self.watched.append(run.path)
             self.call_from_thread(self.tell, f"started {run.path}", severity="information")
 
+    def notify(self, message: str, *, title: str = "", markup: bool = False, **more: Any) -> None:
+        """Show a message for a while: words, not Textual's markup."""
+        super().notify(printable_lines(message), title=title, markup=markup, **more)
+
     def tell(self, problem: Exception | str, *, severity: SeverityLevel = "error") -> None:
         """Say what went wrong, or what is worth knowing."""
-        self.notify(str(problem), severity=severity, markup=False, timeout=8)
+        self.notify(str(problem), severity=severity, timeout=8)
 
     def copy(self, text: str) -> None:
         """Copy a text as far as the terminal allows, and show it with where it went."""
@@ -403,11 +407,6 @@ class EqpropApp(App[None], inherit_bindings=False):
                 yield SystemCommand(
                     key.label, f"{key.help} ({key.written})", lambda k=key, t=target: t.run_action(k.action)
                 )
-
-
-def printable_lines(text: str) -> str:
-    """What a command has printed, without what would steer the terminal."""
-    return "\n".join(map(printable, text.splitlines()))
 
 
 def help_text(place: str) -> Text:

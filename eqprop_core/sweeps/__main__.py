@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     words = argparse.ArgumentParser(prog="python -m eqprop_core.sweeps", description=__doc__)
     words.add_argument("sweep", type=Path)
     words.add_argument("--retry-failed", action="store_true", help="start failed runs again")
-    words.add_argument("--settings", type=json.loads, default={}, help=argparse.SUPPRESS)
+    words.add_argument("--settings", type=json.loads, default={}, help="of the launcher, as JSON")
     words.add_argument("--lock", type=int, help=argparse.SUPPRESS)
     given = words.parse_args(arguments)
     asked: list[int] = []
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         sweep = SweepFolder.open(given.sweep)
         lock = received(given.lock, sweep.path / LOCK)
         with own(sweep, lock):
-            settings = launch_settings(given.settings, sweep.launcher)
+            settings = launch_settings(given.settings)  # those of the file may have changed since
             if (searched := search_of(sweep)) is not None:
                 step = searching(sweep, searched, settings, _say)
             else:

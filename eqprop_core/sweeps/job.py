@@ -2,18 +2,20 @@
 
 The job only watches over it. When its time is nearly up, or it is to make room for another, submitit calls
 `checkpoint` inside its handling of the scheduler's signal: the worker is asked to stop, saves and ends, and
-the job that is queued again goes on from there, bit for bit. submitit pickles the job into the sweep's `jobs`
-folder, by the name of this class.
+the job that is queued again goes on from there, bit for bit. What a job is to do is among the words that it
+is started with: submitit's pickles in the sweep's folder are not read.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -60,6 +62,26 @@ class RunJob:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_worker": None, "_told": False}
+
+    def as_text(self) -> str:
+        """The job as JSON, for `from_text`."""
+        place = None if self.place is None else asdict(self.place)
+        return json.dumps(
+            {
+                "path": str(self.path),
+                "place": place,
+                "now": self.now,
+                "grace": self.grace,
+                "environment": self.environment,
+            }
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> RunJob:
+        """The job that `as_text` was of."""
+        told = json.loads(text)
+        place = None if told["place"] is None else Place(**told["place"])
+        return cls(Path(told.pop("path")), **{**told, "place": place})
 
     def __call__(self) -> str:
         """Train; raises `RunError` where the run has failed or its worker was killed."""

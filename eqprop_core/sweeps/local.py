@@ -29,14 +29,13 @@ from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.plan import SweepPlan
 from eqprop_core.sweeps.settings import LaunchSettings
 from eqprop_core.sweeps.standing import Standing, all_stand, named, stands, to_do
-from eqprop_core.sweeps.submitted import ended, numbers_of, place_of, submitting
+from eqprop_core.sweeps.submitted import ended, jobs_of, new_place, submitting
 
 if TYPE_CHECKING:
     from submitit.local.local import LocalJob
 
 SECONDS_BETWEEN_LOOKS = 0.3
 FOR_EVER = 60 * 24 * 365 * 10.0  # minutes
-TIMEOUTS = 1_000_000
 SUBMITIT = "submitit.local._local"  # what its jobs run
 LONGEST_PID = 10  # digits
 Say = Callable[[str], None]
@@ -150,7 +149,7 @@ class LocalLauncher:
         if standing.alive or standing.state == "finished":  # begun or ended by others meanwhile
             self.say(f"{named(job)}: is {standing.state} already")
             return
-        from submitit import LocalExecutor
+        from eqprop_core.sweeps.submitting import TIMEOUTS, Here
 
         task = RunJob(
             job.path.absolute(),
@@ -164,12 +163,12 @@ class LocalLauncher:
         )
         before, events = _progress(job), _size_of_events(job)
         try:
-            executor = LocalExecutor(place_of(self.sweep, job).absolute(), max_num_timeout=TIMEOUTS)
+            executor = Here(new_place(self.sweep, job), max_num_timeout=TIMEOUTS)
             executor.update_parameters(
                 timeout_min=self.settings.time or FOR_EVER, signal_delay_s=self.settings.grace
             )
             with submitting():
-                started: Any = executor.submit(task)
+                started: Any = executor.hand_over(task)
         except OSError as error:
             raise RunError(f"{named(job)}: cannot be started: {error.strerror or error}") from None
         self._going_on.append(Begun(job, place, started, before, events))
@@ -221,8 +220,8 @@ def goes_on(sweep: SweepFolder, standing: Standing) -> bool:
 
 def processes_of(sweep: SweepFolder, job: Job) -> list[psutil.Process]:
     """The processes of submitit on this machine that watch over a run's job."""
-    found, place = [], place_of(sweep, job)
-    for number in numbers_of(sweep, job):
+    found = []
+    for number, place in jobs_of(sweep, job).items():
         if not number.isdecimal() or len(number) > LONGEST_PID:
             continue
         with suppress(psutil.Error, OverflowError):

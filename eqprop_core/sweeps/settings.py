@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from eqprop_core.problems import ConfigError, Problem, problems_of
 from eqprop_core.rules import DEVICE, DEVICE_RULE
@@ -43,6 +43,14 @@ class LaunchSettings(BaseModel):
     constraint: str | None = None
     sbatch: dict[str, str | bool] = {}
     setup: tuple[str, ...] = ()
+
+    @field_validator("sbatch")
+    @classmethod
+    def _parameters_of_sbatch(cls, given: dict[str, str | bool]) -> dict[str, str | bool]:
+        for name, value in given.items():
+            if wrong := _wrong_with(name, value):
+                raise ValueError(f"{name}: {wrong}")
+        return given
 
 
 SLURM_ALONE = ("partition", "gpus", "cpus", "mem", "account", "qos", "constraint", "sbatch", "setup")
@@ -109,15 +117,19 @@ def sbatch_words(words: list[str]) -> dict[str, str | bool]:
     found: dict[str, str | bool] = {}
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
-        if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or not value.isprintable():
-            message = "is no parameter of sbatch such as gres=gpu:2 or exclusive"
-            raise ConfigError([Problem("sbatch", word, message)])
-        if name in KEPT or (name == "requeue" and equals):
-            raise ConfigError(
-                [Problem("sbatch", word, f"is seen to by eqprop; {KEPT.get(name, KEPT['no-requeue'])}")]
-            )
         found[name] = value if equals else True
+        if wrong := _wrong_with(name, found[name]):
+            raise ConfigError([Problem("sbatch", word, wrong)])
     return found
+
+
+def _wrong_with(name: str, value: str | bool) -> str | None:
+    """Why this is no parameter that sbatch may be given; each has one line of the script."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or not str(value).isprintable():
+        return "is no parameter of sbatch such as gres=gpu:2 or exclusive"
+    if name in KEPT or (name == "requeue" and value is not True):
+        return f"is seen to by eqprop; {KEPT.get(name, KEPT['no-requeue'])}"
+    return None
 
 
 KEPT = {

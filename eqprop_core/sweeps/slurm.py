@@ -23,10 +23,9 @@ from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.settings import USUAL_MINUTES, LaunchSettings
 from eqprop_core.sweeps.standing import all_stand, named, stands, to_do
-from eqprop_core.sweeps.submitted import numbers_of, place_of, submitting
+from eqprop_core.sweeps.submitted import new_place, numbers_of, submitting
 
 SECONDS = 60
-TIMEOUTS = 1_000_000  # a job that is out of time is queued again as often as it takes
 TRIALS_AT_ONCE = 4  # of a search, where nothing else is said: the scheduler has room for many
 SECONDS_BETWEEN_QUESTIONS = 30.0  # for the queue
 
@@ -70,17 +69,15 @@ def _submit(sweep: SweepFolder, settings: LaunchSettings, job: Job, before: int)
     """Submit one run; returns the number of its job."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    from eqprop_core.sweeps.submitting import Executor, environment, patterns_in_names_alone
+    from eqprop_core.sweeps.submitting import TIMEOUTS, Executor, environment, patterns_in_names_alone
 
     parameters = _parameters(sweep, settings, job)
     named_so = {name.replace("_", "-") for name in (*parameters, *parameters["additional_parameters"])}
-    place = place_of(sweep, job).absolute()
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        executor = Executor(place, max_num_timeout=TIMEOUTS)
+        executor = Executor(new_place(sweep, job), max_num_timeout=TIMEOUTS)
         executor.update_parameters(**parameters)
         with environment(named_so), submitting(), patterns_in_names_alone():
-            submitted: Any = executor.submit(RunJob(job.path.absolute(), grace=settings.grace))
+            submitted: Any = executor.hand_over(RunJob(job.path.absolute(), grace=settings.grace))
     except (RuntimeError, FailedJobError, FailedSubmissionError, FileNotFoundError) as error:
         resume = command("sweep", "resume", sweep.called)
         done = f"; {before} were submitted before, and {resume} submits the others" if before else ""
@@ -149,7 +146,7 @@ def _parameters(sweep: SweepFolder, settings: LaunchSettings, job: Job) -> dict[
     if settings.mem is not None:
         more["mem"] = settings.mem
     given = {
-        "job_name": f"{sweep.plan.name} {named(job)}"[:100],
+        "job_name": printable(f"{sweep.plan.name} {named(job)}")[:100],  # a line break would be a command
         "time": math.ceil(minutes),
         "signal_delay_s": settings.grace,
         "partition": settings.partition,

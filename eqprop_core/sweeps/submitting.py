@@ -1,7 +1,8 @@
-"""How a run of a sweep is handed to Slurm: the script, and the environment that sbatch is given.
+"""How a run of a sweep is handed to Slurm, or to a process here: the script, and the environment of sbatch.
 
 submitit writes the script; what it leaves to be wished for is put right here. The script starts
-`python -m eqprop_core.sweeps.submitting FOLDER`: submitit's own beginning of a job, in a folder of any name.
+`python -m eqprop_core.sweeps.submitting FOLDER JOB`: submitit's own beginning of a job, in a folder of any
+name, but for the pickle, which whoever can write there could have put in its place. The job is told as text.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from submitit import SlurmExecutor
+from submitit import LocalExecutor, SlurmExecutor
 from submitit.core import submission, utils
+from submitit.core.core import PicklingExecutor
 
 from eqprop_core.problems import ConfigError, Problem
+from eqprop_core.sweeps.folder import JOBS, RUNS
+from eqprop_core.sweeps.job import RunJob
 
+TIMEOUTS = 1_000_000  # a job that is out of time is queued again as often as it takes
 LOGS = {"output": "%j_0_log.out", "error": "%j_0_log.err"}  # as submitit calls them
 
 # srun has not taken over --cpus-per-task since 22.05, and takes it from this variable alone.
@@ -73,12 +78,26 @@ def _misleads(name: str, parameters: Collection[str]) -> bool:
 # --- the script ---------------------------------------------------------------------------------------
 
 
-class Executor(SlurmExecutor):
-    """submitit's; its scripts start this module, its logs are in its folder whatever that is called."""
+class Told(PicklingExecutor):
+    """What submitit's executors have in common here: they start this module, with the job as text."""
+
+    def hand_over(self, job: RunJob) -> Any:
+        """Have a job started; submitit's handle of it."""
+        self.told = job.as_text()
+        return self.submit(job)
 
     @property
     def _submitit_command_str(self) -> str:
-        return f"{self.python} -uP -m {__spec__.name} {shlex.quote(str(self.folder))}"
+        words = shlex.join([str(self.folder), self.told])
+        return f"{self.python} -uP -m {__spec__.name} {words}"  # type: ignore[attr-defined]
+
+
+class Here(Told, LocalExecutor):
+    """submitit's, for processes on this machine."""
+
+
+class Executor(Told, SlurmExecutor):
+    """submitit's, for Slurm; its logs are in its folder whatever that is called."""
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         folder, given = self.folder, self.parameters
@@ -138,6 +157,20 @@ def patterns_in_names_alone() -> Iterator[None]:
         changed._format_id, changed.get_first_id_independent_folder = fill_in, staticmethod(parent)
 
 
-if __name__ == "__main__":
+def begin(folder: str, told: str | None) -> None:
+    """Do the job that was told; one of before, whose script tells none, is known by its folder."""
+    if told is None:
+        cell, seed = Path(folder).parts[-2:]
+        job = RunJob(next(up for up in Path(folder).parents if up.name == JOBS).parent / RUNS / cell / seed)
+    else:
+        job = RunJob.from_text(told)
+    delayed = utils.DelayedSubmission(job)
+    delayed.set_timeout(0, TIMEOUTS)
+    changed: Any = utils.DelayedSubmission
+    changed.load = classmethod(lambda cls, path: delayed)  # in place of the pickle at the path
     with patterns_in_names_alone():
-        submission.process_job(sys.argv[1])
+        submission.process_job(folder)
+
+
+if __name__ == "__main__":
+    begin(*sys.argv[1:3], *[None] * (3 - len(sys.argv)))

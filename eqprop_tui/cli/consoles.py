@@ -7,6 +7,7 @@ where no command can forget it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -41,7 +42,8 @@ class Screen(Console):
     def show_cursor(self, show: bool = True) -> bool:
         """Show or hide the cursor, where this is a terminal."""
         if not show and self.is_terminal:
-            signals.cursor_hidden_on = self.file.fileno()
+            with suppress(OSError):  # no file of a system
+                signals.cursor_hidden_on = self.file.fileno()
         done = super().show_cursor(show)
         if show:
             signals.cursor_hidden_on = None

@@ -21,7 +21,7 @@ import typer
 from eqprop_core import __version__
 from eqprop_core.files import has_working_folder
 from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
-from eqprop_core.problems import ConfigError, NotThereError, Problem
+from eqprop_core.problems import ConfigError, NotThereError, Problem, printable
 from eqprop_core.spelling import spelled
 from eqprop_tui.cli import report
 from eqprop_tui.cli.application import open_application
@@ -82,6 +82,7 @@ class Commands(LateGroup):
         except typer.BadParameter as error:
             said = next((said for usual, said in NO_NUMBERS.items() if usual in error.message), None)
             if said is None or error.param is None:
+                error.message = printable(error.message)
                 raise
             report.say(f"error: {error.param.opts[0]}: {said}")
             raise typer.Exit(2) from None
@@ -101,6 +102,7 @@ class Commands(LateGroup):
 
 def _unknown_flag(error: Any) -> Exception:
     """What to raise for wrong usage: of an unknown flag, what it is for or the nearest there is."""
+    error.message = printable(error.message)
     typed, context = getattr(error, "option_name", None), error.ctx
     if (found := UNKNOWN.match(error.message)) and spelled(found[1]) != found[1]:
         end = "" if error.message.endswith(("?", ".")) else "."

@@ -16,7 +16,7 @@ from eqprop_core.estimate import estimate, measured_as, recall
 from eqprop_core.problems import ConfigError, Problem, shown
 from eqprop_core.runs.roots import results_root
 from eqprop_core.runs.starting import check_sizes
-from eqprop_core.sweeps import slurm
+from eqprop_core.sweeps import slurm, trust
 from eqprop_core.sweeps.folder import SweepFolder, find_sweep
 from eqprop_core.sweeps.local import places_of, refuse_patterns
 from eqprop_core.sweeps.making import Wanted, configurations, grid_of, make_sweep
@@ -179,6 +179,7 @@ def start(
         launcher=settings.model_dump(mode="json", exclude_unset=True),
         search=searched.model_dump(mode="json") if searched is not None else None,
     )
+    trust.note(sweep)
     _launch(sweep, settings, detach=detach, as_json=as_json)
 
 
@@ -188,6 +189,9 @@ def resume(
         bool, typer.Option("--retry-failed", help="start runs that failed again, too")
     ] = False,
     trials: Trials = None,
+    trusted: Annotated[
+        bool, typer.Option("--trust", help="run what the folder of another user, or a copied one, has to run")
+    ] = False,
     launcher: Launcher = None,
     detach: Detach = False,
     as_json: AsJson = False,
@@ -211,6 +215,7 @@ def resume(
     """
     values = dict(locals())
     sweep = find_sweep(which)
+    _refuse_unknown(sweep, _typed(values), trusted=trusted)
     if search_of(sweep) is not None:
         require()
         if retry_failed:
@@ -223,6 +228,21 @@ def resume(
         raise ConfigError([Problem("launcher", settings.launcher, "is not what this sweep was started with")])
     _refuse_absent(sweep.plan, settings, sweep.path)
     _launch(sweep, settings, retry_failed=retry_failed, detach=detach, as_json=as_json)
+
+
+def _refuse_unknown(sweep: SweepFolder, given: Mapping[str, Any], *, trusted: bool) -> None:
+    """Show what a sweep would run that this user has not chosen for it, and ask; raises if it may not."""
+    unknown = trust.unknown(sweep, given)
+    if unknown and not trusted:
+        report.say("not chosen by you, here, for this sweep:")
+        for line in unknown:
+            report.say(f"  {line}")
+        if not sys.stdin.isatty():
+            message = "is needed to go on with it as it is; --setup and --sbatch stand in for such lines"
+            raise ConfigError([Problem("trust", None, message)])
+        report.confirm("go on with it?", abort=True)
+    if unknown or trusted:
+        trust.note(sweep)
 
 
 def _launch(

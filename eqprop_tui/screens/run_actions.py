@@ -6,7 +6,8 @@ All raise `RunError`, `ConfigError` or `OSError`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, RunSummary, summarize
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.tables import epoch_rows, save_rows
+from eqprop_core.sweeps import trust
+from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_tui.columns import padded
 from eqprop_tui.commands import Commands
 from eqprop_tui.output import is_standard
@@ -58,6 +61,15 @@ def resume(path: Path, more_epochs: int | None) -> str:
 def stop_sweep(commands: Commands, sweep: Path, how: str) -> str:
     """Stop a whole sweep in one of `WAYS_TO_STOP_SWEEP`, as `eqprop sweep stop` does."""
     return _of_sweep(commands, "stop", sweep, *(["--kill"] if how == "kill" else []))
+
+
+def agreement(sweep: Path) -> tuple[Callable[[], None], list[str]]:
+    """What a sweep would run that the person has not chosen for it, and what notes that it may.
+
+    Raises `RunError`.
+    """
+    folder = SweepFolder.open(sweep)
+    return partial(trust.note, folder), trust.unknown(folder)
 
 
 def resume_sweep(commands: Commands, sweep: Path) -> str:

@@ -13,7 +13,9 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from eqprop_core.runs.filtering import ACCEPTED, parse
+from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import ALIVE, RunSummary
+from eqprop_core.shell import command
 from eqprop_tui.groups import Group
 from eqprop_tui.keys import bindings
 from eqprop_tui.screens import run_actions
@@ -22,6 +24,11 @@ from eqprop_tui.screens.dialogs import Answer, Ask, Choose
 from eqprop_tui.watching.lister import Found, Lister
 from eqprop_tui.widgets.runs_table import HEADINGS, Choice, RunsTable
 
+WAYS_TO_AGREE = (
+    Answer("n", "leave", "no, leave it"),
+    Answer("y", "go on", "yes, run what is above"),
+)
+MOST_LINES, LONGEST_LINE = 6, 300  # of what there is room for in a question, all of it
 LOOKING = ("looking for runs …",)
 NONE_YET = ("no runs yet", "", "tab goes to the presets: choose one, and r starts it")
 NO_MATCH = ("no run matches", "", "esc shows all again; / changes what is looked for")
@@ -251,10 +258,37 @@ class RunsScreen(BaseScreen):
     def action_resume(self) -> None:
         """Go on with a run, asking for epochs where it is complete; or with a sweep."""
         if (group := self.table.group) is not None:
-            resume = lambda: run_actions.resume_sweep(self.eqprop.commands, group.path)  # noqa: E731
-            self._do(resume, once=("resume", group.path))
+            self._resume_sweep(group)
         elif (run := self.table.run) is not None:
             self.eqprop.resume(run.path)
+
+    def _resume_sweep(self, group: Group) -> None:
+        """Go on with a sweep; what it would run that the person has not chosen for it is shown before."""
+        try:
+            agree, unknown = run_actions.agreement(group.path)
+        except (RunError, OSError) as error:
+            self.eqprop.tell(error)
+            return
+
+        def resume(answer: str | None) -> None:
+            def work() -> str:
+                if unknown:
+                    agree()
+                return run_actions.resume_sweep(self.eqprop.commands, group.path)
+
+            if answer == "go on":
+                self._do(work, once=("resume", group.path))
+
+        if not unknown:
+            resume("go on")
+        elif len(unknown) > MOST_LINES or max(map(len, unknown)) > LONGEST_LINE:
+            shows = command("sweep", "resume", group.path)
+            self.eqprop.tell(
+                f"not chosen by you, here, for this sweep; what it would run is shown by {shows}"
+            )
+        else:
+            title = "\n".join(["go on? not chosen by you, here, for this sweep:", *unknown])
+            self.app.push_screen(Choose(title, WAYS_TO_AGREE), resume)
 
     def action_stop(self) -> None:
         """Ask how to stop the run, or all that are marked; or the sweep, which then starts no more."""

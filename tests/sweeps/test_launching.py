@@ -77,7 +77,8 @@ def test_a_lock_that_a_dead_machine_still_has_is_waited_for(
 def test_runs_at_a_time_are_told_how_many_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = make_sweep(tmp_path, cell("a"))
     made: list[dict[str, Any]] = []
-    monkeypatch.setattr("eqprop_core.sweeps.local.RunJob", lambda path, **given: made.append(given))
+    job = SimpleNamespace(as_text=lambda: "")
+    monkeypatch.setattr("eqprop_core.sweeps.local.RunJob", lambda path, **given: made.append(given) or job)
     monkeypatch.setattr("submitit.LocalExecutor.submit", lambda *_: SimpleNamespace(done=lambda: False))
     launcher = LocalLauncher(sweep, launch_settings({"jobs": 3}), say=lambda _: None)
     launcher.step()

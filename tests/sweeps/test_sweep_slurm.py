@@ -14,9 +14,10 @@ from small_sweeps import Run, ends_like_an_undisturbed_run, kinds, started, stat
 
 from eqprop_core.sweeps import submitting
 from eqprop_core.sweeps.folder import Job, list_sweeps
+from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.plan import Cell
 from eqprop_core.sweeps.standing import Standing, to_do
-from eqprop_core.sweeps.submitted import numbers_of, place_of
+from eqprop_core.sweeps.submitted import jobs_of, numbers_of
 
 ON_SLURM = ["--launcher", "slurm"]
 
@@ -142,13 +143,14 @@ def test_a_script_has_the_folder_of_its_logs_whatever_that_is_called(
     assert numbers_of(sweep, job) == ["101"]
     assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing beside it
     script = (slurm / "101" / "script").read_text()
-    logs = str(place_of(sweep, job).absolute()).replace("%", "%%")
+    place = str(jobs_of(sweep, job)["101"])
+    logs = place.replace("%", "%%")
     step = shlex.split(next(line for line in script.splitlines() if line.startswith("srun ")))
     for option, log in (("output", "log.out"), ("error", "log.err")):
         (line,) = (line for line in script.splitlines() if line.startswith(f"#SBATCH --{option}="))
         assert shlex.split(line.partition("=")[2]) == [f"{logs}/%j_0_{log}"]
         assert step[step.index(f"--{option}") + 1] == f"{logs}/%j_%t_{log}"
-    assert step[-1] == str(place_of(sweep, job).absolute())
+    assert step[-2] == place and RunJob.from_text(step[-1]).path == job.path.absolute()
 
 
 @pytest.mark.parametrize(
