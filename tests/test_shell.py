@@ -18,7 +18,7 @@ from typer.testing import Result
 from eqprop_core.names import can_be_shown
 from eqprop_core.runs.folder import RunFolder, id_of
 from eqprop_core.runs.listing import called, summarize
-from eqprop_core.runs.roots import roots_file
+from eqprop_core.runs.roots import forget_root
 from eqprop_core.shell import command, joined
 
 Run = Callable[..., Result]
@@ -72,7 +72,7 @@ def hints(text: str) -> list[str]:
 def test_what_a_command_shows_can_be_pasted(name: str, tmp_path: Path, eqprop: Run) -> None:
     root = Path(os.fsdecode(os.fsencode(tmp_path / name)))
     run, sweep = make_run(root, state={"state": "stopped"}), make_sweep(root, cell("a"))
-    roots_file().unlink()  # no folder is remembered, so that they are called by their folders
+    forget_root(root)  # no folder is remembered, so that they are called by their folders
     for step in json.loads(eqprop("runs", "show", run.path, "--json").stdout)["next"]:
         ((*_, last),) = pasted(step, tmp_path)
         assert last == str(run.path)

@@ -23,7 +23,7 @@ from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.job import RunJob
 from eqprop_core.sweeps.settings import USUAL_MINUTES, LaunchSettings
 from eqprop_core.sweeps.standing import all_stand, named, stands, to_do
-from eqprop_core.sweeps.submitted import new_place, numbers_of, submitting
+from eqprop_core.sweeps.submitted import jobs_of, new_place, numbers_of, submitting
 
 SECONDS = 60
 TRIALS_AT_ONCE = 4  # of a search, where nothing else is said: the scheduler has room for many
@@ -168,22 +168,23 @@ def queued(sweep: SweepFolder) -> dict[Path, tuple[str, str]]:
     A job that is completing is among them: it may be about to be queued again. Numbers are read off names of
     files, which others may have made: a job is the sweep's only if Slurm runs a script of the sweep for it.
     """
-    jobs = {number: job for job in sweep.jobs() for number in numbers_of(sweep, job)}
+    jobs = {number: (job, place) for job in sweep.jobs() for number, place in jobs_of(sweep, job).items()}
     if not jobs:
         return {}
     answer = _asked(["squeue", "--noheader", "--format=%i %T %o", f"--user={os.getuid()}"])
     found = {}
     for line in answer.splitlines():
         number, state, script = (*line.strip().split(maxsplit=2), "", "", "")[:3]
-        if number in jobs and (not script or _is_of(sweep, jobs[number], script)):
-            found[jobs[number].path] = (number, state)
+        job, place = jobs.get(number, (None, sweep.path))
+        if job is not None and (not script or _is_in(place, script)):
+            found[job.path] = (number, state)
     return found
 
 
-def _is_of(sweep: SweepFolder, job: Job, script: str) -> bool:
-    """Whether the script of a job of Slurm's is one that was written for a run of the sweep."""
+def _is_in(place: Path, script: str) -> bool:
+    """Whether the script of a job of Slurm's is one that was written into the folder of the job's files."""
     with suppress(OSError, ValueError, RuntimeError):
-        return Path(script).parent.resolve() == place_of(sweep, job).resolve()
+        return Path(script).parent.resolve() == place.resolve()
     return False
 
 

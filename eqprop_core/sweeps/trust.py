@@ -17,12 +17,10 @@ from pathlib import Path
 import platformdirs
 from pydantic import JsonValue
 
-from eqprop_core.files import alone_in, read_text, write_text
 from eqprop_core.problems import printable
 from eqprop_core.sweeps.folder import PLAN, SweepFolder
 
 RUN = ("setup", "sbatch")  # settings of a launcher that run, or have something run
-MOST_NOTED = 5000
 
 
 def unknown(sweep: SweepFolder, given: Mapping[str, object] = {}) -> list[str]:
@@ -32,7 +30,7 @@ def unknown(sweep: SweepFolder, given: Mapping[str, object] = {}) -> list[str]:
     """
     foreign = _foreign(sweep.path)
     runs = {name: sweep.launcher[name] for name in RUN if sweep.launcher.get(name) and name not in given}
-    if not (foreign or runs) or _digest(sweep) in _noted():
+    if not (foreign or runs) or _noted(sweep).exists():
         return []
     lines = [f"{name}: {line}" for name, value in runs.items() for line in _lines(value)]
     return [*foreign, *map(printable, lines)]
@@ -40,12 +38,9 @@ def unknown(sweep: SweepFolder, given: Mapping[str, object] = {}) -> list[str]:
 
 def note(sweep: SweepFolder) -> None:
     """Note that the user has chosen, or agreed to, what a sweep's folder says now."""
-    path = _file()
     with suppress(OSError):  # a home that cannot be written costs a question
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with alone_in(path.parent):
-            kept = [one for one in _noted() if one != _digest(sweep)]
-            write_text(path, json.dumps([*kept, _digest(sweep)][-MOST_NOTED:]) + "\n")
+        _noted(sweep).parent.mkdir(parents=True, exist_ok=True)
+        _noted(sweep).touch()
 
 
 def _foreign(path: Path) -> list[str]:
@@ -63,18 +58,8 @@ def _lines(value: JsonValue) -> list[str]:
     return [str(line) for line in value] if isinstance(value, list) else [str(value)]
 
 
-def _digest(sweep: SweepFolder) -> str:
+def _noted(sweep: SweepFolder) -> Path:
+    """The file that is there where it was noted."""
     content = json.dumps([str(sweep.path.resolve()), sweep.launcher], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _file() -> Path:
-    return platformdirs.user_state_path("eqprop") / "sweeps-agreed.json"
-
-
-def _noted() -> list[str]:
-    try:
-        found = json.loads(read_text(_file()))
-    except (OSError, ValueError, RecursionError):
-        return []
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return platformdirs.user_state_path("eqprop") / "sweeps-agreed" / digest

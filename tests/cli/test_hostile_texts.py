@@ -77,6 +77,7 @@ TRIED: dict[str, list[list[str]]] = {
     "runs compare": [[RUN, OTHER], [RUN, OTHER, "--json"], [RUN, OTHER, "--figure", "a.png"]],
     "runs export": [[RUN], [RUN, "--batches"], [RUN, "--to", "a\x1b.csv"]],
     "runs prune": [[], ["--json"], ["--checkpoints", "--yes"]],
+    "runs folders": [[], ["--json"], ["--forget", TYPED]],
     "runs delete": [[RUN], [RUN, "--yes"], [OTHER, RUN]],
     "sweep start": [["markup", "--dry-run"], ["steers", "--dry-run"], ["markup", "--dry-run", "--json"], [TYPED], ["markup", "--name", TYPED, "--dry-run"]],
     "sweep status": [[SWEEP], [SWEEP, "--json"], [TYPED]],
