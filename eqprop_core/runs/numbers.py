@@ -151,7 +151,8 @@ def read_numbers(path: Path) -> dict[str, Any]:
             if file.read(2) == b"PK":
                 with zipfile.ZipFile(file) as archive:
                     part = next(part for part in archive.infolist() if part.filename.endswith("/data.pkl"))
-                    if part.file_size > LIMIT or part.compress_type != zipfile.ZIP_STORED:
+                    stored = part.compress_type == zipfile.ZIP_STORED and part.compress_size == part.file_size
+                    if part.file_size > LIMIT or not stored:
                         return {}
                     content = _Reader(io.BytesIO(archive.read(part))).load()
             else:  # before torch 1.6: a number, a version and facts of the machine come first

@@ -11,7 +11,6 @@ import os
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -20,16 +19,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqprop_core.files import replacing
+from eqprop_core.files import open_to_read, replacing
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.networks.network import Network
 from eqprop_core.problems import printable, shown
-from eqprop_core.reasons import reason
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.numbers import NUMPY
+from eqprop_core.worker.sealed import DamagedError, sealed, unsealed
 from eqprop_core.worker.weights import is_plain, load_weights
 
 FORMAT = 1
+ZIP = b"PK"  # how a zip file begins
+BEGINNINGS = (ZIP, *(bytes((0x80, protocol)) for protocol in range(2, 6)))  # or a pickle, before torch 1.6
 ALLOWED: list[Any] = [(stand_in, name) for name, stand_in in NUMPY.items()]
 LATER = re.compile(r"Unsupported operand (6[67]|14\d|15[01])\b")  # opcodes of protocols 3 to 5
 MOMENTS = {"SGD": ("momentum_buffer",), "Adam": ("exp_avg", "exp_avg_sq")}
@@ -51,7 +52,7 @@ def packed(content: dict[str, Any]) -> memoryview:
     """The bytes of a checkpoint file; torch turns a full disk into errors of its own, so we write them."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
-    return buffer.getbuffer()
+    return sealed(buffer)
 
 
 def write(path: Path, content: memoryview, *, before: Path | None = None) -> None:
@@ -93,12 +94,15 @@ def is_whole(path: Path) -> bool:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote. Raises `RunError` that says what is wrong; never runs code from the file."""
-    _check_file(path)
+    """Read what `save` wrote. Raises `RunError` that says what is wrong; never runs code from the file.
+
+    The file is read once, into memory: what is loaded is what was verified, whatever becomes of it meanwhile.
+    """
+    file = _verified(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(ALLOWED):
             warnings.simplefilter("ignore")  # what matters is said below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RunError(f"{path}: {_refusal(str(error))}") from None
     except Exception:  # torch promises nothing about bytes that it did not write
@@ -130,29 +134,26 @@ def _refusal(said: str) -> str:
     return "is not a checkpoint, or is damaged"
 
 
-def _check_file(path: Path) -> None:
-    """Raise `RunError` where there is no file, or one that was cut or altered, or would fill the memory."""
+def _verified(path: Path) -> io.BytesIO:
+    """What a file holds, verified as far as that can be done. Raises `RunError`."""
     try:
         if not path.is_file():
             raise RunError(f"{path}: there is no such file")
-        with path.open("rb") as file:
-            if file.read(2) != b"PK":
-                return  # very old checkpoints of the reference have no checksums
-        with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-            if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-                raise RunError(f"{path}: is not a checkpoint: its parts are compressed, torch's are not")
-            if sum(part.file_size for part in parts) > path.stat().st_size:
-                raise RunError(f"{path}: is not a checkpoint: its parts are larger than the file")
-            damaged = archive.testzip()
-    except RunError:
-        raise
+        with open_to_read(path) as file:
+            begin = file.read(2)
+            if begin not in BEGINNINGS:
+                raise RunError(f"{path}: is not a checkpoint, or is damaged")
+            content = begin + file.read()
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # a zip file can be wrong in as many ways as a pickle
-        raise RunError(f"{path}: is damaged ({printable(reason(error, path)[:120])})") from None
-    if damaged is not None:
-        raise RunError(f"{path}: is damaged: the checksum of {shown(damaged)} does not match")
+    except MemoryError:
+        raise RunError(f"{path}: is larger than the memory that there is") from None
+    if begin != ZIP:  # very old checkpoints of the reference have no checksums
+        return io.BytesIO(content)
+    try:
+        return unsealed(content)
+    except DamagedError as error:
+        raise RunError(f"{path}: {printable(str(error))}") from None
 
 
 def load_first(net: Network, folder: Path, names: Sequence[str]) -> tuple[Path, dict[str, Any], list[str]]:

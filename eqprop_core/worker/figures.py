@@ -6,6 +6,7 @@ file takes its place when all of it is written, so that a reader never sees half
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ from eqprop_core.worker.drawing import (
     within_reach,
     write,
 )
+from eqprop_core.worker.sealed import sealed
 
 Array = NDArray[Any]
 
@@ -281,8 +283,10 @@ def save_gdu(
             )
         numbers = {key: float(getattr(result, key).get(name, nan)) for key in DISTANCES}
         arrays = {**kept, "elements": elements, "shape": np.array(shape, dtype=np.int64)}
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, beta=result.beta, **arrays, **numbers)
         with replacing(folder / f"{name}.npz") as file:
-            np.savez(file, allow_pickle=False, beta=result.beta, **arrays, **numbers)
+            file.write(sealed(buffer))
         chosen = _largest(sampled["ep"], sampled["bptt"], draws)
         draw_gdu_row(
             folder / f"{name}.png",
