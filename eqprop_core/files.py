@@ -109,6 +109,24 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
+def overwrite(path: Path, text: str) -> None:
+    """Write a text over a file in one go, in the room that it has, as on a full disk. Raises `OSError`.
+
+    Blanks make it as long as it was, so that at no moment there is an end of the old text behind it.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    _ordinary(descriptor, path)
+    try:
+        there = os.fstat(descriptor)
+        content = text.encode("utf-8").ljust(there.st_size)
+        if there.st_nlink != 1:
+            raise OSError(errno.EMLINK, "has several names, and is not written over", str(path))
+        if os.pwrite(descriptor, content, 0) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(descriptor)
+
+
 def read_json(path: Path | str) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none or it cannot be read."""
     try:

@@ -41,7 +41,8 @@ def stands(run: RunSummary) -> str:
     """A run's state, with its place in line where it is queued, and with what may have ended a lost one."""
     if run.state == "queued" and run.ahead is not None:
         return f"queued {run.ahead + 1}"
-    return f"{run.state}, {run.reason}" if run.reason else run.state
+    reason = "waits to save" if run.waits else run.reason
+    return f"{run.state}, {reason}" if reason else run.state
 
 
 def epochs(run: RunSummary) -> str:

@@ -8,6 +8,7 @@ the machine is. Processes are forked from one that has imported all it needs.
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import signal
@@ -217,8 +218,22 @@ def _arm(path: Path, strike: Strike) -> None:
             )
         case "half a file":
             checkpoint.replacing = _halving(hit)  # type: ignore[attr-defined]
+        case "call of the end":
+            _count_calls_of_the_end(struck)
         case _:
             raise ValueError(strike.where)
+
+
+def _count_calls_of_the_end(struck: Callable[..., None]) -> None:
+    """Strike at the calls to the operating system that write, from where all epochs are over."""
+    from eqprop_core.worker.session import Session
+
+    ending: list[bool] = []
+    finish = Session.finish
+    Session.finish = lambda *words: (ending.append(True), finish(*words))[1]  # type: ignore[method-assign,func-returns-value]
+    for name in ("open", "write", "pwrite", "fsync", "link", "unlink", "rename", "replace", "close"):
+        struck(os, name, lambda first: bool(ending))
+    struck(io, "open", lambda first: bool(ending))
 
 
 def _halving(hit: Callable[[], None]) -> Any:

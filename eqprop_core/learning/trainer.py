@@ -157,12 +157,14 @@ class Trainer:
             group["weight_decay"] = decay
             if "momentum" in group:
                 group["momentum"] = self.config.mmt
+        self.apply_rates()
 
     def apply_rates(self) -> None:
-        """Give the optimizer the learning rates of the present epoch: decay and factor."""
+        """Give the optimizer the learning rates of the present epoch or of the last: decay and factor."""
         rates = self.rates
         if self.config.lr_decay:
-            rates = tuple(decayed(rate, self.epoch, self.config.decay_epochs) for rate in rates)
+            epoch = min(self.epoch, max(0, self.epochs - 1))
+            rates = tuple(decayed(rate, epoch, self.config.decay_epochs) for rate in rates)
         set_rates(self.optimizer, [rate * self.lr_factor for rate in rates])
 
     def run(self) -> Iterator[Event]:

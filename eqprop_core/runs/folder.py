@@ -6,6 +6,7 @@ is used. Layout: results/<alg>/<loss>/<yyyy-mm-dd>/<hh-mm-ss>, with a suffix -2,
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ from eqprop_core.files import (
     expanded,
     make_folder,
     open_to_append,
+    overwrite,
     read_json,
     write_text,
 )
@@ -37,6 +39,8 @@ from eqprop_core.runs.names import (
     CHECKS,
     CONFIG,
     EVENTS,
+    FINAL_CHECKPOINT,
+    FINAL_MODEL,
     HYPERPARAMETERS,
     LOCK,
     META,
@@ -287,8 +291,14 @@ class RunFolder:
         return 100 - error if isinstance(error, (int, float)) else None
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Replace `state.json`. Raises `OSError`."""
-        write_text(self.path / STATE, json.dumps(state) + "\n")
+        """Replace `state.json`; on a full disk, write over the one that is there. Raises `OSError`."""
+        text = json.dumps(state) + "\n"
+        try:
+            write_text(self.path / STATE, text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            overwrite(self.path / STATE, text)
 
     def identity(self) -> dict[str, Any]:
         """What a list of runs shows of this one, so that it need not open anything but `state.json`."""
@@ -338,6 +348,14 @@ class RunFolder:
     def has_checkpoint(self) -> bool:
         """Whether it can go on from where it was; without one it can begin."""
         return any((self.path / name).exists() for name in (CHECKPOINT, CHECKPOINT_BEFORE))
+
+    def is_complete(self) -> bool:
+        """Whether it has finished, with all that is written at the end but what was removed on purpose."""
+        state = self.read_state()
+        if state.get("before" if state.get("state") in ("starting", "queued") else "state") != "finished":
+            return False
+        there = all((self.path / name).exists() for name in (FINAL_MODEL, FINAL_CHECKPOINT))
+        return there or PRUNED in self.meta() or not self.has_checkpoint()
 
     def has_weights(self) -> bool:
         """Whether there is something to evaluate or to check."""

@@ -37,7 +37,8 @@ class RunSummary:
     `trained` is how many seconds its epochs took, with their tests; `took` how long its processes have
     trained it, with checks, saving, drawing and pauses, but without waiting in line and loading. A run from
     before these were kept has neither.
-    `fetching` says how far the download is that a starting run waits for.
+    `fetching` says how far the download is that a starting run waits for; `waits` names the files that a run
+    whose epochs are all over cannot write yet, and why.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class RunSummary:
     trained: float | None = None
     took: float | None = None
     fetching: str | None = None
+    waits: str | None = None
     processes: int = 1
     best_val: float | None = None
     test_at_best: float | None = None
@@ -164,6 +166,7 @@ def summarize(path: Path) -> RunSummary:
         trained=figure("trained"),
         took=figure("took"),
         fetching=words("fetching") if stands == "starting" else None,
+        waits=words("waits") if stands == "running" else None,
         processes=int(figure("processes") or 1),
         best_val=scores.best_val,
         test_at_best=scores.test_at_best,

@@ -62,7 +62,7 @@ def go_on(run: RunFolder, wanted: Start | None = None, *, named: str = "") -> La
     state = summarize(run.path).state
     if state in ALIVE:
         raise RunError(f"{named}: is {state} already")
-    if state == "finished" and wanted.more_epochs is None:
+    if run.is_complete() and wanted.more_epochs is None:
         raise RunError(f"{named}: is complete; --epochs N trains N more")
     plan = make_plan("train", {"load_path": str(run.path), **wanted.changes})
     if plan.stored is None:

@@ -68,18 +68,18 @@ class Heartbeat:
         with self._lock:
             self._state.update(changes)
 
-    def update(self, **changes: Any) -> None:
-        """Change the state and write it."""
+    def update(self, **changes: Any) -> OSError | None:
+        """Change the state and write it; returns what kept it from being written."""
         with self._lock:
             self._state.update(changes)
-            self._write()
+            return self._write()
 
-    def stop(self, **changes: Any) -> None:
-        """Write the last state; nothing is written after that."""
+    def stop(self, **changes: Any) -> OSError | None:
+        """Write the last state, and nothing by itself after that; returns what kept it from being written."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
-        self.update(**changes)
+        return self.update(**changes)
 
     def _beat(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_BEATS):
@@ -104,7 +104,7 @@ class Heartbeat:
         if self._beats_deleted == BEATS_TO_BE_SURE:
             self._give_up()
 
-    def _write(self) -> None:
+    def _write(self) -> OSError | None:
         self._state.update(
             heartbeat=time.time(), took=round(self._took(), 3), memory=self._process.memory_info().rss
         )
@@ -114,6 +114,8 @@ class Heartbeat:
             if not self._warned:
                 self._warned = True
                 self._note(f"warning: state.json could not be written: {error.strerror or error}")
+            return error
+        return None
 
 
 def _memory_limit() -> int | None:

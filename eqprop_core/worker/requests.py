@@ -105,6 +105,23 @@ class Requests:
             self._arrived.clear()
             self._trainer.idle += time.monotonic() - waited
 
+    def given_up(self, seconds: float) -> bool:
+        """Wait that long, or until a checkpoint is asked for; True as soon as the run is asked to stop.
+
+        For the end, when all epochs are over and what they came to could not be written yet.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            asked = {self._waiting.popleft().request for _ in range(len(self._waiting))}
+            if "stop" in asked or self._wishes.stop is not None or self._session.given_up:
+                return True
+            left = deadline - time.monotonic()
+            if "checkpoint" in asked or self._wishes.checkpoint or left <= 0:
+                self._wishes.checkpoint = False
+                return False
+            self._arrived.wait(min(left, SECONDS_BETWEEN_LOOKS))
+            self._arrived.clear()
+
     def verdict(self, ends: bool = False) -> dict[str, Any]:
         """What the other processes of a group go by."""
         trainer = self._trainer

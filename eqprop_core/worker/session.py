@@ -6,11 +6,12 @@ written are a warning; the work goes on, and what is missing at the end is said 
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,8 @@ from eqprop_core.worker.heartbeat import Heartbeat
 from eqprop_core.worker.pictures import DRAWING_ERRORS, Pictures
 
 SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
+SECONDS_TO_LAST_TRY = 10.0  # after what the training came to could not be written, at its end
+WEIGHTS = (names.BEST_MODEL, names.FINAL_MODEL, names.CHECKPOINT, names.FINAL_CHECKPOINT)
 T = TypeVar("T")
 
 
@@ -66,7 +69,10 @@ class Session:
     `expected_accuracy` is a published figure in per cent, drawn as a line; `numerics` go into checkpoints,
     what is recorded of the `data` into checkpoints and models; `lock` is the run's, where this process holds
     it already; `summary` is what a list of runs shows of how far it has come, with the `trained` and `took`
-    of the processes before.
+    of the processes before; `activity` is the last that was seen of the neurons, to be drawn.
+
+    `gives_up` is called at the end with seconds to wait, where something could not be written; it says
+    whether that is not to be tried again.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Session:
         data: Mapping[str, Any] | None = None,
         lock: Lock | None = None,
         summary: Mapping[str, float | int | None] | None = None,
+        activity: Activity | None = None,
     ) -> None:
         self.path = path
         self.folder = folder
@@ -94,6 +101,8 @@ class Session:
         self._took_in_all: float | None = None
         self._begun = time.monotonic()
         self._pictures = None if path is None else Pictures(path, config, expected=expected_accuracy)
+        if self._pictures is not None:
+            self._pictures.activity = activity
         self._seq = 0
         self.checkpoint_every = config.checkpoint_every
         self._saved = time.monotonic()
@@ -110,6 +119,8 @@ class Session:
         self._lock: Lock | None = None
         self._heartbeat: Heartbeat | None = None
         self.stopped = False
+        self._ended = False  # whether `state.json` says that the run is finished
+        self.gives_up: Callable[[float], bool] = lambda _: True
         self.given_up = False  # as its folder was deleted: ends after the batch
         if path is not None and folder is not None and path == folder.path:
             # An evaluation or a check inside a run leaves the run's own lock and state alone.
@@ -163,7 +174,7 @@ class Session:
         if self._log is not None:
             with suppress(OSError):  # what takes its time: who reads how it ended may go on with it at once
                 self._log.sync()
-        if self._heartbeat is not None:
+        if self._heartbeat is not None and not self._ended:
             self._heartbeat.stop(state=state)
         if self._log is not None:
             with suppress(OSError):  # what could be written has been; the disk is full or gone
@@ -274,12 +285,23 @@ class Session:
         yield from self._say_what_is_missing()
 
     def finish(self, trainer: Trainer) -> Iterator[Record]:
-        """Save the final files, draw every figure, and end the run."""
+        """Save the final files, draw every figure, and end the run.
+
+        What the training came to is kept until it can be written, or nobody waits for that any longer. The
+        run is then stopped, and ends once more when it is resumed.
+        """
         if self.path is not None:
             yield from self._save_model(trainer, names.FINAL_MODEL)
             yield from self._save(trainer, names.FINAL_CHECKPOINT)
             if names.CHECKPOINT in self._missing:
                 yield from self._save(trainer, names.CHECKPOINT)
+            waited = yield from self._wait_to_write(trainer)
+            if not waited:
+                self.stopped = True
+                yield self.emit(ControlApplied(request="stopped", epoch=trainer.epoch, batch=trainer.batch))
+                yield from self._draw_all(trainer)
+                yield from self._say_what_is_missing()
+                return
         yield from self._draw_all(trainer)
         yield from self._say_what_is_missing()
         scores = best_and_last(trainer)
@@ -294,6 +316,51 @@ class Session:
                 test_at_best=scores["test_at_best"],
             )
         )
+        yield from self._end()
+
+    def _wait_to_write(self, trainer: Trainer) -> Generator[Record, None, bool]:
+        """Try again until all that the training came to is written; False where that was given up."""
+        told = False
+        while missing := self._unwritten_weights():
+            if self._is_deleted():
+                return True  # there is nobody to keep it for
+            files, why = ", ".join(missing), ", ".join({self._missing[name]: None for name in missing})
+            self.set_state(waits=f"{files} ({why})")
+            if not told:
+                told = True
+                until = "there is room" if why == os.strerror(errno.ENOSPC) else "that can be done"
+                said = f"all epochs are over; what is to be written yet ({files}) is kept in memory and tried"
+                said += (
+                    f" again every {SECONDS_TO_LAST_TRY:.0f} s until {until}; stopping the run gives it up"
+                )
+                yield self.emit(Warned(message=said))
+            if self.gives_up(SECONDS_TO_LAST_TRY):
+                return False
+            if names.FINAL_MODEL in missing and names.FINAL_MODEL not in self._owed:
+                yield from self._save_model(trainer, names.FINAL_MODEL)
+            yield from self._write_models()
+            for name in (names.FINAL_CHECKPOINT, names.CHECKPOINT):
+                if name in self._missing:
+                    yield from self._save(trainer, name)
+        if told:
+            self.set_state(waits=None)
+        return True
+
+    def _end(self) -> Iterator[Record]:
+        """Write into `state.json` that the run is finished, however long it takes until that can be done."""
+        if self._heartbeat is None:
+            return
+        if self._log is not None:
+            with suppress(OSError):  # what takes its time: who reads how it ended may go on with it at once
+                self._log.sync()
+        while (error := self._heartbeat.stop(state="finished")) is not None:
+            if self._is_deleted():
+                return
+            yield from self.unwritten(names.STATE, error)
+            if self.gives_up(SECONDS_TO_LAST_TRY):
+                yield self.emit(Warned(message=f"{NOT_SAVED}{names.STATE} ({error.strerror or error})"))
+                return
+        self._ended = True
 
     def save_gdu(self, result: GduResult) -> Iterator[Record]:
         """Write the arrays and figures of a GDU check into `gdu/`."""
@@ -405,14 +472,17 @@ class Session:
 
     def _say_what_is_missing(self) -> Iterator[Record]:
         """Say at the end which states, models and events were not saved; a picture is not worth it."""
-        weights = (names.BEST_MODEL, names.FINAL_MODEL, names.CHECKPOINT, names.FINAL_CHECKPOINT)
-        missing = [name for name in weights if name in self._missing]
+        missing = self._unwritten_weights()
         reasons = {self._missing[name]: None for name in missing}
         if self._lost_events:
             missing.append(f"{self._lost_events} events")
         if missing:
             why = f" ({', '.join(reasons)})" if reasons else ""
             yield self.emit(Warned(message=f"{NOT_SAVED}{', '.join(missing)}{why}"))
+
+    def _unwritten_weights(self) -> list[str]:
+        """The states and models that could not be written."""
+        return [name for name in WEIGHTS if name in self._missing]
 
     def _note(self, line: str) -> None:
         if self._console is not None:  # nothing is lost that the events do not have

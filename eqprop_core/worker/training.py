@@ -13,7 +13,7 @@ import torch
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from eqprop_core.data.fetching import SECONDS_BETWEEN_LINES, Told, in_words, now_and_then, printed
-from eqprop_core.events import Amended, EpochFinished, Event, Record, RunFinished, RunResumed, Warned
+from eqprop_core.events import Activity, Amended, EpochFinished, Event, Record, RunResumed, Warned
 from eqprop_core.learning.finite import TrainingError
 from eqprop_core.learning.sharing import Group
 from eqprop_core.learning.trainer import Trainer
@@ -85,6 +85,7 @@ def _prepared(
     trainer = Trainer(ready.config, ready.net, ready.dataset, group=group)
     opening: list[Event] = []
     again: list[Amended] = []
+    seen = 0  # number of the last event that a checkpoint knows of
     begun = run is not None and any((run.path / name).exists() for name in _checkpoints(run))
     if run is None or not begun:
         known = plan.labels if run is None else run.meta()
@@ -109,7 +110,8 @@ def _prepared(
     else:
         opening += resume(trainer, plan, run, ready, together.processes)
         assert isinstance(opening[0], RunResumed)
-        again = changes_after(run, opening[0].from_seq, (trainer.epoch + 1, trainer.batch))
+        seen = opening[0].from_seq
+        again = changes_after(run, seen, (trainer.epoch + 1, trainer.batch))
         notes = []
     opening += [Warned(message=warning) for warning in (*ready.warnings, *notes)]
     if trainer.epoch < trainer.epochs:
@@ -121,6 +123,7 @@ def _prepared(
         run.describe({BEGUN_WITH: numerics})
         _note_fast(ready, run, 0, 0)
     together.tell(ready, trainer)
+    trained, activity = _seen_until(run, seen)
     session = Session(
         run.path,
         folder=run,
@@ -134,14 +137,16 @@ def _prepared(
             "epoch": trainer.epoch,
             **best_and_last(trainer),
             "seconds_an_epoch": number(run.read_state().get("seconds_an_epoch")),
-            "trained": _trained(run, opening[0].from_seq) if isinstance(opening[0], RunResumed) else None,
+            "trained": trained if isinstance(opening[0], RunResumed) else None,
             "took": number(run.read_state().get("took")),
         },
+        activity=activity,
     )
     requests = Requests(run, session, trainer, wishes, again, group)
     if group is not None:
         group.wish = requests.wish
     trainer.boundary = requests.boundary
+    session.gives_up = requests.given_up
     if ready.config.fast:
         trainer.review = lambda: _reviewed(ready, trainer, run, session, group)
     trainer.drop = requests.impatient
@@ -199,14 +204,17 @@ def _reviewed(
         group.tell(ready.net.numerics.document())
 
 
-def _trained(run: RunFolder, seq: int) -> float:
-    """Seconds that the epochs took which a checkpoint of event `seq` knows of."""
-    epochs = current_events(run.path / names.EVENTS, (EpochFinished.kind,))
-    return sum(
-        record.event.seconds
-        for record in epochs
-        if record.seq <= seq and isinstance(record.event, EpochFinished)
-    )
+def _seen_until(run: RunFolder, seq: int) -> tuple[float, Activity | None]:
+    """Seconds that the epochs took which a checkpoint of event `seq` knows of, and the last activity."""
+    trained, activity = 0.0, None
+    if seq:
+        for record in current_events(run.path / names.EVENTS, (EpochFinished.kind, Activity.kind)):
+            match record.event:
+                case EpochFinished(seconds=seconds) if record.seq <= seq:
+                    trained += seconds
+                case Activity() as found if record.seq <= seq:
+                    activity = found
+    return trained, activity
 
 
 def _note_fast(ready: Prepared, run: RunFolder, epoch: int, batch: int) -> None:
@@ -310,10 +318,13 @@ def resume(
     planned = trainer.epochs
     if plan.more_epochs is not None:
         trainer.epochs = trainer.epoch + plan.more_epochs
-    if trainer.epoch >= trainer.epochs and _is_finished(run, seq):
-        raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
+    epoch, batch = trainer.epoch + 1, trainer.batch
+    if trainer.epoch >= trainer.epochs:
+        if run.is_complete():
+            raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
+        epoch, batch = trainer.epoch, trainer.batches_per_epoch  # its end is repeated
     said += _amended(trainer, plan, run, stored, planned)
-    return [RunResumed(from_seq=seq, epoch=trainer.epoch + 1, batch=trainer.batch), *said]
+    return [RunResumed(from_seq=seq, epoch=epoch, batch=batch), *said]
 
 
 def _checkpoints(run: RunFolder) -> list[str]:
@@ -355,12 +366,6 @@ def _settings_in(config: object) -> dict[str, JsonValue]:
         return TypeAdapter(dict[str, JsonValue]).validate_python(config)
     except ValidationError:
         return {}
-
-
-def _is_finished(run: RunFolder, seq: int) -> bool:
-    """Whether the run came to its end after event `seq`, that of its last checkpoint."""
-    ends = (record.seq for record in read_events(run.path / names.EVENTS, (RunFinished.kind,)))
-    return max(ends, default=0) > seq
 
 
 def _repeat_choices(recorded: object, device: torch.device, processes: int) -> list[str]:

@@ -174,6 +174,8 @@ class _Watched(Progress):
                 f"paused; go on with: {command('runs', 'resume', run.id or run.path.absolute())}",
                 style="yellow",
             )
+        if run is not None and run.waits:
+            yield Text(f"finished, and waits to write {run.waits}", style="yellow")
 
 
 def time_left(seconds: float | None) -> str:

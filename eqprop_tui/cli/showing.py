@@ -112,6 +112,7 @@ def _head(out: Console, summary: RunSummary, document: dict[str, Any]) -> None:
         "data": data_in_words(document["data"]) or None,
         "tags": ", ".join(summary.tags) or None,
         "note": document["note"],
+        "waits": None if summary.waits is None else f"to write {summary.waits}",
         "failed": document["message"],
     }
     for name, value in facts.items():

@@ -270,8 +270,7 @@ def start(plan: Plan, wanted: Start, *, watched: bool) -> tuple[RunFolder, Outco
     fetch_if_absent(config)
     if plan.stored is not None:
         run = plan.stored
-        state = summarize(run.path).state
-        if state == "finished" and plan.more_epochs is None:
+        if run.is_complete() and plan.more_epochs is None:
             raise RunError(f"{run.path}: is complete; --epochs N trains N more")
         changes = changed_settings(run.settings_now() or {}, config)
         if name := changes.pop("name", None):

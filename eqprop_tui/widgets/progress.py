@@ -86,7 +86,10 @@ def said_line(view: RunView, asked: str | None, looks: Looks) -> Text:
 
 
 def waiting_line(run: RunSummary, looks: Looks, since: float | None) -> Text | None:
-    """A sentence for a run that has not begun yet; None for others."""
+    """A sentence for a run that has not begun yet, or cannot write what it came to; None for others."""
+    if run.waits:
+        said = f" finished, and waits to write {run.waits}; stopping it gives that up"
+        return Text(said, looks.colour("bad"))
     if run.state == "queued":
         ahead = run.ahead or 0
         runs = "1 run" if ahead == 1 else f"{ahead} runs"

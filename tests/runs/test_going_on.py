@@ -16,6 +16,7 @@ from eqprop_core.runs.ending import end
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import summarize
+from eqprop_core.runs.names import FINAL_CHECKPOINT
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.tables import epoch_rows, save_rows
 
@@ -30,6 +31,7 @@ from eqprop_core.runs.tables import epoch_rows, save_rows
 )
 def test_what_cannot_go_on(tmp_path: Path, state: dict[str, Any], message: str) -> None:
     run = make_run(tmp_path, state=state)
+    (run.path / FINAL_CHECKPOINT).write_bytes(b"weights")
     with pytest.raises(RunError, match=message):
         go_on(run, named="first")
 
