@@ -14,7 +14,8 @@ the highest number counting: to make a file that is not there yet works everywhe
 few seconds, and says in it which process it is. It is over when that process is gone or, on another machine,
 has been silent for two minutes; then the next number is free. The highest one is never removed, so that who
 looked long ago cannot make it again, and who has made one looks once more whether it is the highest. An owner
-that was silent for so long that another has taken its place ends itself.
+that was silent for so long that another has taken its place ends itself. So it is, too, where somebody holds
+the `flock` of a lock that anybody could open once, without being able to own it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import os
 import re
 import secrets
 import socket
+import stat
 import sys
 import threading
 import time
@@ -93,13 +95,19 @@ class Lock:
     def sign(self, *, handed_over: bool = False) -> None:
         """Say in the lock's file which process owns it, or that one that is started now will say so."""
         self._write({**_mark(), **({"handed_over": True} if handed_over else {})})
-        self._signed = True
-        if self.number is not None and not handed_over:
+        begun, self._signed = self._signed, True
+        if self.number is not None and not begun:
             threading.Thread(target=self._beat, name="keeps its lock", daemon=True).start()
 
     def close(self) -> None:
-        """Give it back."""
-        if self._descriptor is not None and self.number is not None and self._signed:
+        """Give it back, unless it is another process that answers for it."""
+        if self._signed:
+            self.give_up()
+        self.leave()
+
+    def give_up(self) -> None:
+        """Say that nobody owns it any more, and close it."""
+        if self._descriptor is not None and self.number is not None:
             self._write({"given_back": True})
         self.leave()
 
@@ -200,7 +208,8 @@ def is_held(path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        if not _is_held_by_readers(path):
+            return True
     except OSError:
         pass
     finally:
@@ -247,15 +256,21 @@ def mark_of(path: Path) -> dict[str, Any]:
 
 def holder(path: Path) -> str:
     """Who holds a lock, in words: who says so in it and has it open, or whom the system names."""
+    import psutil
+
     from eqprop_core.marks import has_open, marked, named
 
     mark = mark_of(path)
     signed = marked(mark)
     if signed is not None and has_open(signed, path, _file(path, _highest(path))):
         return printable(named(signed))
-    found = [process for process in _holding(path) if has_open(process, path) is not False]
+    found = []
+    for number in _holding(path):
+        with suppress(psutil.Error, ValueError):  # who took it and handed it over may be gone
+            if has_open(process := psutil.Process(number), path) is not False:
+                found.append(named(process))
     if found:
-        return printable(" and ".join(map(named, found[:3])))
+        return printable(" and ".join(found[:3]))
     host, pid = mark.get("host"), mark.get("pid")
     if type(pid) is int and isinstance(host, str) and host != socket.gethostname():
         return printable(f"process {pid} on {host}"[:200])
@@ -287,7 +302,10 @@ def _flocked(path: Path, *, elsewhere: bool = True) -> Lock | None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise
+            if not (elsewhere and _is_held_by_readers(path)):
+                raise
+            os.close(descriptor)
+            return None
         except OSError:
             os.close(descriptor)
             return None
@@ -303,6 +321,33 @@ def _flocked(path: Path, *, elsewhere: bool = True) -> Lock | None:
             os.close(descriptor)
         raise
     return Lock(path, descriptor)
+
+
+def _is_flocked(path: Path) -> bool:
+    """Whether one who may own it holds the lock of the file at a path."""
+    descriptor = open_to_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return not _is_held_by_readers(path)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _is_held_by_readers(path: Path) -> bool:
+    """Whether all who hold the lock of a file could not open it now: it was open to everybody once."""
+    import psutil
+
+    try:
+        found, numbers = path.lstat(), _holding(path)
+        allowed = {0, os.getuid(), found.st_uid, path.parent.stat().st_uid}
+        users = {psutil.Process(number).uids().real for number in numbers}
+    except (OSError, psutil.Error):  # one that has handed it over is gone
+        return False
+    return bool(users) and not users & allowed and not stat.S_IMODE(found.st_mode) & 0o066
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -357,9 +402,9 @@ def _numbered(path: Path) -> Lock:
     except FileExistsError:
         raise BlockingIOError(errno.EAGAIN, "is owned", str(path)) from None
     lock = Lock(path, descriptor, number)
-    if lock.is_lost():
-        _file(path, number).unlink(missing_ok=True)
-        lock.leave()
+    # Who owns it by `flock` looks for numbers once it has it; here it is the other way round.
+    if lock.is_lost() or _is_flocked(path):
+        lock.give_up()
         raise BlockingIOError(errno.EAGAIN, "is owned", str(path))
     for lower in _numbers(path):
         if lower < number:
@@ -437,19 +482,16 @@ def _seen() -> str | None:
         return sys.platform
 
 
-def _holding(path: Path) -> list[Any]:
-    """The processes of this machine that hold the `flock` of a file, as far as the system tells."""
-    import psutil
-
+def _holding(path: Path) -> list[int]:
+    """The processes of this machine that took the `flock` of a file, as far as the system tells."""
     try:
         found, lines = path.lstat(), LOCKS.read_text(errors="replace").splitlines()
     except OSError:
         return []
     file = (os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
-    processes = []
+    numbers = []
     for line in lines:  # `1: FLOCK  ADVISORY  WRITE 1234 08:01:131090 0 EOF`; `1: -> FLOCK …` waits for it
-        match = re.match(r"\d+: FLOCK +\S+ +\S+ +(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", line)
+        match = re.match(r"\d+: FLOCK +\S+ +\S+ +(-?\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", line)
         if match and (int(match[2], 16), int(match[3], 16), int(match[4])) == file:
-            with suppress(psutil.Error):  # who took it and handed it over may be gone
-                processes.append(psutil.Process(int(match[1])))
-    return processes
+            numbers.append(int(match[1]))
+    return numbers

@@ -112,10 +112,10 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be anoth
 needs_proc = pytest.mark.skipif(not locks.LOCKS.exists(), reason="this system does not tell who holds a lock")
 
 
-def flocked(path: Path, flags: int = os.O_RDONLY) -> Callable[[], int]:
+def flocked(path: Path, flags: int = os.O_RDONLY, how: int = fcntl.LOCK_EX) -> Callable[[], int]:
     def work() -> int:
         descriptor = os.open(path, flags)
-        FLOCK(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        FLOCK(descriptor, how | fcntl.LOCK_NB)
         return 0
 
     return work
@@ -142,11 +142,43 @@ def test_those_can_open_a_lock_who_may_write_in_its_folder(folder: int, mode: in
 
 @needs_root
 @needs_proc
-def test_who_opened_an_old_lock_is_named(public: Path, other: Callable[..., Other]) -> None:
-    (public / "lock").touch(0o644)
-    holder = other(flocked(public / "lock"), user=SOMEBODY)
+@pytest.mark.parametrize("how", [fcntl.LOCK_EX, fcntl.LOCK_SH])
+def test_who_opened_a_lock_that_was_open_to_everybody_keeps_nobody_from_it(
+    how: int, public: Path, other: Callable[..., Other]
+) -> None:
+    path = public / "lock"
+    path.touch(0o644)
+    assert other(flocked(path, how=how), user=SOMEBODY).said == 0
+    assert not is_held(path)
+    with take(path, seconds=0) as lock:
+        assert lock.number == 1
+        assert is_held(path)
+        with pytest.raises(HeldError, match=f"process {os.getpid()} "):
+            take(path, seconds=0)
+        with pytest.raises(HeldError):  # also once the other one has gone
+            other(lambda: None).end()
+            take(path, seconds=0)
+    assert not is_held(path)
+
+
+@needs_root
+@needs_proc
+def test_one_who_may_write_there_and_holds_a_lock_is_named(public: Path, other: Callable[..., Other]) -> None:
+    public.chmod(0o777)
+    take(public / "lock").close()
+    holder = other(flocked(public / "lock", os.O_RDWR), user=SOMEBODY)
     with pytest.raises(HeldError, match=rf"is in use by process {holder.pid} of \S+ \("):
         take(public / "lock", seconds=0)
+
+
+@needs_root
+@needs_proc
+def test_an_owner_by_flock_is_not_passed_by_a_number(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with take(public / "lock"), monkeypatch.context() as patch:
+        patch.setattr(locks, "_flocked", lambda path: None)  # as if readers alone had been seen
+        with pytest.raises(HeldError):
+            take(public / "lock", seconds=0)
+    assert not is_held(public / "lock")
 
 
 @needs_proc
