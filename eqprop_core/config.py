@@ -351,10 +351,17 @@ def combine(*layers: Mapping[str, Any]) -> RunConfig:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The document in a TOML text from anywhere. Raises `ValueError` or `RecursionError`."""
+    """The document in a TOML text from anywhere. Raises `ValueError`."""
     if _LONG_KEY.search(text):
         raise ValueError("a key has more than 50 parts")
-    return tomllib.loads(text)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # Python's limit of digits, in words for programmers
+        raise ValueError("a number in it has too many digits") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -366,5 +373,5 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         problem = Problem("config", str(path), f"cannot be read: {error.strerror or error}")
         raise ConfigError([problem]) from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number of too many digits
+    except ValueError as error:  # not UTF-8, not TOML, a number of too many digits
         raise ConfigError([Problem("config", str(path), f"cannot be read: {reason(error)}")]) from None

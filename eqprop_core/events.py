@@ -2,20 +2,43 @@
 
 Frozen and validated. A `Record` is an event with its place in the run: format version, sequence number, and
 the time of day in seconds. Accuracies are per cent, losses means over images, times seconds. Values that are
-not finite are written as null.
+not finite are written as null. An event is of bounded size, whoever wrote it: texts are cut, and numbers and
+lists that are larger than a run can have make it unreadable.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from eqprop_core.files import bounded_json
 
 FORMAT_VERSION = 1
 LARGEST_SEQ = 2**53  # a larger whole number is not the same in every reader of JSON
-LATEST = 253_402_300_000.0  # seconds since 1970: the year 9999
+LATEST = 253_402_000_000.0  # seconds since 1970: the year 9999, in every zone of time
+MOST_CONNECTIONS = 2000  # of a network: a thousand convolutions and a thousand dense layers
+MOST_ROWS = 5 * MOST_CONNECTIONS  # weights forward and backward, biases, neurons
+MOST_CURVES = 10 * MOST_ROWS
+MOST_STEPS = 1_000_000  # time steps of a phase
+MOST_PHASES = 100
+MOST_BINS = 1000
+MOST_SETTINGS = 200
+
+
+def _cut(length: int) -> AfterValidator:
+    return AfterValidator(lambda text: text if len(text) <= length else text[: length - 1] + "…")
+
+
+Count = Annotated[int, Field(ge=0, le=LARGEST_SEQ)]
+Total = Annotated[int, Field(ge=1, le=LARGEST_SEQ)]  # what is divided by
+Name = Annotated[str, _cut(200)]
+Message = Annotated[str, _cut(10_000)]
+Rates = Annotated[list[float], Field(max_length=MOST_CONNECTIONS)]
+Steps = Annotated[list[float | None], Field(max_length=MOST_STEPS)]
 
 
 class Event(BaseModel):
@@ -29,41 +52,41 @@ class RunStarted(Event):
     """What is about to be done, on what."""
 
     kind = "run_started"
-    todo: str
-    epochs: int
-    batches: int
-    train_images: int
-    test_images: int
-    parameters: int
-    device: str
-    weights: str = ""  # which stored ones an evaluation or a check takes, in words
+    todo: Name
+    epochs: Count
+    batches: Count
+    train_images: Count
+    test_images: Count
+    parameters: Count
+    device: Name
+    weights: Message = ""  # which stored ones an evaluation or a check takes, in words
 
 
 class RunResumed(Event):
     """The run goes on from a checkpoint; readers drop events after `from_seq`."""
 
     kind = "run_resumed"
-    from_seq: int
-    epoch: int
-    batch: int
+    from_seq: Count
+    epoch: Count
+    batch: Count
 
 
 class EpochStarted(Event):
     """Epoch (from 1) with its learning rates, one a connection."""
 
     kind = "epoch_started"
-    epoch: int
-    batches: int
-    rates: list[float]
+    epoch: Count
+    batches: Total
+    rates: Rates
 
 
 class BatchFinished(Event):
     """Running accuracy and loss of the epoch so far, after batch (from 1)."""
 
     kind = "batch"
-    epoch: int
-    batch: int
-    batches: int
+    epoch: Count
+    batch: Count
+    batches: Total
     accuracy: float
     loss: float | None
     samples_per_s: float
@@ -73,11 +96,11 @@ class PhaseProgress(Event):
     """Where a long batch is: the phase's name and time step."""
 
     kind = "phase"
-    epoch: int
-    batch: int
-    phase: str
-    step: int
-    steps: int
+    epoch: Count
+    batch: Count
+    phase: Name
+    step: Count
+    steps: Count
 
 
 class LayerActivity(BaseModel):
@@ -87,9 +110,9 @@ class LayerActivity(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True)
-    name: str
-    edges: list[float]
-    counts: list[int]
+    name: Name
+    edges: Annotated[list[float], Field(max_length=MOST_BINS + 1)]
+    counts: Annotated[list[Count], Field(max_length=MOST_BINS)]
     at_low: float | None = None
     at_high: float | None = None
 
@@ -98,9 +121,9 @@ class Activity(Event):
     """Neural activity at the free state of a batch."""
 
     kind = "activity"
-    epoch: int
-    batch: int
-    layers: list[LayerActivity]
+    epoch: Count
+    batch: Count
+    layers: Annotated[list[LayerActivity], Field(max_length=MOST_CONNECTIONS)]
 
 
 class Settling(Event):
@@ -111,13 +134,13 @@ class Settling(Event):
     """
 
     kind = "settling"
-    epoch: int
-    batch: int
-    phases: dict[str, list[float | None]]
-    images: int = 0
+    epoch: Count
+    batch: Count
+    phases: Annotated[dict[Name, Steps], Field(max_length=MOST_PHASES)]
+    images: Count = 0
     tol: float | None = None
-    mean_steps: dict[str, float] = {}
-    unsettled: dict[str, int] = {}
+    mean_steps: Annotated[dict[Name, float], Field(max_length=MOST_PHASES)] = {}
+    unsettled: Annotated[dict[Name, Count], Field(max_length=MOST_PHASES)] = {}
 
 
 class GduRow(BaseModel):
@@ -127,7 +150,7 @@ class GduRow(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
-    name: str
+    name: Name
     rmse: float | None
     sign_error: float | None
     cosine: float | None
@@ -141,12 +164,12 @@ class GduCurve(BaseModel):
     """Updates of one element over the time steps; `plus` and `minus` are empty where not symmetric."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
-    name: str
-    element: int
-    ep: list[float | None]
-    bptt: list[float | None]
-    plus: list[float | None]
-    minus: list[float | None]
+    name: Name
+    element: Count
+    ep: Steps
+    bptt: Steps
+    plus: Steps
+    minus: Steps
 
 
 class Gdu(Event):
@@ -157,15 +180,15 @@ class Gdu(Event):
     """
 
     kind = "gdu"
-    epoch: int
-    batch: int
+    epoch: Count
+    batch: Count
     beta: float
-    images: int
-    rows: list[GduRow]
-    curves: list[GduCurve]
-    verdict: str = ""
-    chosen: str = ""
-    steps: tuple[int, int] | None = None
+    images: Count
+    rows: Annotated[list[GduRow], Field(max_length=MOST_ROWS)]
+    curves: Annotated[list[GduCurve], Field(max_length=MOST_CURVES)]
+    verdict: Message = ""
+    chosen: Message = ""
+    steps: tuple[Count, Count] | None = None
     symmetric: bool = False
 
 
@@ -173,21 +196,21 @@ class Angles(Event):
     """Vector field: angle in degrees between the forward and the backward weights of each pair."""
 
     kind = "angles"
-    epoch: int
-    angles: dict[str, float | None]
+    epoch: Count
+    angles: Annotated[dict[Name, float | None], Field(max_length=MOST_CONNECTIONS)]
 
 
 class EpochFinished(Event):
     """Accuracies after an epoch; `train_accuracy` is the running one, over batches as they were trained."""
 
     kind = "epoch_finished"
-    epoch: int
+    epoch: Count
     train_accuracy: float
     validation_accuracy: float | None
     test_accuracy: float
     loss: float | None
     test_loss: float | None
-    rates: list[float]
+    rates: Rates
     seconds: float
     best: bool
 
@@ -196,8 +219,8 @@ class Evaluated(Event):
     """Accuracy and loss of one part of the data (`train`, `validation`, `test`), not augmented."""
 
     kind = "evaluated"
-    part: str
-    images: int
+    part: Name
+    images: Count
     accuracy: float
     loss: float | None
 
@@ -206,9 +229,9 @@ class CheckpointSaved(Event):
     """A complete state was written."""
 
     kind = "checkpoint_saved"
-    file: str
-    epoch: int
-    batch: int
+    file: Name
+    epoch: Count
+    batch: Count
 
 
 class Amended(Event):
@@ -219,32 +242,32 @@ class Amended(Event):
     """
 
     kind = "amended"
-    settings: dict[str, JsonValue]
-    epoch: int | None = None
-    batch: int | None = None
+    settings: Annotated[dict[Name, JsonValue], Field(max_length=MOST_SETTINGS)]
+    epoch: Count | None = None
+    batch: Count | None = None
 
 
 class ControlReceived(Event):
     """A request from outside was read; it takes effect between two batches."""
 
     kind = "control_received"
-    request: str
+    request: Name
 
 
 class ControlApplied(Event):
     """A request from outside took effect."""
 
     kind = "control_applied"
-    request: str
-    epoch: int
-    batch: int
+    request: Name
+    epoch: Count
+    batch: Count
 
 
 class Warned(Event):
     """Something a person should know; the run goes on."""
 
     kind = "warning"
-    message: str
+    message: Message
 
 
 class RunFinished(Event):
@@ -267,7 +290,7 @@ class RunFailed(Event):
     """The run ended early; `message` says why and what to try."""
 
     kind = "run_failed"
-    message: str
+    message: Message
 
 
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}
@@ -295,9 +318,27 @@ def encode(record: Record) -> str:
 def decode(line: str | bytes) -> Record | None:
     """The record on a line, or None for a torn line, an unknown kind or fields that do not fit."""
     try:
-        fields = json.loads(line)
+        fields = bounded_json(line if isinstance(line, str) else line.decode("utf-8"))
         event = KINDS[fields.pop("kind")].model_validate(fields)
-        seq, time = int(fields["seq"]), float(fields["t"])
-        return Record(seq, time, event) if 0 <= seq <= LARGEST_SEQ and 0 <= time < LATEST else None
-    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError, ValidationError):
+        return _at_its_place(fields, event)
+    except UNREADABLE:
         return None
+
+
+def instead_of(line: bytes) -> Record | None:
+    """A warning in the place of an event of a known kind that `decode` makes nothing of; None for others."""
+    try:
+        fields = bounded_json(line.decode("utf-8"))
+        kind = fields["kind"]
+        said = f"an event ({kind}) is not as a run writes them; it is left out, and so are others like it"
+        return _at_its_place(fields, Warned(message=said)) if kind in KINDS else None
+    except UNREADABLE:
+        return None
+
+
+UNREADABLE = (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def _at_its_place(fields: Mapping[str, Any], event: Event) -> Record | None:
+    seq, time = int(fields["seq"]), float(fields["t"])
+    return Record(seq, time, event) if 0 <= seq <= LARGEST_SEQ and 0 <= time < LATEST else None

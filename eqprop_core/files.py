@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 TEXT_LIMIT = 1_000_000  # bytes of a file of settings or facts
+MOST_DIGITS = 20  # of a whole number, which a seed below 2**63 does not reach
 USUAL = 8192  # bytes that ours do not reach; to make room for a million takes longer than to read them
 
 
@@ -127,10 +129,31 @@ def overwrite(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
+def bounded_json(text: str) -> Any:
+    """The value that a JSON text from anywhere holds; None for numbers that nothing can reckon with.
+
+    Those are NaN, infinities, and numbers of too many digits or too large for a float, such as 1e999. Raises
+    `ValueError` or `RecursionError`.
+    """
+    return _JSON.decode(text)
+
+
+def _whole(digits: str) -> int | None:
+    return int(digits) if len(digits) < MOST_DIGITS else None
+
+
+def _real(digits: str) -> float | None:
+    value = float(digits)
+    return value if math.isfinite(value) else None
+
+
+_JSON = json.JSONDecoder(parse_int=_whole, parse_float=_real, parse_constant=lambda _: None)
+
+
 def read_json(path: Path | str) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none or it cannot be read."""
     try:
-        value = json.loads(read_text(path))
+        value = bounded_json(read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

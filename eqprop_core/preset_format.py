@@ -18,6 +18,7 @@ from eqprop_core.spelling import did_you_mean
 
 KEYS = ("title", "description", "tags", "expected", "config")
 EXPECTED_KEYS = ("test_error", "source")
+OFTEN_PARSED = 20_000  # characters of a text that is parsed again and again to find a line
 TITLE_LIMIT, DESCRIPTION_LIMIT, TAGS_LIMIT = 200, 4000, 20
 
 
@@ -97,11 +98,16 @@ def flowing(text: str) -> str:
 
 
 def line_of(text: str, dotted: str) -> int | None:
-    """Number of the line that gives a key (renaming it there makes the key go); `None` if none does."""
+    """Number of the line that gives a key (renaming it there makes the key go); `None` if none does.
+
+    In a text too long to be parsed so often, the only line that could be it.
+    """
     table, _, key = dotted.rpartition(".")
     lines = text.split("\n")
     assignment = re.compile(rf"""(\s*["']?)({re.escape(key)})(["']?\s*=)""")
     candidates = [(n, found) for n, line in enumerate(lines) if (found := assignment.match(line))]
+    if len(text) > OFTEN_PARSED:
+        return candidates[0][0] + 1 if len(candidates) == 1 else None
     for n, found in candidates[:20]:
         renamed = f"{found[1]}{key}_{found[3]}{lines[n][found.end() :]}"
         try:

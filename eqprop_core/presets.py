@@ -187,7 +187,7 @@ def judged_document(
     """The TOML of the file at `path`, if it has no problems. Raises `PresetError`, with their lines."""
     try:
         document = parse_toml(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise file_error(path, f"is not TOML: {error}") from None
     problems = list(islice(problems_of(document), MOST_PROBLEMS))
     if problems:

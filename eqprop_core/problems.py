@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+MOST_SAID = 50  # problems in the text of an error
+
+
 def flag(setting: str) -> str:
     """The command line flag of a setting: `check_thm` -> `--check-thm`."""
     return "--" + setting.replace("_", "-")
@@ -89,7 +92,10 @@ class ConfigError(ValueError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        said = [str(problem) for problem in self.problems[:MOST_SAID]]
+        if len(self.problems) > MOST_SAID:
+            said.append(f"… and {len(self.problems) - MOST_SAID:,} more")
+        super().__init__("\n".join(said))
 
 
 def _plain(bound: Any) -> Any:

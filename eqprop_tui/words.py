@@ -62,9 +62,12 @@ def speed(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+LONGEST = 1e11  # seconds, three thousand years
+
+
 def duration(seconds: float | None) -> str:
-    """A length of time in the unit that fits: 41 s, 12 min, 3 h 05, 2 d 4 h."""
-    if seconds is None:
+    """A length of time in the unit that fits: 41 s, 12 min, 3 h 05, 2 d 4 h; – where it is none."""
+    if seconds is None or not abs(seconds) < LONGEST:
         return "–"
     minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
     if minutes < 1:

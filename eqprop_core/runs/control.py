@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from eqprop_core.files import make_folder, read_text, write_text
+from eqprop_core.files import bounded_json, make_folder, read_text, write_text
 from eqprop_core.runs.names import CONTROL
 
 Request = Literal["stop", "pause", "resume", "checkpoint", "check", "set"]
@@ -89,7 +89,7 @@ def take(run: Path) -> list[Asked]:
 def _content(path: Path) -> object:
     """What a file holds, None for one that is no small ordinary file of JSON."""
     try:
-        return json.loads(read_text(path, LARGEST)) if stat.S_ISREG(path.lstat().st_mode) else None
+        return bounded_json(read_text(path, LARGEST)) if stat.S_ISREG(path.lstat().st_mode) else None
     except (OSError, ValueError, RecursionError):
         return None
 

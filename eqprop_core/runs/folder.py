@@ -288,7 +288,7 @@ class RunFolder:
         """The published accuracy in per cent of the preset that the run came from."""
         expected = self.meta().get("expected")
         error = expected.get("test_error") if isinstance(expected, dict) else None
-        return 100 - error if isinstance(error, (int, float)) else None
+        return 100 - error if isinstance(error, (int, float)) and 0 <= error <= 100 else None
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Replace `state.json`; on a full disk, write over the one that is there. Raises `OSError`."""

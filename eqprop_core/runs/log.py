@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from eqprop_core.events import Event, Record, decode, encode
+from eqprop_core.events import LARGEST_SEQ, Event, Record, decode, encode, instead_of
 from eqprop_core.files import open_to_append, open_to_read
 
+MOST = LARGEST_SEQ // 2  # events of a run
 LINE_LIMIT = 4 * 2**20  # bytes; a longer line is not ours and is skipped
 TAIL = 2**16  # bytes at the end of a file, among which its last events are looked for
 
@@ -123,6 +124,7 @@ def follow_events(
     """
     rest = b""
     skipping = begin > 0  # in the middle of a line that is too long, or that belongs to what is before
+    told = False  # that some events cannot be read
     if before:
         yield from (record for record in _before(path, begin, before) if record.seq > after)
     while not path.exists():  # its process has not begun
@@ -137,6 +139,9 @@ def follow_events(
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     record = None if skipping else decode(line)
+                    if record is None and not (skipping or told):
+                        record = instead_of(line)
+                        told = record is not None
                     skipping = False
                     if record is not None and record.seq > after:
                         yield record
@@ -165,7 +170,8 @@ def size_of_events(path: Path) -> int:
 def last_seq(path: Path) -> int:
     """Sequence number of the last record of a file, 0 where there is none.
 
-    Numbers rise, so that only the end is looked at, unless there is none of ours. Raises `OSError`.
+    Numbers rise, so that only the end is looked at, unless there is none of ours. Those that leave no room
+    for others to come are not ours. Raises `OSError`.
     """
     try:
         file = open_to_read(path)
@@ -176,9 +182,9 @@ def last_seq(path: Path) -> int:
         for length in (TAIL, 2 * LINE_LIMIT):
             file.seek(max(0, size - length))
             lines = file.read(length).split(b"\n")[1 if length < size else 0 :]
-            if found := [record.seq for line in lines if (record := decode(line))]:
+            if found := [seq for line in lines if (record := decode(line)) and (seq := record.seq) < MOST]:
                 return max(found)
-    return max((record.seq for record in read_events(path)), default=0)
+    return max((record.seq for record in read_events(path) if record.seq < MOST), default=0)
 
 
 def _is_torn(path: Path) -> bool:

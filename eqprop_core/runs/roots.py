@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from eqprop_core.files import expanded, read_text, write_text
+from eqprop_core.files import bounded_json, expanded, read_text, write_text
 
 MOST_NOTED = 2000  # results folders
 
@@ -105,7 +105,7 @@ def _notes(folder: Path) -> Iterator[tuple[os.stat_result, Path]]:
 def _noted_in(path: Path) -> Path | None:
     """The results folder that a file names, None where it names none."""
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(read_text(path))
+        found = bounded_json(read_text(path))
         return Path(found) if isinstance(found, str) and "\0" not in found else None
     return None
 
@@ -123,7 +123,7 @@ def _is_there(root: Path) -> bool:
 
 def _noted_before() -> list[Path]:
     with suppress(OSError, ValueError, TypeError, RecursionError):
-        listed = json.loads(read_text(roots_folder().with_suffix(".json")))
+        listed = bounded_json(read_text(roots_folder().with_suffix(".json")))
         return [Path(item) for item in listed if isinstance(item, str) and "\0" not in item]
     return []
 

@@ -26,12 +26,15 @@ from eqprop_core.problems import printable
 # Events that are too frequent for a line each; of all that is old, only the others are worth decoding.
 FREQUENT = (BatchFinished.kind, PhaseProgress.kind, Activity.kind, Settling.kind)
 SPOKEN = tuple(kind for kind in KINDS if kind not in FREQUENT)
+MOST_ANGLES = 50  # in a line
+LONGEST = 10_000  # characters of a line
 NOT_SAVED = "not everything was saved: "  # how the warning begins that makes a command fail
 
 
 def in_words(event: Event) -> str:
     """A printable line for an event; empty for those that are too frequent or too long for one."""
-    return printable(_in_words(event))
+    said = _in_words(event)
+    return printable(said if len(said) <= LONGEST else said[: LONGEST - 1] + "…")
 
 
 def _in_words(event: Event) -> str:
@@ -72,8 +75,9 @@ def _in_words(event: Event) -> str:
             found = f"RMSE of parameters up to {worst:.3f}" + (f"; {said}" if said else "")
             return f"GDU check at {where}: {found if worst or not said else said}"
         case Angles():
-            angles = (f"{name} {angle:.1f}°" for name, angle in event.angles.items() if angle is not None)
-            return f"angles between forward and backward weights: {', '.join(angles)}"
+            angles = [f"{name} {angle:.1f}°" for name, angle in event.angles.items() if angle is not None]
+            more = f" and {len(angles) - MOST_ANGLES:,} more" if len(angles) > MOST_ANGLES else ""
+            return f"angles between forward and backward weights: {', '.join(angles[:MOST_ANGLES])}{more}"
         case Amended() if event.epoch is not None:
             changes = ", ".join(f"{name} {value}" for name, value in event.settings.items())
             return f"set {changes} at epoch {event.epoch}, batch {event.batch}"

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from eqprop_core import __version__
-from eqprop_core.files import expanded, read_text, write_text
+from eqprop_core.files import bounded_json, expanded, read_text, write_text
 from eqprop_core.names import can_be_shown
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import NoSuchRunError, RunError, new_folder
@@ -107,7 +107,7 @@ class SweepFolder:
         if not is_sweep(path):
             raise NoSuchRunError(f"{shown(str(path))}: holds no sweep: it has no {PLAN}")
         try:
-            document = json.loads(read_text(path / PLAN, PLAN_LIMIT))
+            document = bounded_json(read_text(path / PLAN, PLAN_LIMIT))
             plan = SweepPlan.model_validate(document["plan"])
         except OSError as error:
             raise RunError(f"{path / PLAN}: cannot be read: {error.strerror or error}") from None

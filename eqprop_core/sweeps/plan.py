@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -17,6 +17,7 @@ from eqprop_core.presets import load_preset
 from eqprop_core.problems import ConfigError, Problem, printable
 
 MOST_SEEDS = 1000
+MOST_CELLS = 10_000
 MOST_LINES = 20  # of what is wrong
 
 
@@ -44,8 +45,8 @@ class SweepPlan(BaseModel):
     name: str = Field(min_length=1, max_length=100)
     title: str = ""
     description: str = ""
-    cells: tuple[Cell, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    cells: tuple[Cell, ...] = Field(min_length=1, max_length=MOST_CELLS)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(min_length=1, max_length=MOST_SEEDS)
     bases: dict[str, dict[str, JsonValue]] = {}
 
     def base(self, cell: Cell) -> dict[str, Any]:

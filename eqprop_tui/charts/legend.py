@@ -9,6 +9,7 @@ from eqprop_tui.charts.canvas import Canvas, clean, shortened
 
 GAP = 2
 READABLE = 5  # cells of a name; the title is shortened, and then curves left out, before it has fewer
+LEAST = 1 + GAP  # cells of an entry with its gap, whatever it says
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def title_line(
     Where it is a `reading` of numbers, the title goes first and the unit, with its number, stays.
     """
     ascii = canvas.glyphs.ascii
+    entries = entries[: canvas.width // LEAST + 1]  # of thousands, no more than could have room
     title, x_label = clean(title, ascii=ascii), clean(x_label, ascii=ascii)
     names = [clean(entry.name, ascii=ascii) for entry in entries]
     room = canvas.width - 2

@@ -9,6 +9,7 @@ from eqprop_tui.charts.data import Chart, Reference, Series
 from eqprop_tui.watching.view import RunView
 
 QUIET = 8  # the colour of what is behind
+MOST_CURVES = 60  # in a chart; of more, nobody tells one from another
 
 
 def accuracy_chart(view: RunView, expected: float | None) -> Chart:
@@ -56,11 +57,13 @@ def angles_chart(view: RunView) -> Chart:
     """Angle between forward and backward weights of each pair, in degrees, by epoch."""
     events = view.angles.all
     names = list(dict.fromkeys(name for event in events for name in event.angles))
+    x = [event.epoch for event in events]
     series = tuple(
-        Series(name, [event.epoch for event in events], [event.angles.get(name) for event in events], place)
-        for place, name in enumerate(names, 1)
+        Series(name, x, [event.angles.get(name) for event in events], place)
+        for place, name in enumerate(names[:MOST_CURVES], 1)
     )
-    return Chart("angle of forward and backward weights °", series, x_label="epochs")
+    title = "angle of forward and backward weights °"
+    return Chart(_of_all(len(names)) + title, series, x_label="epochs")
 
 
 def rates_chart(view: RunView) -> Chart:
@@ -74,9 +77,14 @@ def rates_chart(view: RunView) -> Chart:
             [event.rates[place] if place < len(event.rates) else None for event in events],
             place + 1,
         )
-        for place in range(count)
+        for place in range(min(count, MOST_CURVES))
     )
-    return Chart("learning rates", series, x_label="epochs", log_y=True, whole_x=True)
+    return Chart(_of_all(count) + "learning rates", series, x_label="epochs", log_y=True, whole_x=True)
+
+
+def _of_all(count: int) -> str:
+    """How a title begins where not all curves are drawn."""
+    return f"{MOST_CURVES} of {count:,}: " if count > MOST_CURVES else ""
 
 
 def gdu_chart(curve: GduCurve | None) -> Chart:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from eqprop_core.command_line import command_line
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import Device
 from eqprop_core.estimate import Measured, as_measured, exactly, measured_as, recall
+from eqprop_core.files import bounded_json
 from eqprop_core.problems import printable
 from eqprop_tui.commands import Commands
 from eqprop_tui.forms import Form
@@ -123,7 +123,7 @@ class Measuring(BaseScreen):
 def measured_in(out: str) -> Measured | None:
     """What `eqprop bench --json` has measured, by its output; `None` where that says nothing of it."""
     try:
-        document = json.loads(out)
+        document = bounded_json(out)
     except (ValueError, RecursionError):
         return None
     return as_measured(document.get("measured")) if isinstance(document, dict) else None

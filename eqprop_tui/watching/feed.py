@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from eqprop_core.events import BatchFinished, PhaseProgress, Record, Settling, decode
+from eqprop_core.events import BatchFinished, PhaseProgress, Record, Settling, decode, instead_of
 from eqprop_core.files import open_to_read
 from eqprop_core.runs.log import LINE_LIMIT
 from eqprop_core.runs.reference import records_of
@@ -32,6 +32,7 @@ class Feed:
         self._skipping = False
         self._stride = 1
         self._count = 0
+        self._told = False  # that some events cannot be read
 
     def read(self) -> tuple[list[Record], bool]:
         """Records that have come since the last call, in order, and whether there are more already.
@@ -72,4 +73,8 @@ class Feed:
             self._count += 1
             if self._count % self._stride:
                 return None
-        return decode(line)
+        record = decode(line)
+        if record is None and not self._told:
+            record = instead_of(line)
+            self._told = record is not None
+        return record

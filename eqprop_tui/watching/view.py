@@ -33,6 +33,7 @@ MOST_POINTS = 6000
 MOST_EPOCHS = 20_000
 MOST_CHECKS = 200
 MOST_LINES = 1000
+MOST_VALUES = 1_000_000  # numbers in all events of a kind that are kept
 
 E = TypeVar("E", bound=Event)
 
@@ -69,14 +70,18 @@ class Points:
 
 
 class Latest(Generic[E]):
-    """The last events of a kind, the oldest first, at most so many."""
+    """The last events of a kind, the oldest first, at most so many, and fewer where they are large."""
 
     def __init__(self, most: int = 1) -> None:
         self._kept: deque[tuple[int, float, E]] = deque(maxlen=most)
+        self._largest = 1
 
     def add(self, record: Record, event: E) -> None:
         """Add one at the end."""
         self._kept.append((record.seq, record.time, event))
+        self._largest = max(self._largest, values_in(event))
+        while len(self._kept) > max(1, MOST_VALUES // self._largest):
+            self._kept.popleft()
 
     def drop_after(self, seq: int) -> None:
         """Take back later ones."""
@@ -97,6 +102,18 @@ class Latest(Generic[E]):
     def time(self) -> float | None:
         """Seconds since 1970 of the newest."""
         return self._kept[-1][1] if self._kept else None
+
+
+def values_in(event: Event) -> int:
+    """About how many numbers an event holds, of those that can hold many."""
+    match event:
+        case Gdu():
+            return sum(4 * len(curve.bptt) + 1 for curve in event.curves) + 6 * len(event.rows)
+        case Angles():
+            return len(event.angles)
+        case EpochStarted() | EpochFinished():
+            return len(event.rates)
+    return 1
 
 
 class RunView:
