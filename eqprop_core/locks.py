@@ -418,7 +418,7 @@ def _file(path: Path, number: int) -> Path:
 
 def _numbers(path: Path) -> list[int]:
     """The numbers of owners' files of a lock."""
-    pattern = re.compile(re.escape(path.name) + r"\.([1-9][0-9]{0,17})")
+    pattern = re.compile(re.escape(path.name) + r"\.([1-9][0-9]*)")
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
@@ -432,7 +432,7 @@ def _highest(path: Path) -> int:
 
 def _last_owner(path: Path) -> tuple[int, bool]:
     """The highest number of an owner's file, 0 where there is none, and whether that owner is there."""
-    from eqprop_core.marks import boot_id, marked
+    from eqprop_core.marks import boot_id, has_open, marked
 
     number = _highest(path)
     if number == 0:
@@ -447,9 +447,11 @@ def _last_owner(path: Path) -> tuple[int, bool]:
         return number, True
     here = {"host": socket.gethostname(), "boot": boot_id(), "seen": _seen()}
     if mark and None not in here.values() and all(mark.get(name) == value for name, value in here.items()):
-        there = marked(mark) is not None or (mark.get("handed_over") is True and silent < SECONDS_TO_SIGN)
+        process = marked(mark)
+        there = process is not None and has_open(process, file) is not False
+        there = there or (mark.get("handed_over") is True and abs(silent) < SECONDS_TO_SIGN)
     else:  # on another machine, or it is about to say who it is
-        there = silent < SECONDS_OF_SILENCE
+        there = abs(silent) < SECONDS_OF_SILENCE
     return number, there
 
 

@@ -97,7 +97,7 @@ def has_open(process: psutil.Process, *paths: Path) -> bool | None:
 
 def named(process: psutil.Process) -> str:
     """A process in words: its number, whose it is, what it runs, and whether it is stopped."""
-    whose = what = stopped = ""
+    whose = what = ""
     with suppress(psutil.Error, OSError):
         user = process.username()
         whose = "" if process.uids().real == os.getuid() else f" of {user}"
@@ -105,7 +105,12 @@ def named(process: psutil.Process) -> str:
         program, *rest = process.cmdline() or [process.name()]
         line = " ".join(" ".join((Path(program).name, *rest)).split())
         what = f" ({line if len(line) <= WORDS_SHOWN else line[: WORDS_SHOWN - 1] + '…'})" if line else ""
+    return f"process {process.pid}{whose}{what}{stopped(process)}"
+
+
+def stopped(process: psutil.Process) -> str:
+    """What to know of a process that is stopped, as by SIGSTOP or Ctrl-Z; empty for others."""
     with suppress(psutil.Error, OSError):
         if process.status() == psutil.STATUS_STOPPED:
-            stopped = f", which is stopped: kill -CONT {process.pid} wakes it"
-    return f"process {process.pid}{whose}{what}{stopped}"
+            return f", which is stopped: kill -CONT {process.pid} wakes it"
+    return ""

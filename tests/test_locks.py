@@ -20,7 +20,7 @@ import pytest
 
 from eqprop_core import locks
 from eqprop_core.locks import HeldError, changing, is_held, mark_of, received, take
-from eqprop_core.marks import boot_id
+from eqprop_core.marks import boot_id, own_mark
 
 CONTEXT = multiprocessing.get_context("fork")
 SOMEBODY = 65534  # a user who owns nothing
@@ -259,6 +259,8 @@ AWAY = {**HERE, "host": "elsewhere"}
         ({**HERE, "boot": "another machine of that name"}, 60, True),
         (AWAY, 60, True),
         (AWAY, 130, False),
+        (AWAY, -1000, False),  # of a time to come
+        ({**HERE, **own_mark()}, 0, False),  # a process that is there, and has nothing to do with it
         ({**AWAY, "given_back": True}, 0, False),
         (None, 0, True),  # just made
         (None, 130, False),

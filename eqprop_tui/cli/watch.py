@@ -17,6 +17,7 @@ import typer
 
 from eqprop_core.events import EpochFinished
 from eqprop_core.files import open_to_read
+from eqprop_core.marks import stopped
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import current_events
@@ -24,7 +25,7 @@ from eqprop_core.runs.launcher import Launched
 from eqprop_core.runs.listing import ALIVE, RunSummary, called, summarize
 from eqprop_core.runs.log import follow_events, size_of_events
 from eqprop_core.runs.names import CONSOLE, EVENTS
-from eqprop_core.runs.processes import process_to_signal, worker_of
+from eqprop_core.runs.processes import process_of, process_to_signal, worker_of
 from eqprop_core.runs.words import NOT_SAVED, SPOKEN
 from eqprop_core.shell import command
 from eqprop_tui.cli import report
@@ -62,8 +63,12 @@ def tell_launch(launched: Launched) -> None:
 
 def _in_line(run: Path) -> str:
     """What a run that comes before is called, and how to end one that no list shows."""
-    if run.exists() or (process := worker_of(run)) is None:
-        return called(RunFolder(run))
+    folder = RunFolder(run)
+    if run.exists():
+        process = process_of(run, folder.read_state())
+        return called(folder) + ("" if process is None else stopped(process))
+    if (process := worker_of(run)) is None:
+        return called(folder)
     return f"{run.name}, whose folder is gone: kill {process.pid} ends it"
 
 

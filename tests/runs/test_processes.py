@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -17,8 +18,11 @@ from small_runs import make_run
 from eqprop_core.marks import boot_id, own_mark, seconds_after_boot
 from eqprop_core.runs.ending import end
 from eqprop_core.runs.folder import RunError, RunFolder
+from eqprop_core.runs.launcher import Launched
 from eqprop_core.runs.listing import summarize
+from eqprop_core.runs.places import Place
 from eqprop_core.runs.processes import process_to_signal, worker_of
+from eqprop_tui.cli.watch import tell_launch
 
 Started = Callable[..., subprocess.Popen[bytes]]
 
@@ -157,3 +161,15 @@ def test_root_ends_no_process_of_another_user_than_the_runs(tmp_path: Path, star
     assert worker_of(run.path) is None
     os.chown(run.path, 65534, 65534)
     assert process_to_signal(run.path, run.read_state()) is not None
+
+
+def test_a_run_ahead_whose_process_is_stopped_is_told(
+    tmp_path: Path, started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    worker = started("-m", "eqprop_core.worker", str(run.path))
+    run.write_state({**mark(worker.pid), "state": "queued"})
+    worker.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
+    tell_launch(Launched(Place("cpu"), (run.path,), ()))
+    assert f"which is stopped: kill -CONT {worker.pid} wakes it" in " ".join(capsys.readouterr().err.split())
