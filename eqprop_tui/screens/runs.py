@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 from eqprop_core.runs.filtering import ACCEPTED, parse
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.listing import ALIVE, RunSummary
-from eqprop_core.shell import command
+from eqprop_core.shell import command, quoted
 from eqprop_tui.groups import Group
 from eqprop_tui.keys import bindings
 from eqprop_tui.screens import run_actions
@@ -367,7 +367,7 @@ class RunsScreen(BaseScreen):
     def action_copy_path(self) -> None:
         """Copy the path of the folder of the run or the sweep."""
         if (line := self.table.line) is not None:
-            self.eqprop.copy(str(line.path))
+            self.eqprop.copy(quoted(str(line.path)))
 
     def action_library(self) -> None:
         """To the library; from the filter to the table."""

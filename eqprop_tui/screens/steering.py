@@ -10,6 +10,7 @@ from eqprop_core.runs.control import CHANGEABLE, Request, ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.labels import check_name
 from eqprop_core.runs.listing import ALIVE, RunSummary
+from eqprop_core.shell import quoted
 from eqprop_tui.screens import run_actions
 from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Answer, Ask, Choose
@@ -187,7 +188,7 @@ class Steering(BaseScreen):
 
     def action_copy_path(self) -> None:
         """Copy the folder."""
-        self.eqprop.copy(str(self.path))
+        self.eqprop.copy(quoted(str(self.path)))
 
     def action_quit_run(self) -> None:
         """Quit; a run that goes on is asked about."""

@@ -12,6 +12,7 @@ from textual.message import Message
 
 from eqprop_core.problems import printable, shown
 from eqprop_core.runs.listing import is_run
+from eqprop_core.shell import quoted
 from eqprop_core.sweeps.folder import Job, SweepFolder
 from eqprop_core.sweeps.table import OF, Measure, Outcome, measure_of, table_of
 from eqprop_core.sweeps.writing import FORMS, save_table
@@ -238,7 +239,7 @@ class SweepScreen(BaseScreen):
     def action_copy_path(self) -> None:
         """Copy the path of the sweep's folder, or of the run that is pointed at."""
         path = self.table.run.path if self.table.run is not None else self.path
-        self.eqprop.copy(str(path))
+        self.eqprop.copy(quoted(str(path)))
 
 
 def judge(text: str) -> str | None:
