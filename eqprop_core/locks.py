@@ -11,11 +11,12 @@ alone, not this one. A lock can be handed over there, too.
 
 Where it has none, or none that other machines see, whoever makes the file `<lock>.<number>` first owns it,
 the highest number counting: to make a file that is not there yet works everywhere. The owner touches it every
-few seconds, and says in it which process it is. It is over when that process is gone or, on another machine,
-has been silent for two minutes; then the next number is free. The highest one is never removed, so that who
-looked long ago cannot make it again, and who has made one looks once more whether it is the highest. An owner
-that was silent for so long that another has taken its place ends itself. So it is, too, where somebody holds
-the `flock` of a lock that anybody could open once, without being able to own it.
+few seconds, and says in it which process it is. It is over when no process of its machine has it open any
+more or, as seen from another machine, when it has been silent for two minutes; then the next number is free.
+The highest one is never removed, so that who looked long ago cannot make it again, and who has made one looks
+once more whether it is the highest. An owner that was silent for so long that another has taken its place
+ends itself. So it is, too, where somebody holds the `flock` of a lock that anybody could open once, without
+being able to own it.
 """
 
 from __future__ import annotations
@@ -432,6 +433,8 @@ def _highest(path: Path) -> int:
 
 def _last_owner(path: Path) -> tuple[int, bool]:
     """The highest number of an owner's file, 0 where there is none, and whether that owner is there."""
+    import psutil
+
     from eqprop_core.marks import boot_id, has_open, marked
 
     number = _highest(path)
@@ -450,6 +453,7 @@ def _last_owner(path: Path) -> tuple[int, bool]:
         process = marked(mark)
         there = process is not None and has_open(process, file) is not False
         there = there or (mark.get("handed_over") is True and abs(silent) < SECONDS_TO_SIGN)
+        there = there or any(has_open(process, file) for process in psutil.process_iter())  # handed over
     else:  # on another machine, or it is about to say who it is
         there = abs(silent) < SECONDS_OF_SILENCE
     return number, there

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from eqprop_core import locks
@@ -342,6 +343,29 @@ def test_a_lock_is_handed_over_to_a_process_that_is_started(
     take(path, seconds=0).close()
     for descriptor in (ready, go, asked):
         os.close(descriptor)
+
+
+def test_without_locks_it_is_held_too_by_who_was_only_given_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: Callable[..., Other]
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", FLOCKS["ENOLCK"])
+    path = tmp_path / "lock"
+
+    def start_another() -> int:
+        lock = take(path)
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        assert not lock.closed
+        return child
+
+    owner = other(start_another)
+    owner.end()  # which leaves the one that it has started
+    assert is_held(path)
+    os.kill(owner.said, signal.SIGKILL)
+    while psutil.pid_exists(owner.said) and psutil.Process(owner.said).status() != psutil.STATUS_ZOMBIE:
+        os.sched_yield()
+    assert not is_held(path)
 
 
 def test_a_lock_that_another_has_taken_meanwhile_is_not_received(
