@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, isfinite, nan
 from pathlib import Path
@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from eqprop_core.events import LayerActivity
-from eqprop_core.files import replacing
+from eqprop_core.files import open_to_read, replacing
 from eqprop_core.worker.drawing import (
     AS_IT_IS,
     BLUE,
@@ -43,11 +43,12 @@ from eqprop_core.worker.drawing import (
     within_reach,
     write,
 )
-from eqprop_core.worker.sealed import sealed
+from eqprop_core.worker.sealed import sealed, unsealed
 
 Array = NDArray[Any]
 
 CURVES = 5  # elements drawn of a row of a GDU check; each needs a colour
+SIDES = ("ep", "bptt", "ep_plus", "ep_minus")  # of a check, in the files of its arrays
 DISTANCES = ("rmse", "sign_error", "cosine", "norm_ratio", "size")
 
 CALLED = {"validation": "val"}  # in the legend
@@ -253,60 +254,98 @@ def draw_gdu_distances(
 
 def save_gdu(
     folder: Path, result: GduArrays, *, seed: int, all_elements: bool = False, limit: int = 2000
-) -> list[Path]:
-    """Write the arrays and the pictures of a GDU check into `folder`, made if need be; returns the files.
+) -> None:
+    """Write the arrays of a GDU check into `folder`, made if need be: `<row>.npz` for each row.
 
-    They are `<row>.npz` and `<row>.png` for each row, and `distances.png`. An npz holds `ep`, `bptt` (and
-    `ep_plus`, `ep_minus` where symmetric), [T2, elements]; `elements`, their places in the flattened row;
-    `shape`, the row's own; and the numbers `rmse`, `sign_error`, `cosine`, `norm_ratio`, `size` (|BPTT|),
-    `beta`. Of a row with more than `limit` elements it holds a sample drawn from `seed` (0 or more), or with
-    `all_elements` all. Pictures show elements of the sample that are among those with the largest updates.
+    It holds `ep`, `bptt` (and `ep_plus`, `ep_minus` where symmetric), [T2, elements]; `elements`, their
+    places in the flattened row; `shape`, the row's own; the numbers `rmse`, `sign_error`, `cosine`,
+    `norm_ratio`, `size` (|BPTT|), `beta`; and what `draw_gdu` needs: `row`, its number, `drawn`, the columns
+    of its picture, and whether it is of the `readout`. Of a row with more than `limit` elements it holds a
+    sample drawn from `seed` (0 or more), or with `all_elements` all. Pictures show elements of the sample
+    that are among those with the largest updates.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    for name in result.ep:
+    for row, name in enumerate(result.ep):
         sources = {"ep": result.ep[name], "bptt": result.bptt[name]}
         if result.symmetric:
             sources |= {"ep_plus": result.ep_plus[name], "ep_minus": result.ep_minus[name]}
         shape = result.ep[name].shape[1:]
         count = int(np.prod(shape))
         draws = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        sample = np.arange(count)
+        elements = np.arange(count)
         if count > limit:
-            sample = np.sort(draws.choice(count, limit, replace=False, shuffle=False))
-        sampled = {key: _elements(values, sample) for key, values in sources.items()}
-        kept, elements = sampled, sample
+            elements = np.sort(draws.choice(count, limit, replace=False, shuffle=False))
+        kept = {key: _elements(values, elements) for key, values in sources.items()}
+        drawn = _largest(kept["ep"], kept["bptt"], draws)
         if all_elements and count > limit:
-            kept, elements = (
-                {key: values.reshape(len(values), -1) for key, values in sources.items()},
-                np.arange(count),
-            )
+            kept = {key: values.reshape(len(values), -1) for key, values in sources.items()}
+            drawn, elements = elements[drawn], np.arange(count)
         numbers = {key: float(getattr(result, key).get(name, nan)) for key in DISTANCES}
-        arrays = {**kept, "elements": elements, "shape": np.array(shape, dtype=np.int64)}
+        arrays = {**kept, "elements": elements, "drawn": drawn, "shape": np.array(shape, dtype=np.int64)}
+        facts = {"row": row, "readout": name in result.readout, "beta": result.beta}
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, beta=result.beta, **arrays, **numbers)
+        np.savez(buffer, allow_pickle=False, **arrays, **numbers, **facts)
         with replacing(folder / f"{name}.npz") as file:
             file.write(sealed(buffer))
-        chosen = _largest(sampled["ep"], sampled["bptt"], draws)
+
+
+def draw_gdu(folder: Path) -> list[Path]:
+    """Draw what `save_gdu` wrote: `<row>.png` for each row and `distances.png`; returns the pictures.
+
+    Raises `OSError`, or `ValueError` where arrays are damaged; those of before they said what to draw are
+    left out.
+    """
+    rows = sorted(row for path in folder.glob("*.npz") for row in _rows_in(path))
+    for row in rows:
         draw_gdu_row(
-            folder / f"{name}.png",
-            name,
-            ep=sampled["ep"][:, chosen],
-            bptt=sampled["bptt"][:, chosen],
-            ep_plus=sampled["ep_plus"][:, chosen] if result.symmetric else None,
-            ep_minus=sampled["ep_minus"][:, chosen] if result.symmetric else None,
-            symmetric=result.symmetric,
-            beta=result.beta,
-            cumulative=_kind(name) == "parameters",
-            rmse=numbers["rmse"],
-            sign_error=numbers["sign_error"],
-            cosine=numbers["cosine"],
-            readout=name in result.readout,
+            folder / f"{row.name}.png",
+            row.name,
+            ep=row.ep,
+            bptt=row.bptt,
+            ep_plus=row.ep_plus,
+            ep_minus=row.ep_minus,
+            symmetric=row.ep_plus is not None,
+            beta=row.numbers["beta"],
+            cumulative=_kind(row.name) == "parameters",
+            rmse=row.numbers["rmse"],
+            sign_error=row.numbers["sign_error"],
+            cosine=row.numbers["cosine"],
+            readout=row.readout,
         )
-        written += [folder / f"{name}.npz", folder / f"{name}.png"]
-    rows = [(name, result.rmse.get(name, nan), result.sign_error.get(name, nan)) for name in result.ep]
-    draw_gdu_distances(folder / "distances.png", rows, title="EP against BPTT", readout=result.readout)
-    return [*written, folder / "distances.png"]
+    distances = [(row.name, row.numbers["rmse"], row.numbers["sign_error"]) for row in rows]
+    readout = [row.name for row in rows if row.readout]
+    draw_gdu_distances(folder / "distances.png", distances, title="EP against BPTT", readout=readout)
+    return [*(folder / f"{row.name}.png" for row in rows), folder / "distances.png"]
+
+
+@dataclass(frozen=True, order=True)
+class _Row:
+    """A row of a GDU check as a file holds it: the elements that are drawn, [T2, elements]."""
+
+    number: int
+    name: str
+    ep: Array = field(compare=False)
+    bptt: Array = field(compare=False)
+    numbers: dict[str, float] = field(compare=False)
+    readout: bool = field(compare=False)
+    ep_plus: Array | None = field(default=None, compare=False)
+    ep_minus: Array | None = field(default=None, compare=False)
+
+
+def _rows_in(path: Path) -> Iterator[_Row]:
+    """The row in a file, if it says what to draw of it. Raises `OSError` or `ValueError`."""
+    try:
+        with open_to_read(path) as file, np.load(unsealed(file.read()), allow_pickle=False) as arrays:
+            if "drawn" not in arrays:
+                return
+            drawn = arrays["drawn"]
+            parts: dict[str, Any] = {name: arrays[name][:, drawn] for name in SIDES if name in arrays}
+            numbers = {name: float(arrays[name]) for name in (*DISTANCES, "beta")}
+            yield _Row(
+                int(arrays["row"]), path.stem, **parts, numbers=numbers, readout=bool(arrays["readout"])
+            )
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"{path}: is damaged ({error})") from None
 
 
 def _kind(row: str) -> str:

@@ -18,7 +18,7 @@ from eqprop_core.events import Activity
 from eqprop_core.files import make_folder
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.runs import names
-from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, save_gdu
+from eqprop_core.worker.figures import GduArrays, draw_accuracy, draw_activity, draw_gdu, save_gdu
 
 FIGURE_SHARE = 0.01  # of the time, while training
 SECONDS_TO_DRAW = 0.3  # as long as it has not been measured
@@ -28,7 +28,8 @@ DRAWING_ERRORS = (OSError, ValueError, RuntimeError, MemoryError)  # a picture i
 class Pictures:
     """Draws into the folder `path`; `expected` is a published accuracy in per cent, drawn as a line.
 
-    `activity` and `gdu` are the latest that were seen, None as long as there are none.
+    `activity` and `gdu` are the latest that were seen, None as long as there are none, or none that is to be
+    saved.
     """
 
     def __init__(self, path: Path, config: RunConfig, *, expected: float | None = None) -> None:
@@ -58,16 +59,26 @@ class Pictures:
             self._last = time.monotonic() - begun
             self._spent += self._last
 
-    def draw_gdu(self, result: GduResult) -> None:
-        """Write the arrays and pictures of a GDU check into `gdu/`."""
+    def save_gdu(self) -> None:
+        """Write the arrays of the latest GDU check into `gdu/`, unless they are there."""
+        if self.gdu is None:
+            return
         assert self.config.seed is not None
         make_folder(self.path / names.GDU)
         save_gdu(
             self.path / names.GDU,
-            _arrays(result),
+            _arrays(self.gdu),
             seed=self.config.seed,
             all_elements=self.config.all_elements,
         )
+        self.gdu = None
+
+    def draw_gdu(self) -> None:
+        """Write and draw the latest GDU check, also one that a process before this one has written."""
+        self.save_gdu()
+        if (self.path / names.GDU).is_dir():
+            make_folder(self.path / names.GDU)  # no link to another
+            draw_gdu(self.path / names.GDU)
 
 
 def _arrays(result: GduResult) -> GduArrays:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO, TypeVar
+from typing import Any, Self, TextIO
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import (
@@ -49,7 +49,7 @@ from eqprop_core.worker.pictures import DRAWING_ERRORS, Pictures
 SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
 SECONDS_TO_LAST_TRY = 10.0  # after what the training came to could not be written, at its end
 WEIGHTS = (names.BEST_MODEL, names.FINAL_MODEL, names.CHECKPOINT, names.FINAL_CHECKPOINT)
-T = TypeVar("T")
+OF_CHECK = "the figures and arrays of the GDU check"
 
 
 def best_and_last(trainer: Trainer) -> dict[str, float | None]:
@@ -365,7 +365,8 @@ class Session:
     def save_gdu(self, result: GduResult) -> Iterator[Record]:
         """Write the arrays and figures of a GDU check into `gdu/`."""
         if self._pictures is not None:
-            yield from self._drawn("the figures and arrays of the GDU check", self._pictures.draw_gdu, result)
+            self._pictures.gdu = result
+            yield from self._drawn(OF_CHECK, self._pictures.draw_gdu)
 
     def _save(self, trainer: Trainer, name: str) -> Iterator[Record]:
         assert self.path is not None
@@ -382,6 +383,8 @@ class Session:
         }
         before: Path | None = None
         if name == names.CHECKPOINT:
+            if self._pictures is not None:  # what a process that goes on from here has to draw in the end
+                yield from self._drawn(OF_CHECK, self._pictures.save_gdu)
             if self._whole is None:
                 self._whole = checkpoint.is_whole(path)
             before = (
@@ -424,17 +427,17 @@ class Session:
         """Draw every figure, however long it takes: the work is over."""
         if self._pictures is not None:
             yield from self._draw(trainer)
-            if self._pictures.gdu is not None:
-                yield from self.save_gdu(self._pictures.gdu)
+            yield from self._drawn(OF_CHECK, self._pictures.draw_gdu)
 
     def _draw(self, trainer: Trainer) -> Iterator[Record]:
-        assert self._pictures is not None
-        yield from self._drawn("a figure", self._pictures.draw, trainer.histories)
+        pictures = self._pictures
+        assert pictures is not None
+        yield from self._drawn("a figure", lambda: pictures.draw(trainer.histories))
 
-    def _drawn(self, what: str, draw: Callable[[T], None], of: T) -> Iterator[Record]:
+    def _drawn(self, what: str, draw: Callable[[], None]) -> Iterator[Record]:
         """Draw something; that it could not be drawn is a warning."""
         try:
-            draw(of)
+            draw()
         except DRAWING_ERRORS as error:
             yield from self.unwritten(what, error)
         else:

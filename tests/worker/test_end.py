@@ -235,3 +235,21 @@ def test_the_pictures_of_an_end_that_is_repeated_are_those_of_the_first(
     (run.path / FINAL_MODEL).unlink()
     assert worker([str(run.path)]) == 0
     assert drawn[-1] is not None and drawn[-1] == drawn[-2]
+
+
+def test_the_arrays_of_a_check_are_there_with_the_checkpoint_and_drawn_at_an_end_that_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RunConfig(**{**SMALL, "check_thm": True})
+    run, killed = (RunFolder.create(tmp_path / name, config, command=["test"]) for name in ("a", "b"))
+    assert worker([str(run.path)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "finish", lambda self, trainer: refuse())
+        with pytest.raises(OSError, match="No space"):  # the end was never reached
+            worker([str(killed.path)])
+    assert not list((killed.path / "gdu").glob("*.png"))
+    assert worker([str(killed.path)]) == 0
+    files = sorted(path.name for path in (run.path / "gdu").iterdir())
+    assert files == sorted(path.name for path in (killed.path / "gdu").iterdir())
+    for name in files:
+        assert (run.path / "gdu" / name).read_bytes() == (killed.path / "gdu" / name).read_bytes(), name

@@ -17,6 +17,7 @@ from eqprop_core.worker.figures import (
     GduArrays,
     draw_accuracy,
     draw_activity,
+    draw_gdu,
     draw_gdu_distances,
     draw_gdu_row,
     save_gdu,
@@ -232,9 +233,12 @@ def test_distances_of_odd_values_are_drawn(tmp_path: Path, rows: list[tuple[str,
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_a_check_leaves_arrays_and_a_picture_for_each_row(tmp_path: Path, symmetric: bool) -> None:
     result = arrays(symmetric=symmetric)
-    written = save_gdu(tmp_path / "gdu", result, seed=7)
-    expected = {f"{name}.{suffix}" for name in SHAPES for suffix in ("npz", "png")} | {"distances.png"}
-    assert {path.name for path in written} == expected == {path.name for path in (tmp_path / "gdu").iterdir()}
+    save_gdu(tmp_path / "gdu", result, seed=7)
+    drawn = draw_gdu(tmp_path / "gdu")
+    pictures = [*(f"{name}.png" for name in SHAPES), "distances.png"]
+    assert [path.name for path in drawn] == pictures
+    expected = {*pictures, *(f"{name}.npz" for name in SHAPES)}
+    assert {path.name for path in (tmp_path / "gdu").iterdir()} == expected
     for name, shape in SHAPES.items():
         assert inked(tmp_path / "gdu" / f"{name}.png") > 0.002
         with np.load(tmp_path / "gdu" / f"{name}.npz", allow_pickle=False) as saved:
@@ -279,6 +283,7 @@ def test_the_seed_decides_what_is_sampled_and_drawn(tmp_path: Path) -> None:
     result = arrays()
     for folder, seed in (("a", 7), ("b", 7), ("c", 8)):
         save_gdu(tmp_path / folder, result, seed=seed, limit=100)
+        draw_gdu(tmp_path / folder)
     chosen = {}
     for folder in "abc":
         with np.load(tmp_path / folder / "synapses.0.weight.npz", allow_pickle=False) as saved:
@@ -302,6 +307,7 @@ def test_drawn_elements_are_among_those_with_the_largest_updates(
     monkeypatch.setattr("eqprop_core.worker.figures.draw_gdu_row", note)
     for seed in range(5):
         save_gdu(tmp_path, GduArrays({"w": ep}, {"w": bptt}, {}, {}, 0.1, False), seed=seed)
+        draw_gdu(tmp_path)
     for values in drawn:
         np.testing.assert_array_equal(values, np.ones((3, 5)))
 
@@ -311,6 +317,7 @@ def test_a_check_that_went_astray_is_saved_as_it_is(tmp_path: Path, value: float
     rows = {"synapses.0.bias": np.full((3, 7), value)}
     result = GduArrays(rows, rows, {}, {}, 0.1, False, rmse={"synapses.0.bias": nan})
     save_gdu(tmp_path, result, seed=0)
+    draw_gdu(tmp_path)
     with np.load(tmp_path / "synapses.0.bias.npz", allow_pickle=False) as saved:
         np.testing.assert_array_equal(saved["ep"], rows["synapses.0.bias"])
         assert np.isnan(saved["rmse"]) and np.isnan(saved["cosine"])
@@ -322,6 +329,17 @@ def test_a_row_in_any_memory_order_is_sampled_by_its_flat_indices(tmp_path: Path
     save_gdu(tmp_path, GduArrays({"w": view}, {"w": view}, {}, {}, 0.1, False), seed=0, limit=50)
     with np.load(tmp_path / "w.npz", allow_pickle=False) as saved:
         np.testing.assert_array_equal(saved["ep"], view.reshape(3, -1)[:, saved["elements"]])
+
+
+def test_arrays_that_say_nothing_of_a_picture_are_left_out_and_damaged_ones_told(tmp_path: Path) -> None:
+    save_gdu(tmp_path, arrays(), seed=0)
+    np.savez(tmp_path / "neurons_0.npz", ep=np.zeros((3, 4)))  # of before
+    assert [path.name for path in draw_gdu(tmp_path)] == [
+        "synapses.0.weight.png", "synapses.0.bias.png", "distances.png",
+    ]  # fmt: skip
+    np.savez(tmp_path / "neurons_0.npz", ep=np.zeros((3, 4)), drawn=np.arange(9))
+    with pytest.raises(ValueError, match="is damaged"):
+        draw_gdu(tmp_path)
 
 
 # --- writing ------------------------------------------------------------------------------------------
