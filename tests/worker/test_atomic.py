@@ -15,7 +15,7 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Fault:
     sizes: dict[int, int] = field(default_factory=dict)
     synced: set[int] = field(default_factory=set)
     written: set[Path] = field(default_factory=set)
+    held: set[int] = field(default_factory=set)
 
     def reach(self, name: str, size: int | None = None) -> bool:
         """Note a call; True if it is the one that fails."""
@@ -160,6 +161,7 @@ def failing(fault: Fault) -> Iterator[Fault]:
         patch.setattr(io, "open", open_file)
         patch.setattr(builtins, "open", open_file)
         yield fault
+    fault.held = descriptors
 
 
 def cut_power(fault: Fault) -> None:
@@ -243,6 +245,9 @@ def outcome(bench: Bench, fault: Fault) -> None:
     elif fault.how is not None:  # what a process holds, it holds no longer
         fault.how.__traceback__ = None
         gc.collect()
+        for descriptor in fault.held:
+            with suppress(OSError):
+                os.close(descriptor)
 
 
 def cuts(size: int, whole: Path) -> list[int]:
