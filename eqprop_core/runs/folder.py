@@ -351,8 +351,7 @@ class RunFolder:
 
     def is_complete(self) -> bool:
         """Whether it has finished, with all that is written at the end but what was removed on purpose."""
-        state = self.read_state()
-        if state.get("before" if state.get("state") in ("starting", "queued") else "state") != "finished":
+        if self.read_state().get("state") != "finished":
             return False
         there = all((self.path / name).exists() for name in (FINAL_MODEL, FINAL_CHECKPOINT))
         return there or PRUNED in self.meta() or not self.has_checkpoint()
