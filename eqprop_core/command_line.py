@@ -8,7 +8,12 @@ from eqprop_core.shell import joined
 
 
 def command_line(config: RunConfig, *, todo: bool = False, command: Command | None = None) -> str:
-    """The flags that make `config`, quoted for a shell: what differs from the defaults, in order of settings.
+    """The `command_words`, quoted for a shell."""
+    return joined(command_words(config, todo=todo, command=command))
+
+
+def command_words(config: RunConfig, *, todo: bool = False, command: Command | None = None) -> list[str]:
+    """The flags that make `config`: what differs from the defaults, in order of settings.
 
     They follow `eqprop` and the `command`, or `train`, `evaluate` or `gducheck` as `todo` says; with `todo`
     it is among the flags, as `eqprop reference` takes it. Lists are separated by spaces; those that the
@@ -32,4 +37,4 @@ def command_line(config: RunConfig, *, todo: bool = False, command: Command | No
             words.append(f"{flag(name)}={value}")
         else:
             words += [flag(name), str(value)]
-    return joined(words)
+    return words

@@ -33,7 +33,7 @@ from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, RunSummary, called, summarize
 from eqprop_core.runs.settings import Plan, make_plan
 from eqprop_core.runs.starting import start_new
-from eqprop_core.shell import command
+from eqprop_core.shell import command, joined
 from eqprop_tui import clipboard
 from eqprop_tui.characters import Characters
 from eqprop_tui.commands import Commands
@@ -296,7 +296,7 @@ class EqpropApp(App[None], inherit_bindings=False):
 
     def _carry_out(self, plan: Plan) -> None:
         """An evaluation or a check, as the command does it; what it prints comes up in a dialog."""
-        what = " ".join(plan.command)
+        what = joined(plan.command)
         self.call_from_thread(
             self.tell, f"{what}: what it prints comes up here; leaving ends it", severity="information"
         )

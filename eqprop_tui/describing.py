@@ -10,13 +10,14 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from eqprop_core.command_line import command_line
+from eqprop_core.command_line import command_words
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import Device
 from eqprop_core.estimate import measured_as, recall
 from eqprop_core.memory import room_for
 from eqprop_core.presets import Preset
 from eqprop_core.problems import printable, shown
+from eqprop_core.shell import joined
 from eqprop_tui.cli import report
 from eqprop_tui.library import USABLE, data_in_words, data_state, memory_in_words, time_in_words
 from eqprop_tui.looks import Looks
@@ -28,9 +29,9 @@ IN_THE_TABLE = ("archi", "channels", "kernels", "strides", "paddings", "pools", 
 UNTOLD = ("todo", "task", "load_path", *IN_THE_TABLE)
 
 
-def words_of(config: RunConfig) -> str:
-    """The command line that means this configuration."""
-    return f"eqprop {config.todo} {command_line(config)}"
+def words_of(config: RunConfig) -> list[str]:
+    """The words of the command line that means this configuration."""
+    return ["eqprop", config.todo, *command_words(config)]
 
 
 def layer_lines(config: RunConfig, width: int) -> list[Text]:
@@ -103,7 +104,7 @@ def preset_text(preset: Preset, width: int, looks: Looks, devices: Sequence[Devi
     text.append("\n")
     add_facts(text, [("settings", telling_settings(config), "")], width, dim)
     text.append(f"\n$ eqprop {config.todo} --preset {preset.name}\n\n")
-    text.append(f"$ {printable(words_of(config))}\n", dim)
+    text.append(f"$ {joined(words_of(config))}\n", dim)
     return text
 
 

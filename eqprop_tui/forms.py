@@ -6,7 +6,6 @@ wrong can be started. Knows no widget.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -184,23 +183,26 @@ class Form:
             names = [name for name in names if name in self.settings or name in self.changed]
             names = [name for name in names if name in self.changed or name not in Architecture.model_fields]
         given = self.given(names)
-        plan = make_plan(self.config.todo, given, None, tuple(shlex.split(self.command())))
+        plan = make_plan(self.config.todo, given, None, tuple(self.words()))
         return Plan(plan.config, plan.stored, self.preset, plan.command, plan.more_epochs, plan.labels)
 
     def command(self) -> str:
-        """The command line that means the same: with the preset and what differs, where that says it all."""
+        """The command line that means the same, quoted for a shell; empty where nothing is valid yet."""
+        return joined(self.words())
+
+    def words(self) -> list[str]:
+        """Its words: with the preset and what differs, where that says it all."""
         config = self.config or self.last_valid
         if config is None:
-            return ""
+            return []
         if self.preset is not None and self.config is not None:
             differing = self._unlike(typed_as(self.preset.config))
             changes = self.given(differing)
             if not differing:
-                return f"eqprop {config.todo} --preset {self.preset.name}"
+                return ["eqprop", config.todo, "--preset", self.preset.name]
             with suppress(ConfigError, RunError):
                 if make_plan(config.todo, changes, self.preset).config == config:
-                    words = [f"eqprop {config.todo} --preset {self.preset.name}", in_flags(changes)]
-                    return " ".join(word for word in words if word)
+                    return ["eqprop", config.todo, "--preset", self.preset.name, *in_flags(changes)]
         return words_of(config)
 
 
@@ -209,8 +211,8 @@ def typed_as(settings: Mapping[str, Any]) -> dict[str, str]:
     return {name: as_text(name, settings.get(name, RunConfig.model_fields[name].default)) for name in FIELDS}
 
 
-def in_flags(settings: Mapping[str, Any]) -> str:
-    """Raw settings as flags, quoted for a shell."""
+def in_flags(settings: Mapping[str, Any]) -> list[str]:
+    """Raw settings as flags."""
     words: list[str] = []
     for name, value in settings.items():
         if isinstance(value, bool):
@@ -219,7 +221,7 @@ def in_flags(settings: Mapping[str, Any]) -> str:
             words += [flag(name), *value.split()]
         else:
             words += [f"{flag(name)}={value}"] if value.startswith("-") else [flag(name), value]
-    return joined(words)
+    return words
 
 
 def same_text(one: str, other: str) -> bool:

@@ -31,7 +31,7 @@ from eqprop_core.files import (
 )
 from eqprop_core.locks import HeldError, Lock, changing, is_held, take
 from eqprop_core.names import can_be_shown
-from eqprop_core.problems import ConfigError, NotThereError, Problem, flag, printable, shown
+from eqprop_core.problems import ConfigError, NotThereError, Problem, flag, shown
 from eqprop_core.runs.names import (
     BEST_FIRST,
     CHECKPOINT,
@@ -48,7 +48,8 @@ from eqprop_core.runs.names import (
 )
 from eqprop_core.runs.reference import is_reference, settings_of, state_of
 from eqprop_core.runs.roots import remember_root
-from eqprop_core.shell import command
+from eqprop_core.shell import command as command_line
+from eqprop_core.shell import joined
 from eqprop_core.spelling import mistaken_for
 
 LIKE = "like"  # in `meta.json`: the run that it repeats
@@ -246,7 +247,7 @@ class RunFolder:
     def refuse_if_foreign(self) -> None:
         """Raise `RunError` for a folder of the reference, which is only read."""
         if is_reference(self.path):
-            begins = command("train", "--load-path", self.path.absolute(), "--epochs", "N")
+            begins = command_line("train", "--load-path", self.path.absolute(), "--epochs", "N")
             raise RunError(
                 f"{self.path}: is a folder of the reference, in which nothing is changed; "
                 f"`{begins}` begins a run with its weights"
@@ -477,7 +478,7 @@ def _undo(path: Path | None, error: BaseException, named: str) -> NoReturn:
 
 def hyperparameters(config: RunConfig, command: Sequence[str]) -> str:
     """The command line and every setting in words, a line each."""
-    lines = ["command line", "  " + printable(" ".join(command or sys.argv)), "", "settings"]
+    lines = ["command line", "  " + joined(list(command or sys.argv)), "", "settings"]
     for name, value in config.stored().items():
         help = type(config).model_fields[name].description
         lines.append(f"  {flag(name):<18} {shown(value):<28} {help}")

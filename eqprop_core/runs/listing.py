@@ -258,7 +258,7 @@ def find_run(wanted: str, roots: Iterable[Path] | None = None) -> RunFolder:
     if len(found) == 1:
         return RunFolder(found[0].path)
     if found:
-        some = ", ".join(run.id for run in found[:6])
+        some = ", ".join(run.id or str(run.path) for run in found[:6])
         raise NoSuchRunError(
             f"{wanted}: means {len(found)} runs ({some}); give more of the id, or the folder"
         )

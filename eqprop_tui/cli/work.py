@@ -115,7 +115,7 @@ def _with_presets(error: ConfigError) -> ConfigError:
 
 def _tell_namesake(name: str) -> None:
     """Say where a run has the name of a new one, so that neither will be found by it."""
-    ids = [run.id for run in list_runs() if same(run.name or "") == same(name)]
+    ids = [run.id or str(run.path) for run in list_runs() if same(run.name or "") == same(name)]
     if ids:
         report.say(
             f"warning: --name {name}: {ids[0]} has this name, too; name the two by their ids or folders"

@@ -17,7 +17,7 @@ from eqprop_core.memory import room_for
 from eqprop_core.presets import Preset, PresetLibrary, all_presets
 from eqprop_core.problems import ConfigError, printable
 from eqprop_core.runs.folder import RunError
-from eqprop_core.shell import command
+from eqprop_core.shell import command, joined
 from eqprop_tui.describing import preset_text, words_of
 from eqprop_tui.keys import bindings
 from eqprop_tui.library import DEMO, data_state, mentions
@@ -232,7 +232,7 @@ class LibraryScreen(BaseScreen):
     def action_copy_command(self) -> None:
         """The equivalent command line to the clipboard."""
         if self.chosen is not None:
-            self.eqprop.copy(words_of(self.chosen.run_config()))
+            self.eqprop.copy(joined(words_of(self.chosen.run_config())))
 
     def action_copy(self) -> None:
         """Copy the chosen preset to one of one's own."""

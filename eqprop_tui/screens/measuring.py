@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from eqprop_core.command_line import command_line
+from eqprop_core.command_line import command_words
 from eqprop_core.config import RunConfig
 from eqprop_core.devices import Device
 from eqprop_core.estimate import Measured, as_measured, exactly, measured_as, recall
@@ -73,7 +72,7 @@ class Measuring(BaseScreen):
             measurement = self.measurement = Measurement(name)
             words = [
                 "bench",
-                *shlex.split(command_line(exactly(config), command="bench")),
+                *command_words(exactly(config), command="bench"),
                 "--quick",
                 "--json",
             ]
