@@ -172,8 +172,8 @@ class Soak:
             process.kill()
             raise DifferenceError(f"has not ended within {WAIT:.0f} s")
         state = state_of(run)
-        if status == -signal.SIGKILL:
-            self.done["kill"] += 1
+        if status < 0:  # a SIGTERM, too, ends a process that is not yet so far as to hear it
+            self.done["kill"] += status == -signal.SIGKILL
             right = state in ("lost", "stopped", "finished") or not (run.path / STATE).exists()
         elif status == 0:
             right = state in ("finished", "stopped")
@@ -452,11 +452,13 @@ def main() -> int:
             soak.prepare(name)
         print({f"{name}, {since}": count for (name, since), count in soak.calls.items()}, flush=True)
         names = itertools.cycle(words.only)
-        while soak.done["kill"] < words.kills and time.monotonic() - begun < 60 * words.minutes:
-            (way,) = chance.choices(words.ways, [WAYS[way] for way in words.ways])
-            soak.trial(way, next(names))
-            if sum(soak.done[way] for way in WAYS) % 20 == 0:
-                print(f"{soak.done['kill']:5d} kills, {time.monotonic() - begun:.0f} s", flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            while soak.done["kill"] < words.kills and time.monotonic() - begun < 60 * words.minutes:
+                (way,) = chance.choices(words.ways, [WAYS[way] for way in words.ways])
+                soak.trial(way, next(names))
+                if sum(soak.done[way] for way in WAYS) % 20 == 0:
+                    print(f"{soak.done['kill']:5d} kills, {time.monotonic() - begun:.0f} s", flush=True)
     for place, count in sorted(soak.places.items()):
         print(f"{count:6d} × {place}")
     print(", ".join(f"{what} {count}" for what, count in sorted(soak.done.items())))
