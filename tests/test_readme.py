@@ -58,6 +58,7 @@ def test_the_commands_of_the_first_hour_are_accepted(eqprop: Callable[..., Resul
             run = run or said.split("saved in ")[1].split()[0]
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_the_commands_of_the_life_of_a_run_do_what_they_say(
     eqprop: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 from waiting import give_way
 
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.worker import checkpoint
+from eqprop_tui.cli.main import app
 
 pytestmark = pytest.mark.usefixtures("hang_up_heard")
 
@@ -60,11 +61,29 @@ def batches_told(folder: Path) -> list[Path]:
     ]
 
 
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("left-alone")
+    done = CliRunner().invoke(app, ["train", *WORDS, "--results", str(folder)])
+    assert done.exit_code == 0, done.output
+    (run,) = folder.glob("*/*/*/*")
+    return run
+
+
+def ends_as(run: Path, other: Path) -> None:
+    """Assert that two runs end with the same weights and histories."""
+    ends = [checkpoint.load(folder / "final_checkpoint.tar") for folder in (run, other)]
+    assert ends[0]["histories"] == ends[1]["histories"]
+    for name, value in ends[0]["model_state_dict"].items():
+        assert torch.equal(value, ends[1]["model_state_dict"][name]), name
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_a_signal_stops_after_the_batch_and_the_run_ends_as_if_it_had_not(
-    number: signal.Signals, code: int, tmp_path: Path, eqprop: Run
+    number: signal.Signals, code: int, tmp_path: Path, eqprop: Run, left_alone: Path
 ) -> None:
     process = start(tmp_path, *WORDS)
     (run,) = wait_for(lambda: batches_told(tmp_path), process)
@@ -77,15 +96,10 @@ def test_a_signal_stops_after_the_batch_and_the_run_ends_as_if_it_had_not(
     assert 0 < position["batch"] < 1438 or position["epoch"] > 0
 
     eqprop("train", "--load-path", run)
-    eqprop("train", *WORDS, "--results", tmp_path / "whole")
-    (whole,) = tmp_path.glob("whole/*/*/*/*")
-    ends = [checkpoint.load(folder / "final_checkpoint.tar") for folder in (run, whole)]
-    assert ends[0]["histories"] == ends[1]["histories"]
-    for name, value in ends[0]["model_state_dict"].items():
-        assert torch.equal(value, ends[1]["model_state_dict"][name]), name
+    ends_as(run, left_alone)
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, eqprop: Run) -> None:
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, eqprop: Run, left_alone: Path) -> None:
     process = start(tmp_path, *WORDS, "--checkpoint-every", "0.001")
     (run,) = wait_for(
         lambda: [path.parent for path in tmp_path.glob("results/*/*/*/*/checkpoint.prev.tar")], process
@@ -94,12 +108,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path, eqprop: R
     process.communicate()
     assert json.loads((run / "state.json").read_text())["state"] == "running"
     eqprop("train", "--load-path", run)
-    eqprop("train", *WORDS, "--results", tmp_path / "whole")
-    (whole,) = tmp_path.glob("whole/*/*/*/*")
-    ends = [checkpoint.load(folder / "final_checkpoint.tar") for folder in (run, whole)]
-    assert ends[0]["histories"] == ends[1]["histories"]
-    for name, value in ends[0]["model_state_dict"].items():
-        assert torch.equal(value, ends[1]["model_state_dict"][name]), name
+    ends_as(run, left_alone)
 
 
 @pytest.fixture
