@@ -12,6 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
@@ -27,6 +28,10 @@ from eqprop_core.names import can_be_shown
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE)
 INK, GREY, FAINT = "#333333", "#999999", "#DDDDDD"
+
+# Where it is loaded, matplotlib obeys the `matplotlibrc` of the working folder: LaTeX with a preamble of
+# somebody's, another size of everything. Pictures are the same everywhere.
+matplotlib.rcdefaults()
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture looks the same everywhere
 # Words are never read as mathematics ($) or LaTeX, whatever a run is called and matplotlib is told elsewhere.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from math import inf, nan
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from small_runs import epoch
 
+from eqprop_core.worker import drawing
 from eqprop_core.worker.bands import Band, draw_bands
 from eqprop_core.worker.comparison import MOST_CURVES, Curve, draw_comparison
 from eqprop_core.worker.figures import draw_gdu_distances
@@ -60,6 +63,18 @@ def test_whatever_was_measured_makes_a_picture(epochs: list[Any], tmp_path: Path
         tmp_path / "a.png", [Curve("$x^2$ \x07 数 " + "long " * 30, epochs), Curve("b", [epoch(1)])]
     )
     assert 300 < pixels(tmp_path / "a.png").shape[1] < 2000
+
+
+def test_the_settings_of_a_folder_that_one_works_in_are_not_those_of_pictures(tmp_path: Path) -> None:
+    (tmp_path / "matplotlibrc").write_text(
+        "text.usetex: True\ntext.latex.preamble: \\input{/etc/passwd}\nfigure.dpi: 7\n"
+    )
+    with matplotlib.rc_context(fname=tmp_path / "matplotlibrc"):
+        assert matplotlib.rcParams["text.usetex"]
+        importlib.reload(drawing)
+        assert not matplotlib.rcParams["text.usetex"]
+        draw_comparison(tmp_path / "a.png", [Curve("a", [epoch(1, 10.0), epoch(2, 50.0)])])
+    assert painted(tmp_path / "a.png", BLUE) > 10
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf, 1e200])
