@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner, Result
 
 torch.set_num_threads(1)
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # however slow it is
+settings.load_profile("any machine")
 if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 ):  # as for what a script starts with &; inherited by programs
