@@ -249,6 +249,12 @@ def inherited(descriptor: int | None, path: Path) -> int | None:
     return None if lock is None or lock.number is not None else descriptor
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that the owner of a lock has open, one of them at least."""
+    number = _highest(path)
+    return (path, _file(path, number)) if number else (path,)
+
+
 def mark_of(path: Path) -> dict[str, Any]:
     """What the owner of a lock says in it of itself; empty where nothing is said."""
     number = _highest(path)
@@ -263,7 +269,7 @@ def holder(path: Path) -> str:
 
     mark = mark_of(path)
     signed = marked(mark)
-    if signed is not None and has_open(signed, path, _file(path, _highest(path))):
+    if signed is not None and has_open(signed, *files_of(path)):
         return printable(named(signed))
     found = []
     for number in _holding(path):

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from eqprop_core.locks import files_of
 from eqprop_core.marks import has_open, marked
 from eqprop_core.runs.names import LOCK, STATE
 
@@ -41,7 +42,7 @@ def process_of(run: Path, state: Mapping[str, Any]) -> psutil.Process | None:
         return worker_of(run) if state.get("pid") is None else None
     if process.pid == os.getpid() or is_about(process, WORKER, run):  # which reads what it wrote itself
         return process
-    holds = has_open(process, run / LOCK)
+    holds = has_open(process, *files_of(run / LOCK))
     if holds is None:
         with suppress(psutil.Error, OSError):
             holds = process.uids().real == (run / STATE).lstat().st_uid != os.getuid()

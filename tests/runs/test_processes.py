@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -138,8 +139,13 @@ def test_the_copy_of_a_run_is_not_the_run(tmp_path: Path, started: Started) -> N
     refused(copy, worker)
 
 
-def test_a_process_that_holds_the_lock_is_ended_only_if_it_is_ours(tmp_path: Path, started: Started) -> None:
+@pytest.mark.parametrize("flock", [True, False])
+def test_a_process_that_holds_the_lock_is_ended_only_if_it_is_ours(
+    flock: bool, tmp_path: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(tmp_path)
+    if not flock:
+        monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     with run.lock() as lock:
         other = started("somebody", "who", "reads", pass_fds=[lock.fileno()])
         ours = started("/usr/bin/eqprop", "train", "--foreground", pass_fds=[lock.fileno()])
