@@ -43,7 +43,10 @@ CLOCKS = {"samples_per_s", "seconds", "trained"}
 
 @dataclass(frozen=True)
 class Strike:
-    """What ends a process: `how`, at the `nth` call (from 1) of `where`, as it begins or `after` it."""
+    """What ends a process: `how`, at the `nth` call (from 1) of `where`, as it begins or `after` it.
+
+    "freeze" is SIGSTOP, which ends nothing by itself.
+    """
 
     where: str
     nth: int
@@ -167,8 +170,9 @@ def _arm(path: Path, strike: Strike) -> None:
         if strike.how == "stop":
             _ask(serving[0], path, "stop")
             return
+        number = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}.get(strike.how, signal.SIGTERM)
         for _ in range(2 if strike.how == "term twice" else 1):
-            os.kill(os.getpid(), signal.SIGKILL if strike.how == "kill" else signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     def struck(owner: Any, name: str, when: Callable[[Any], bool] = lambda first: True) -> None:
         whole = getattr(owner, name)

@@ -38,17 +38,22 @@ def alone(compute: Compute) -> Gradients:
 class Group:
     """The processes that train together: this one is `rank`, from 0, of `size`.
 
-    `add` puts the sum over all processes into a tensor of each; `gather` returns what each said, by rank.
-    Both wait for all and raise what ends the training where one of them is gone. `wish` is asked in each sum
-    whether this process has something to say between two batches; `attention` is then whether any has.
+    `add` puts the sum over all processes into a tensor of each; `gather` returns what each said, by rank, as
+    JSON has it; `hand_out` returns bytes that rank 0 has, at most so many, at every rank. All wait for all,
+    and raise what ends the training where one of them is gone. `wish` is asked in each sum whether this
+    process has something to say between two batches; `attention` is then whether any has. `leaving` is asked
+    in waits whether the run is to end; `parted` is set where this process ends without the others.
     """
 
     rank: int
     size: int
     add: Callable[[Tensor], None]
     gather: Callable[[Any], list[Any]]
+    hand_out: Callable[[bytes | memoryview | None, int], bytes | memoryview]
     wish: Callable[[], bool] = lambda: False
+    leaving: Callable[[], bool] = lambda: False
     attention: bool = False
+    parted: bool = False
     _room: Tensor | None = None
 
     def room(self, like: Tensor, size: int) -> Tensor:

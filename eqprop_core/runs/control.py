@@ -70,12 +70,7 @@ def take(run: Path) -> list[Asked]:
     One that cannot be taken away is not obeyed, as it would be again and again. Raises nothing.
     """
     taken: list[Asked] = []
-    folder = run / CONTROL
-    try:
-        waiting = [] if folder.is_symlink() else sorted(folder.glob("*.json"))
-    except OSError:
-        return taken
-    for path in waiting:
+    for path in _there(run):
         asked = _understood(_content(path))
         try:
             path.unlink()
@@ -84,6 +79,19 @@ def take(run: Path) -> list[Asked]:
         if asked is not None:
             taken.append(asked)
     return taken
+
+
+def waiting(run: Path) -> list[Asked]:
+    """The requests that nobody has taken yet, the oldest first. Raises nothing."""
+    return [asked for path in _there(run) if (asked := _understood(_content(path))) is not None]
+
+
+def _there(run: Path) -> list[Path]:
+    folder = run / CONTROL
+    try:
+        return [] if folder.is_symlink() else sorted(folder.glob("*.json"))
+    except OSError:
+        return []
 
 
 def _content(path: Path) -> object:

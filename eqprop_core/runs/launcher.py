@@ -23,7 +23,7 @@ from eqprop_core.runs.folder import DATA, RunError, RunFolder
 from eqprop_core.runs.listing import AT_REST, summarize
 from eqprop_core.runs.logout import outliving, user
 from eqprop_core.runs.names import CONSOLE
-from eqprop_core.runs.places import Place, choose_places, environment_of, in_words
+from eqprop_core.runs.places import MOST_PROCESSES, Place, choose_places, environment_of, in_words
 from eqprop_core.runs.processes import uninterrupted
 from eqprop_core.runs.queue import Ticket, before_all, in_line, line_of, take_tickets
 
@@ -156,7 +156,7 @@ def as_before(run: RunFolder, wanted: Start) -> Start:
     )
     return replace(
         wanted,
-        nproc=nproc if type(nproc) is int else None,
+        nproc=nproc if type(nproc) is int and 1 <= nproc <= MOST_PROCESSES else None,
         devices=devices if isinstance(devices, str) else None,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from eqprop_core.devices import Device, choose_here, list_devices
 from eqprop_core.problems import ConfigError, Problem
 
+MOST_PROCESSES = 4096  # of one run; more is a slip of the hand
 DRIVERS = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))  # of GPUs that torch may know how to use
 
 
@@ -80,8 +81,8 @@ def choose_places(
     there = list_devices() if devices is None else devices
     if named is not None:
         places = _named(named, [device for device in there if device.key.startswith("cuda")])
-    elif nproc is not None and nproc < 1:
-        raise ConfigError([Problem("nproc", nproc, "must be 1 or more")])
+    elif nproc is not None and not 1 <= nproc <= MOST_PROCESSES:
+        raise ConfigError([Problem("nproc", nproc, f"must be from 1 to {MOST_PROCESSES:,}")])
     elif nproc is not None and nproc > 1:
         if wanted not in ("auto", "cpu"):
             message = "is processes on the CPU; GPUs are named by --devices"

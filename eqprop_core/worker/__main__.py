@@ -22,7 +22,9 @@ from eqprop_core.printing import end_printing, open_standard_streams, print_unhi
 from eqprop_core.private import use_own_folders
 from eqprop_core.problems import ConfigError, tell
 from eqprop_core.runs.names import LOCK, STATE
+from eqprop_core.runs.places import MOST_PROCESSES
 from eqprop_core.runs.queue import Ticket, given_ticket
+from eqprop_core.worker.neighbours import Links, end_with
 from eqprop_core.worker.ranks import Rank, rank_here
 from eqprop_core.worker.signals import Wishes, heard
 from eqprop_core.worker.waiting import mark_stopped, sign, wait_for_turn
@@ -39,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--device", help=argparse.SUPPRESS)  # by the name that `eqprop devices` gives it
     words.add_argument("--uuid", help=argparse.SUPPRESS)
     words.add_argument("--devices", help=argparse.SUPPRESS)  # one for each process, or cpu
-    words.add_argument("--owned", action="store_true", help=argparse.SUPPRESS)  # by the standard input
+    words.add_argument("--together", type=Links.of_document, help=argparse.SUPPRESS)  # one of --nproc's
     words.add_argument("--lock", type=int, help=argparse.SUPPRESS)  # descriptors that the launcher left open
     words.add_argument("--ticket", type=Path, action="append", default=[], help=argparse.SUPPRESS)
     words.add_argument("--ticket-lock", type=int, action="append", default=[], help=argparse.SUPPRESS)
@@ -49,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
 
 def rank_of(words: argparse.Namespace) -> Rank | None:
     """Which of several processes this one is, as torchrun says; a launcher's own words win over that."""
-    return None if words.lock is not None and not words.owned else rank_here()
+    if words.together is not None:
+        return Rank(words.together.rank, words.together.size, words.together.rank, words.together.size)
+    return None if words.lock is not None else rank_here()
 
 
 def _alone(words: argparse.Namespace) -> bool:
@@ -63,6 +67,8 @@ def _alone(words: argparse.Namespace) -> bool:
 def main(arguments: list[str]) -> int:
     """Train the run that the arguments name; returns the exit status."""
     words = parser().parse_args(arguments)
+    if words.together is not None:
+        end_with(words.together.parent)
     try:
         here = rank_of(words)
     except ConfigError as error:
@@ -72,19 +78,19 @@ def main(arguments: list[str]) -> int:
         os.chdir("/")
     use_own_folders()
     wishes = Wishes(together=here is not None)
-    if words.nproc is not None and (words.nproc < 1 or here is not None):
-        tell("error: --nproc: must be at least 1, and not given to what torchrun starts")
+    if words.nproc is not None and (not 1 <= words.nproc <= MOST_PROCESSES or here is not None):
+        rule = f"must be from 1 to {MOST_PROCESSES:,}, and not given to what torchrun starts"
+        tell(f"error: --nproc: {rule}")
         return 2
-    if words.owned:
-        words.lock = os.dup(0)  # the standard input, which is inherited through torchrun's engine
     if here is not None and here.rank > 0:
         from eqprop_core.worker.following import follow
 
+        received(words.lock, words.run / LOCK, sign=False)  # held for as long as this process is there
         with heard(wishes):
             return follow(words, here, wishes)
-    if words.lock is not None and not words.owned:  # started by a launcher, to outlive its terminal
+    if words.lock is not None and here is None:  # started by a launcher, to outlive its terminal
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    lock = received(words.lock, words.run / LOCK, sign=not words.owned)
+    lock = received(words.lock, words.run / LOCK, sign=here is None)
     tickets: list[Ticket] = []
     with heard(wishes):
         for path, held in zip_longest(words.ticket, words.ticket_lock):
@@ -111,7 +117,7 @@ def _wait_and_own(
     here: Rank | None,
 ) -> int:
     state = words.run / STATE
-    if lock is not None and not words.owned:
+    if lock is not None and here is None:
         sign(state)
     try:
         if tickets and not words.now and not wait_for_turn(words.run, state, tickets, wishes):

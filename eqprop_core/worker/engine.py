@@ -1,7 +1,7 @@
-"""Starts the processes that train a run together on this machine, by torchrun's engine, and sees them end.
+"""Starts the processes that train a run together on this machine, and sees them end.
 
 This process holds the run's lock until all of them have ended, and says how the run ended where they could
-not: one that is killed says nothing. What signals ask of it is asked of them.
+not: one that is killed says nothing. What signals ask of it is asked of them. None of them outlives it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 import psutil
@@ -21,15 +22,20 @@ import psutil
 from eqprop_core.devices import threads_wished
 from eqprop_core.locks import Lock
 from eqprop_core.problems import tell
-from eqprop_core.reasons import reason
-from eqprop_core.runs.control import ask, take
+from eqprop_core.runs.control import take, waiting
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, is_run
 from eqprop_core.runs.names import CONFIG, STATE
+from eqprop_core.worker.neighbours import is_stopped, link, process_in_words
+from eqprop_core.worker.patience import given_up
+from eqprop_core.worker.ranks import TOLD
 from eqprop_core.worker.signals import STOPPING, Wishes
 from eqprop_core.worker.waiting import mark_stopped
 
-SECONDS_TO_END = 10
+SECONDS_TO_END = 10.0  # for the others where one has ended
+SECONDS_TO_SERVE = 5.0  # for a request to stop, while one of them is stopped by a signal
+SECONDS_BETWEEN_LOOKS = 0.05
+LOOKS_AT_STATES = 20  # of those, one looks at whether processes are stopped
 
 
 def own_together(words: argparse.Namespace, wishes: Wishes, lock: Lock | None) -> int:
@@ -46,52 +52,119 @@ def own_together(words: argparse.Namespace, wishes: Wishes, lock: Lock | None) -
         tell(f"error: {error}")
         return 1
     with lock:
-        os.dup2(lock.fileno(), 0)  # the one descriptor that every process inherits: the run is theirs, too
-        status = _started(words, wishes, run)
+        status = _trained(words, wishes, run, lock.fileno())
     if run.read_state().get("state") == "stopped" and wishes.stop is not None:
         return 128 + wishes.stop
     return status
 
 
-def _started(words: argparse.Namespace, wishes: Wishes, run: RunFolder) -> int:
-    if threads_wished() is None:
-        os.environ["OMP_NUM_THREADS"] = "1"  # as torchrun does, which says so at length
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args
-    from torch.distributed.run import run as start
-
-    engine = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(words.nproc)]
-    engine += ["--signals-to-handle", "SIGQUIT"]  # the others are handed on here, and given their time
-    engine += ["--no-python"]
-    logs = tempfile.TemporaryDirectory(prefix="eqprop-")  # torchrun would leave one of its own behind
-    engine += ["--log-dir", logs.name]
-    # Where one has died; what waits for it inside a GPU's library hears nothing and is killed after that.
-    # Versions of torchrun that have no such limit take no notice of the variable.
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_END))
+def _trained(words: argparse.Namespace, wishes: Wishes, run: RunFolder, lock: int) -> int:
+    """Start the processes and wait until all have ended; returns the exit status."""
+    started: list[subprocess.Popen[bytes]] = []
     try:
-        with logs, _handed_on(wishes, run):
-            if wishes.stop is not None:  # while torch was imported
+        with _handed_on(wishes, started):
+            if wishes.stop is not None:
                 mark_stopped(run.path / STATE)
                 return 128 + wishes.stop
-            start(parse_args([*engine, *_words(words)]))  # type: ignore[no-untyped-call]
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if wishes.stop is not None and failure.exitcode == -wishes.stop:  # before it could hear signals
-            mark_stopped(run.path / STATE)
-            return 128 + wishes.stop
-        if failure.exitcode < 0:
-            name = signal.Signals(-failure.exitcode).name
-            return _failed(run, f"process {rank} of {words.nproc} (from 0) was ended by {name}")
-        _failed(run, f"process {rank} of {words.nproc} (from 0) ended with status {failure.exitcode}")
-        return failure.exitcode
-    except (Exception, SystemExit) as error:  # whatever the engine could not do
-        return _failed(run, f"the processes of the run could not be started: {reason(error)}")
-    return 0
+            try:
+                _start(words, lock, started)
+            except OSError as error:
+                reason = f"the processes of the run could not be started: {error.strerror or error}"
+                return _failed(run, reason)
+            lost = _wait(started, run)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    if lost is None:
+        return 0
+    rank, stopped = lost
+    status = started[rank].returncode
+    if stopped is not None:
+        return _failed(run, f"{given_up(stopped)}; resuming goes on from the last checkpoint")
+    if wishes.stop is not None and status == -wishes.stop:  # before it could hear signals
+        mark_stopped(run.path / STATE)
+        return 128 + wishes.stop
+    if status < 0:
+        name = signal.Signals(-status).name
+        return _failed(run, f"process {rank} of {words.nproc} (from 0) was ended by {name}")
+    _failed(run, f"process {rank} of {words.nproc} (from 0) ended with status {status}")
+    return int(status)
 
 
-def _words(words: argparse.Namespace) -> list[str]:
+def _start(words: argparse.Namespace, lock: int, started: list[subprocess.Popen[bytes]]) -> None:
+    """Start a process for each rank. Raises `OSError`."""
+    environment = {name: value for name, value in os.environ.items() if name not in TOLD}
+    if threads_wished() is None:
+        environment["OMP_NUM_THREADS"] = "1"  # as torchrun does: together they would have too many
+    links = link(words.nproc, parent=os.getpid())
+    try:
+        for one in links:
+            started.append(
+                subprocess.Popen(
+                    [*_words(words, lock), "--together", one.document()],
+                    stdin=subprocess.DEVNULL,
+                    env=environment,
+                    pass_fds=(lock, *one.descriptors),
+                )
+            )
+    finally:
+        for descriptor in {number for one in links for number in one.descriptors}:
+            os.close(descriptor)
+
+
+def _wait(started: list[subprocess.Popen[bytes]], run: RunFolder) -> tuple[int, str | None] | None:
+    """Wait until all have ended, by force where one has failed; returns that one, None where all went well.
+
+    With it comes what it is called where it was stopped by a signal, and was ended for that.
+    """
+    processes = [psutil.Process(process.pid) for process in started]
+    lost: tuple[int, str | None] | None = None
+    first_ended: float | None = None
+    asked = 0.0  # seconds that a request to stop has lain there while one is stopped
+    look = 0
+    while None in (ended := [process.poll() for process in started]):
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        look += 1
+        now = time.monotonic()
+        if any(status is not None for status in ended):
+            first_ended = first_ended or now
+            lost = lost or _first_failed(ended)
+            if now - first_ended >= SECONDS_TO_END:
+                lost = lost or (ended.index(None), None)
+                for process in started:
+                    process.kill()
+        if look % LOOKS_AT_STATES:
+            continue
+        stopped = [
+            rank for rank, status in enumerate(ended) if status is None and is_stopped(processes[rank])
+        ]
+        asked = asked + LOOKS_AT_STATES * SECONDS_BETWEEN_LOOKS if stopped and _stop_asked(run) else 0.0
+        if stopped and (first_ended is not None or asked >= SECONDS_TO_SERVE):
+            rank = stopped[0]
+            lost = rank, process_in_words(rank, len(started), started[rank].pid)
+            for rank in stopped:
+                started[rank].kill()
+    if ended[0] == 0:  # all is written, whatever became of the others
+        return None
+    return lost or _first_failed(ended)
+
+
+def _first_failed(ended: list[int | None]) -> tuple[int, None] | None:
+    """The process that the others ended for, of these exit statuses: rather one that was killed."""
+    failed = [rank for rank, status in enumerate(ended) if status]
+    return (min(failed, key=lambda rank: (ended[rank] or 0) > 0), None) if failed else None
+
+
+def _stop_asked(run: RunFolder) -> bool:
+    """Whether a request to stop lies there that rank 0 has not taken."""
+    return any(asked.request == "stop" for asked in waiting(run.path))
+
+
+def _words(words: argparse.Namespace, lock: int) -> list[str]:
     """The command line of each process."""
-    found = [sys.executable, "-P", "-u", "-m", "eqprop_core.worker", str(words.run.resolve()), "--owned"]
+    found = [sys.executable, "-P", "-u", "-m", "eqprop_core.worker", str(words.run.resolve())]
+    found += ["--lock", str(lock)]
     if words.more_epochs is not None:
         found += ["--more-epochs", str(words.more_epochs)]
     if words.changes:
@@ -110,19 +183,14 @@ def _failed(run: RunFolder, reason: str) -> int:
 
 
 @contextmanager
-def _handed_on(wishes: Wishes, run: RunFolder) -> Iterator[None]:
+def _handed_on(wishes: Wishes, started: list[subprocess.Popen[bytes]]) -> Iterator[None]:
     """Hand on what signals ask, and keep a wish to stop for the exit status."""
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         if number in STOPPING:
             wishes.stop = wishes.stop or number
-        processes = psutil.Process().children()
-        for process in processes:
-            with suppress(psutil.Error):
-                process.send_signal(number)
-        if not processes and number in STOPPING:
-            with suppress(OSError):
-                ask(run.path, "stop")
+        for process in started:
+            process.send_signal(number)
 
     heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, hand_on) for number in (*heard, signal.SIGUSR2)}

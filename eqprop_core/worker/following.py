@@ -26,15 +26,19 @@ from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.settings import Plan
 from eqprop_core.worker.choices import compile_for
 from eqprop_core.worker.out_of_memory import memory_told
+from eqprop_core.worker.patience import ProcessLostError
 from eqprop_core.worker.preparing import Prepared, count_tiny_as_zero, prepare
-from eqprop_core.worker.ranks import ProcessLostError, Rank, joined, place_of
+from eqprop_core.worker.ranks import Rank, joined, place_of
 from eqprop_core.worker.signals import Wishes
+
+ROOM_FOR_HISTORIES = 2**28  # bytes of a state beside the weights
+WITH_MOMENTS = 4  # times the weights, those of the optimizer with them
 
 
 def follow(words: argparse.Namespace, here: Rank, wishes: Wishes) -> int:
     """Take part in the training of the run that rank 0 owns; returns the exit status."""
     try:
-        with joined(here) as group:
+        with joined(here, wishes, words.together) as group:
             _train(here, group, wishes, words.devices)
     except (ProcessLostError, TrainingError):
         return 1  # rank 0 says so
@@ -51,7 +55,7 @@ def _train(here: Rank, group: Group, wishes: Wishes, devices: str | None) -> Non
     group.gather(place_of(ready.label))
     group.gather(ready.data.document())
     trainer = Trainer(ready.config, ready.net, ready.dataset, group=group)
-    _take_over(group.tell(None), ready, trainer)
+    _take_over(group, ready, trainer)
     follower = Follower(group, trainer, wishes)
     group.wish = follower.wish
     trainer.boundary = follower.boundary
@@ -63,15 +67,18 @@ def _train(here: Rank, group: Group, wishes: Wishes, devices: str | None) -> Non
             follower.obey(group.tell(None))
 
 
-def _take_over(told: dict[str, Any], ready: Prepared, trainer: Trainer) -> None:
+def _take_over(group: Group, ready: Prepared, trainer: Trainer) -> None:
     """Stand where rank 0 does, and compute as it does."""
+    told = group.tell(None)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in ready.net.parameters())
+    state = group.hand_out(None, ROOM_FOR_HISTORIES + WITH_MOMENTS * weights)
     use(ready, told["choices"], first=True)
     torch.set_num_threads(told["threads"])
     if ready.net.numerics.compiled:
         _, error = compile_for(ready, told["processes"])
         if error is not None:
             ready.net.use(replace(ready.net.numerics, compiled=False))
-    trainer.restore(torch.load(io.BytesIO(told["state"]), map_location=ready.device, weights_only=True))
+    trainer.restore(torch.load(io.BytesIO(state), map_location=ready.device, weights_only=True))
 
 
 def use(ready: Prepared, choices: object, *, first: bool = False) -> Iterator[Event]:

@@ -59,7 +59,7 @@ def _train(run: RunFolder, words: argparse.Namespace, wishes: Wishes, lock: Lock
             finished, unsaved = _work(run, plan, wishes, lock, place, None)
         else:
             refuse_idle(plan.config, here.size)
-            with joined(here) as group:
+            with joined(here, wishes, words.together) as group:
                 plan = told(plan, group)
                 place = here.place(plan.config.device, words.devices)
                 finished, unsaved = _work(run, plan, wishes, lock, place, group)

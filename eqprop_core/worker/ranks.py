@@ -1,8 +1,8 @@
-"""The processes that train one run together: who this one is, and how they talk, by torch.distributed.
+"""The processes that train one run together: who this one is, and how it meets the others.
 
-Each is told by its environment, as torchrun sets it, which of how many it is (its *rank*, from 0). Rank 0
-owns the run and alone writes into its folder; the others follow. Where one of them dies, the others end: a
-sum that it should have been part of cannot be had any more.
+Which of how many each is (its *rank*, from 0) says `--nproc`'s process where that has started it, or else its
+environment, as torchrun sets it. Rank 0 owns the run and alone writes into its folder; the others follow.
+Where one of them dies, the others end: a sum that it should have been part of cannot be had any more.
 """
 
 from __future__ import annotations
@@ -10,34 +10,26 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eqprop_core.problems import ConfigError, Problem, printable
 from eqprop_core.runs.folder import RunError
-from eqprop_core.runs.places import Place, in_words
+from eqprop_core.runs.places import MOST_PROCESSES, Place, in_words
+from eqprop_core.worker.by_torch import first_line
+from eqprop_core.worker.machines import Machines
+from eqprop_core.worker.neighbours import Links, Neighbours
+from eqprop_core.worker.patience import ProcessLostError
+from eqprop_core.worker.signals import Wishes
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from eqprop_core.config import RunConfig
     from eqprop_core.learning.sharing import Group
     from eqprop_core.runs.settings import Plan
 
 TOLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-TO_MEET = timedelta(minutes=5)
-TO_ANSWER = timedelta(minutes=30)  # rank 0 may be busy alone: with a check, pictures, a slow disk
-SECONDS_TO_LEAVE = 5.0  # for a GPU's library to let go
-SECONDS_TO_REPORT = 3.0  # in which those that are left say that they are
-
-
-class ProcessLostError(RunError):
-    """Another process of the run is gone."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +103,7 @@ def rank_here(environment: Mapping[str, str] = os.environ) -> Rank | None:
     return Rank(rank, size, local, beside)
 
 
-def _counted(name: str, environment: Mapping[str, str], least: int, most: int = 1_000_000) -> int:
+def _counted(name: str, environment: Mapping[str, str], least: int, most: int = MOST_PROCESSES) -> int:
     """The whole number that a variable holds."""
     value = environment.get(name, "").strip()
     if value.isascii() and value.isdecimal() and len(value) < 10 and least <= int(value) <= most:
@@ -130,129 +122,40 @@ def _untold(name: str, environment: Mapping[str, str], rule: str) -> ConfigError
 
 
 @contextmanager
-def joined(here: Rank) -> Iterator[Group]:
+def joined(here: Rank, wishes: Wishes, links: Links | None = None) -> Iterator[Group]:
     """Meet the other processes; the group is there until all of them are done, or one of them fails.
 
-    What ends this process is told to the others. Raises `ProcessLostError` where another is gone, and
-    `RunError` where they cannot meet.
+    With `links` all are on this machine. What ends this process is told to the others. Raises
+    `ProcessLostError` where another is gone or does not go on, and `RunError` where they cannot meet.
     """
     import torch
-    from torch import distributed
-    from torch.distributed.distributed_c10d import PrefixStore
-    from torch.distributed.rendezvous import rendezvous
 
     from eqprop_core.learning.sharing import Group
+
+    def stops() -> bool:
+        return wishes.stop is not None
 
     try:
         if gpus := torch.cuda.device_count():
             torch.cuda.set_device(here.local % gpus)
-        store, _, _ = next(rendezvous("env://", timeout=TO_MEET))
-        store = PrefixStore("eqprop", store)
-        distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if gpus and distributed.is_nccl_available() else "gloo",
-            store=store,
-            rank=here.rank,
-            world_size=here.size,
-            timeout=TO_ANSWER,
-        )
-    except (RuntimeError, ValueError) as error:  # no connection, or a GPU that cannot be used
-        raise RunError(f"the {here.size} processes of the run cannot meet: {_first_line(error)}") from None
-    talk = _Talk(here, store)
+        talk = Machines(here, stops) if links is None else Neighbours(links, stops)
+    except RunError:
+        raise
+    except (RuntimeError, ValueError, OSError) as error:  # no connection, or a GPU that cannot be used
+        raise RunError(f"the {here.size} processes of the run cannot meet: {first_line(error)}") from None
+    group = Group(here.rank, here.size, talk.add, talk.gather, talk.hand_out, leaving=stops)
+    talk.patience.leaving = lambda: group.leaving()
     try:
-        yield Group(here.rank, here.size, talk.add, talk.gather)
-        talk.gather(None)  # rank 0 has written everything
+        yield group
+        if not group.parted:
+            talk.gather(None)  # rank 0 has written everything
+    except ProcessLostError:
+        raise
     except BaseException as error:
         talk.report(error)
         raise
     finally:
         talk.leave()
-
-
-class _Talk:
-    """What processes say to each other; where one is gone, what is raised names it."""
-
-    def __init__(self, here: Rank, store: Any) -> None:
-        self._here = here
-        self._store = store
-        self._open = True
-
-    def add(self, values: Tensor) -> None:
-        """Put the sum over all processes into `values`."""
-        from torch import distributed
-
-        self._together(lambda: distributed.all_reduce(values))
-
-    def gather(self, said: Any) -> list[Any]:
-        """What each process says, by rank."""
-        from torch import distributed
-
-        found: list[Any] = [None] * self._here.size
-        self._together(lambda: distributed.all_gather_object(found, said))
-        return found
-
-    def _together(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except RuntimeError as error:  # torch's errors of connections and of time that ran out
-            raise self._lost(error) from None
-
-    def _lost(self, error: RuntimeError) -> ProcessLostError:
-        """Name the processes that are gone: those that do not say that they are left."""
-        self.leave()  # who waits for this process hears of it now
-        with suppress(Exception):
-            self._store.set(f"left/{self._here.rank}", "")
-        lost = f"the {self._here.size} processes of the run have lost each other ({_first_line(error)})"
-        others = [rank for rank in range(self._here.size) if rank != self._here.rank]
-        # Rank 0 says it all; the others end at once, so that those who wait for them hear of it.
-        deadline = time.monotonic() + (0.0 if self._here.rank else SECONDS_TO_REPORT)
-        try:
-            while True:
-                if failed := [rank for rank in others if self._store.check([f"failed/{rank}"])]:
-                    why = self._store.get(f"failed/{failed[0]}").decode()
-                    return ProcessLostError(f"process {failed[0]} of {self._here.size} (from 0) ended: {why}")
-                silent = [rank for rank in others if not self._store.check([f"left/{rank}"])]
-                if not silent or time.monotonic() >= deadline:
-                    break
-                time.sleep(0.05)
-        except Exception:  # the store is gone, too
-            return ProcessLostError(lost)
-        if not silent or self._here.rank:
-            return ProcessLostError(lost)
-        which = f"process {silent[0]}" if len(silent) == 1 else f"processes {' and '.join(map(str, silent))}"
-        verb = "is" if len(silent) == 1 else "are"
-        return ProcessLostError(
-            f"{which} of {self._here.size} (from 0) {verb} gone: killed, or without a connection; "
-            "resuming goes on from the last checkpoint"
-        )
-
-    def report(self, error: BaseException) -> None:
-        """Tell the others why this process ends."""
-        if not isinstance(error, ProcessLostError):
-            with suppress(Exception):
-                self._store.set(f"failed/{self._here.rank}", str(error) or type(error).__name__)
-
-    def leave(self) -> None:
-        """Close what joins this process with the others, so that they hear of it."""
-        from torch import distributed
-
-        def close() -> None:
-            with suppress(Exception):
-                distributed.destroy_process_group()
-
-        if not self._open:
-            return
-        self._open = False
-        backends = {part.rpartition(":")[2] for part in distributed.get_backend().split(",")}
-        if backends == {"gloo"}:
-            close()
-        else:  # a GPU's library may wait for the one that is lost; with this process, it ends, too
-            closing = threading.Thread(target=close, name="leaves the others", daemon=True)
-            closing.start()
-            closing.join(SECONDS_TO_LEAVE)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200]
 
 
 def refuse_idle(config: RunConfig, processes: int) -> None:

@@ -51,6 +51,7 @@ class Requests:
         self._again = deque(again)
         self._waiting: deque[Asked] = deque()
         self._paused = False
+        self._ends = False
         self._arrived = threading.Event()
         self._impatient = threading.Event()
         self._ended = threading.Event()
@@ -81,6 +82,21 @@ class Requests:
             or (self._again and _place_of(self._again[0]) <= place)
         )
 
+    def ending(self) -> bool:
+        """Whether the run is to end: asked for, or granted just now."""
+        return (
+            self._ends
+            or self._wishes.stop is not None
+            or self._session.given_up
+            or any(asked.request == "stop" for asked in tuple(self._waiting))
+        )
+
+    def part(self) -> None:
+        """End without the others of the group: what was asked for has come to pass."""
+        assert self._group is not None
+        self._group.parted = True
+        self._waiting = deque(asked for asked in self._waiting if asked.request != "stop")
+
     def boundary(self) -> bool:
         """Do what was asked; True to end the training here. Stays inside while the run is paused."""
         group = self._group
@@ -95,7 +111,7 @@ class Requests:
         while True:
             if group is not None:
                 self._hear(group)
-            ends = self._serve()
+            self._ends = ends = self._serve()
             if group is not None:
                 group.tell(self.verdict(ends))
             if ends or not self._paused:

@@ -27,7 +27,7 @@ class Together:
         here = place_of(ready.label)
         if group is None:
             return cls(None, (here,))
-        places = tuple(group.gather(here))
+        places = tuple((host, device) for host, device in group.gather(here))
         check_alike(ready.data, group.gather(ready.data.document()), [host for host, _ in places])
         return cls(group, places)
 
@@ -49,6 +49,6 @@ class Together:
                     "processes": self.processes,
                     "threads": torch.get_num_threads(),
                     "choices": ready.net.numerics.document(),
-                    "state": bytes(checkpoint.packed(trainer.state())),
                 }
             )
+            self.group.hand_out(checkpoint.packed(trainer.state()), 0)

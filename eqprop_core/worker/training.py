@@ -32,6 +32,7 @@ from eqprop_core.worker import checkpoint
 from eqprop_core.worker.beginning import begin_with
 from eqprop_core.worker.choices import choose, recorded_choices, review, tell_of_compiler
 from eqprop_core.worker.out_of_memory import memory_told
+from eqprop_core.worker.patience import ProcessLostError
 from eqprop_core.worker.preparing import Prepared, Work, facts_of, new_folder, prepare, started
 from eqprop_core.worker.recorded_data import told_to_begin_again, told_to_go_on
 from eqprop_core.worker.requests import Requests
@@ -145,6 +146,7 @@ def _prepared(
     requests = Requests(run, session, trainer, wishes, again, group)
     if group is not None:
         group.wish = requests.wish
+        group.leaving = requests.ending
     trainer.boundary = requests.boundary
     session.gives_up = requests.given_up
     if ready.config.fast:
@@ -271,6 +273,12 @@ def _train(
             yield from session.stop(trainer) if trainer.stopped else session.finish(trainer)
         except TrainingError as error:
             raise RunError(str(error)) from None
+        except ProcessLostError as error:
+            if not requests.ending():
+                raise
+            requests.part()  # weights change after a sum alone: what was there before it is whole
+            yield session.emit(Warned(message=str(error)))
+            yield from session.stop(trainer)
 
 
 def resume(

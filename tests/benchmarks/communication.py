@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from typing import Any
 
 PRESETS = ("mnist-mlp-ep", "mnist-cnn-ep", "cifar10-cnn-cel-ep-symmetric")
 DEVICES = 8
+TOGETHER = "EQPROP_TOGETHER"  # what joins one of the two processes
 LONG = 10.0  # seconds; a batch that takes longer is measured with fewer time steps
 SHORT = (6, 2)  # of the free and of the nudged phase
 LINKS = {  # assumed: bytes a second in each direction, and seconds from one process to the next
@@ -133,7 +133,7 @@ def measure(name: str, repeat: int, group: Any) -> dict[str, Any]:
         "eighth": eighth,
         "together": both,
         "sum": sums,
-        "all_reduce": raw,
+        "add": raw,
     }
 
 
@@ -154,7 +154,7 @@ def tell(found: dict[str, Any]) -> None:
         statistics.median(found[key]) for key in ("alone", "eighth", "together", "sum")
     )
     print(f"{found['preset']}: batch of {found['mbs']}, {found['bytes'] / 2**20:.2f} MiB of gradients")
-    for key in ("alone", "together", "sum", "all_reduce", "eighth"):
+    for key in ("alone", "together", "sum", "add", "eighth"):
         print(f"  {key:<12} {words(found[key])}")
     print(f"  sum / work of a share       {summed / (together - summed):.2%}")
     print(f"  efficiency of 2, measured   {alone / (2 * together):.2f}")
@@ -178,35 +178,29 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=20)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    if "RANK" not in os.environ:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        told = {
-            "WORLD_SIZE": "2",
-            "LOCAL_WORLD_SIZE": "2",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }
+    from eqprop_core.worker.neighbours import Links, link
+    from eqprop_core.worker.ranks import Rank, joined
+    from eqprop_core.worker.signals import Wishes
+
+    if TOGETHER not in os.environ:
         started = [
             subprocess.Popen(
                 [sys.executable, *sys.argv],
-                env={**os.environ, **told, "OMP_NUM_THREADS": "1", "RANK": str(n), "LOCAL_RANK": str(n)},
+                env={**os.environ, "OMP_NUM_THREADS": "1", TOGETHER: links.document()},
+                pass_fds=links.descriptors,
             )
-            for n in range(2)
+            for links in link(2)
         ]
         sys.exit(max(process.wait() for process in started))
     import torch
 
-    from eqprop_core.worker.ranks import joined, rank_here
-
     torch.set_num_threads(1)
-    here = rank_here()
-    assert here is not None
-    with joined(here) as group:
+    links = Links.of_document(os.environ[TOGETHER])
+    here = Rank(links.rank, links.size, links.rank, links.size)
+    with joined(here, Wishes(), links) as group:
         found = [measure(name, arguments.repeat, group) for name in arguments.preset]
     if here.rank == 0:
-        print(f"torch {torch.__version__}, {os.cpu_count()} cores, one thread a process, gloo")
+        print(f"torch {torch.__version__}, {os.cpu_count()} cores, one thread a process")
         for one in found:
             tell(one)
         if arguments.json:

@@ -76,8 +76,11 @@ def test_each_process_has_its_place() -> None:
         ({"devices": "0,0"}, "--devices 0,0: has cuda:0 twice; a process needs its own"),
         ({"devices": "cpu"}, "--devices cpu: must be GPUs with commas between them, as in 0,1"),
         ({"devices": ""}, "must be GPUs with commas between them"),
-        ({"nproc": 0}, "--nproc 0: must be 1 or more"),
-        ({"nproc": -2}, "--nproc -2: must be 1 or more"),
+        ({"nproc": 0}, "--nproc 0: must be from 1 to 4,096"),
+        ({"nproc": -2}, "--nproc -2: must be from 1 to 4,096"),
+        ({"nproc": 10**12, "images": 10**13}, "--nproc 1000000000000: must be from 1 to 4,096"),
+        ({"nproc": 10**400}, "--nproc (a number of 401 digits): must be from 1 to 4,096"),
+        ({"devices": "0," * 10**6}, "--devices 0,0,0,"),
         ({"nproc": 2, "devices": "0,1"}, "--nproc 2: cannot go with --devices"),
         ({"nproc": 9}, "--nproc 9: a batch (--mbs) has 8 images for 9 processes; each needs one"),
         ({"devices": "0,1", "images": 1}, "--devices 0,1: a batch (--mbs) has 1 images for 2 processes"),
@@ -154,6 +157,8 @@ def test_a_run_goes_on_with_the_processes_that_it_was_started_with(tmp_path: Pat
         ({"nproc": 3, "devices": None}, Start(nproc=3)),
         ({"nproc": None, "devices": "0,1"}, Start(devices="0,1")),
         ({"nproc": "many", "devices": 7}, Start()),
+        ({"nproc": 10**12, "devices": None}, Start()),
+        ({"nproc": 0, "devices": None}, Start()),
         (["nproc"], Start()),
     ):
         (tmp_path / "meta.json").write_text(json.dumps({"started_with": written}))

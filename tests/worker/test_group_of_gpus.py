@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,47 +12,63 @@ import torch
 from torch import distributed
 
 from eqprop_core.networks.products import set_tf32, tf32
-from eqprop_core.worker import ranks
-from eqprop_core.worker.ranks import Rank, _Talk
+from eqprop_core.worker import by_torch
+from eqprop_core.worker.machines import Machines
+from eqprop_core.worker.ranks import Rank
 
-BACKENDS = ["gloo", "nccl", "cpu:gloo,cuda:nccl", "cuda:nccl,cpu:gloo", "undefined"]
+
+class Store:
+    """What the processes of several machines wrote where they meet."""
+
+    def __init__(self, **there: bytes) -> None:
+        self.there = {name.replace("_", "/"): value for name, value in there.items()}
+
+    def set(self, name: str, value: str) -> None:
+        self.there[name] = value.encode()
+
+    def check(self, names: list[str]) -> bool:
+        return all(name in self.there for name in names)
+
+    def get(self, name: str) -> bytes:
+        return self.there[name]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_group_is_left_once_whatever_it_is_made_of(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def machines(store: Store) -> Machines:
+    """Rank 0 of two, without a connection."""
+    found = Machines.__new__(Machines)
+    found._here, found._store, found._open = Rank(0, 2, 0, 2), store, True
+    found._beats = SimpleNamespace(end=lambda: None)  # type: ignore[assignment]
+    return found
+
+
+def test_a_group_is_left_once(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[bool] = []
-    monkeypatch.setattr(distributed, "get_backend", lambda: backend)
     monkeypatch.setattr(distributed, "destroy_process_group", lambda: left.append(True))
-    talk = _Talk(Rank(0, 2, 0, 2), store=None)
+    talk = machines(Store())
     talk.leave()
     talk.leave()
     assert left == [True]
 
 
-@pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_a_gpus_library_that_waits_for_the_one_that_is_lost_holds_nobody_up(
-    backend: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (b"out of memory", "out of memory"),
+        (b"\x1b]0;owned\x07\xff", "\\x1b]0;owned\\x07\ufffd"),
+        (b"x" * 10**6, "x" * 2048),
+    ],
+)
+def test_a_library_that_waits_for_the_one_that_is_lost_holds_nobody_up(
+    said: bytes, read: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     never = threading.Event()
-    monkeypatch.setattr(ranks, "SECONDS_TO_LEAVE", 0.05)
-    monkeypatch.setattr(distributed, "get_backend", lambda: backend)
+    monkeypatch.setattr(by_torch, "SECONDS_TO_LEAVE", 0.05)
     monkeypatch.setattr(distributed, "destroy_process_group", lambda: never.wait(60))
-    said: dict[str, str] = {}
-
-    class Store:
-        def set(self, name: str, value: str) -> None:
-            said[name] = value
-
-        def check(self, names: list[str]) -> bool:
-            return names[0] in ("failed/1",)
-
-        def get(self, name: str) -> bytes:
-            return b"out of memory"
-
+    store = Store(failed_1=said)
     try:
-        lost = _Talk(Rank(0, 2, 0, 2), Store())._lost(RuntimeError("NCCL communicator was aborted"))
-        assert str(lost) == "process 1 of 2 (from 0) ended: out of memory"
-        assert "left/0" in said
+        lost = machines(store)._lost(RuntimeError("NCCL communicator was aborted"))
+        assert str(lost) == f"process 1 of 2 (from 0) ended: {read}"
+        assert "left/0" in store.there
     finally:
         never.set()
 

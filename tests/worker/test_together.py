@@ -1,8 +1,8 @@
 """A run whose processes train it together: one of them owns it, all stop, fail and go on together.
 
-Real worker processes with the environment that torchrun sets. Runs are compared as in `test_bit_exact`: with
-as many processes they end in the same bits wherever they were interrupted, with another number but for the
-order of sums.
+Real worker processes, joined as `--nproc` joins them, or as torchrun does. Runs are compared as in
+`test_bit_exact`: with as many processes they end in the same bits wherever they were interrupted, with another
+number but for the order of sums.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import os
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import interruptions
+import psutil
 import pytest
 import ranks
 import torch
-from interruptions import Strike, Wish, end_of, same, values_of
+from interruptions import Strike, Wish, end_of, said, same, values_of
 from waiting import give_way
 
 from eqprop_core.config import RunConfig
@@ -43,24 +45,29 @@ def work(path: Path, strike: Strike | None, at: int, wishes: tuple[Wish, ...]) -
     from eqprop_core.worker.__main__ import main
 
     interruptions._make_steady()
-    rank = int(os.environ["RANK"])
+    rank = ranks.rank()
     if strike is not None and rank == at:
         interruptions._arm(path, strike)
     if rank == 0:
         interruptions._make_wishes(path, wishes)
-    return main([str(path)])
+    return main([str(path), *ranks.told()])
 
 
 def begin(
-    run: RunFolder, size: int, strike: Strike | None = None, at: int = 0, wishes: tuple[Wish, ...] = ()
+    run: RunFolder,
+    size: int,
+    strike: Strike | None = None,
+    at: int = 0,
+    wishes: tuple[Wish, ...] = (),
+    **named: bool,
 ) -> list[BaseProcess]:
-    return ranks.start(size, work, run.path, strike, at, wishes)
+    return ranks.start(size, work, run.path, strike, at, wishes, **named)
 
 
-def train(run: RunFolder, size: int, *words: Any, ends: list[int] | None = None) -> None:
+def train(run: RunFolder, size: int, *words: Any, ends: list[int] | None = None, **named: bool) -> None:
     """Train a run by so many processes until they end, as they are expected to."""
-    found = ranks.statuses(begin(run, size, *words))
-    assert found == (ends or [0] * size), interruptions.said(run)
+    found = ranks.statuses(begin(run, size, *words, **named))
+    assert found == (ends or [0] * size), said(run)
 
 
 def new(tmp_path: Path, **settings: Any) -> RunFolder:
@@ -109,7 +116,7 @@ def test_where_one_is_killed_the_others_end_and_the_run_goes_on_exactly(
     started = begin(run, 3, Strike(where, 13), at)
     started[at].join(60)
     killed = time.monotonic()
-    assert started[at].exitcode == -9, interruptions.said(run)
+    assert started[at].exitcode == -9, said(run)
     assert ranks.statuses(started) == [-9 if rank == at else 1 for rank in range(3)]
     assert time.monotonic() - killed < SECONDS_TO_END
     if at == 0:  # nobody is left who could write how it ended
@@ -120,6 +127,97 @@ def test_where_one_is_killed_the_others_end_and_the_run_goes_on_exactly(
     train(run, 3)
     assert same(end_of(run), end_of(left_alone[3]))
     assert values_of(run) == values_of(left_alone[3])
+
+
+def test_on_several_machines_it_comes_to_the_same(left_alone: dict[int, RunFolder], tmp_path: Path) -> None:
+    run = new(tmp_path)
+    train(run, 2, Strike("update", 11), 1, ends=[1, -9], by_torch=True)
+    assert "process 1 of 2 (from 0) is gone" in str(failure(run))
+    train(run, 2, by_torch=True)
+    assert same(end_of(run), end_of(left_alone[2]))
+    assert values_of(run) == values_of(left_alone[2])
+
+
+def watched(path: Path) -> int:
+    """What each process does: train where nothing can be unpickled; what it listens at is written down."""
+    import pickle
+
+    from torch import distributed
+
+    from eqprop_core.learning.sharing import SharedBatch
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise AssertionError("objects are sent between processes")
+
+    for module, names in (
+        (pickle, ("load", "loads", "dump", "dumps", "Unpickler")),
+        (distributed, [name for name in dir(distributed) if "object" in name]),
+    ):
+        for name in names:
+            setattr(module, name, refused)
+    add = SharedBatch.__call__
+
+    def look(self: SharedBatch, compute: Any) -> Any:
+        own = psutil.Process()
+        listens = [str(one.laddr) for one in own.net_connections("all") if one.laddr]
+        named = [file.path for file in own.open_files() if Path(file.path).parent == Path(gettempdir())]
+        (path / f"listens-{ranks.rank()}").write_text("\n".join(listens + named))
+        return add(self, compute)
+
+    SharedBatch.__call__ = look  # type: ignore[method-assign]
+    return work(path, None, 0, ())
+
+
+@pytest.mark.parametrize("by_torch", [False, True])
+def test_nothing_that_is_said_can_run_code_and_on_one_machine_nobody_else_can_say_it(
+    by_torch: bool, tmp_path: Path
+) -> None:
+    run = new(tmp_path, epochs=1)
+    assert ranks.statuses(ranks.start(2, watched, run.path, by_torch=by_torch)) == [0, 0], said(run)
+    found = [(run.path / f"listens-{rank}").read_text() for rank in range(2)]
+    if by_torch:
+        assert all("127.0.0.1" in listens for listens in found)
+    else:
+        assert found == ["", ""]
+
+
+def hasty(path: Path, strike: Strike | None, at: int, wishes: tuple[Wish, ...]) -> int:
+    """What each process does that waits for the others for a moment only."""
+    from eqprop_core.worker import by_torch, machines, neighbours, patience
+
+    patience.STOPPED = patience.STOPPED_AT_THE_END = 0.3
+    machines.LATE, machines.SECONDS_BETWEEN_BEATS, by_torch.SECONDS_TO_LEAVE = 1.5, 0.05, 0.05
+    patience.SECONDS_BETWEEN_LOOKS = neighbours.SECONDS_BETWEEN_LOOKS = 0.05
+    return work(path, strike, at, wishes)
+
+
+@pytest.mark.parametrize("by_torch", [False, True])
+def test_one_that_is_stopped_is_named_and_the_others_end(by_torch: bool, tmp_path: Path) -> None:
+    run = new(tmp_path)
+    started = ranks.start(2, hasty, run.path, Strike("update", 5, "freeze"), 1, (), by_torch=by_torch)
+    started[0].join(60)
+    assert started[0].exitcode == 1, said(run)
+    assert summarize(run.path).state == "failed"
+    assert str(failure(run)).startswith(f"process 1 of 2 (from 0), pid {started[1].pid}")
+    assert "is stopped (by SIGSTOP, or a debugger)" in str(failure(run))
+    assert ranks.statuses([started[0]]) == [1]
+    started[1].kill()
+
+
+def test_where_one_is_stopped_a_stop_ends_the_run_without_it_and_loses_nothing(
+    left_alone: dict[int, RunFolder], tmp_path: Path
+) -> None:
+    run = new(tmp_path)
+    wishes = (Wish((1, 5), "stop"),)
+    started = ranks.start(2, hasty, run.path, Strike("update", 5, "freeze"), 1, wishes)
+    started[0].join(60)
+    started[1].kill()
+    assert started[0].exitcode == 0, said(run)
+    assert summarize(run.path).state == "stopped"
+    warned = [r.event.message for r in read_events(run.path / "events.jsonl") if isinstance(r.event, Warned)]
+    assert any("process 1 of 2 (from 0), pid" in message for message in warned)
+    train(run, 2)
+    assert same(end_of(run), end_of(left_alone[2]))
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -176,7 +274,7 @@ def test_a_paused_run_waits_and_hears(tmp_path: Path) -> None:
     wait_for(run, "paused")
     ask(run.path, "set", {"epochs": 40000})
     ask(run.path, "stop")
-    assert ranks.statuses(started) == [0, 0], interruptions.said(run)
+    assert ranks.statuses(started) == [0, 0], said(run)
     assert summarize(run.path).state == "stopped"
     assert summarize(run.path).epochs == 40000
 
@@ -184,7 +282,7 @@ def test_a_paused_run_waits_and_hears(tmp_path: Path) -> None:
 def wait_for(run: RunFolder, state: str) -> None:
     deadline = time.monotonic() + 60
     while summarize(run.path).state != state:
-        assert time.monotonic() < deadline, interruptions.said(run)
+        assert time.monotonic() < deadline, said(run)
         give_way()
 
 
@@ -228,7 +326,7 @@ def test_more_processes_than_images_of_a_batch_are_refused(tmp_path: Path) -> No
     assert started[0].exitcode == 2
     for process in started:
         process.kill()
-    assert "--mbs 2: is less than an image for each of 3 processes" in interruptions.said(run)
+    assert "--mbs 2: is less than an image for each of 3 processes" in said(run)
 
 
 @pytest.mark.slow
