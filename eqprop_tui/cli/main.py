@@ -230,6 +230,11 @@ def _run() -> None:
             sys.exit(1)
         report.say(f"error: {error.filename or 'the output'}: {error.strerror or error}")
         sys.exit(1)
+    except Exception:  # a fault of the program's, whose message may be made of what a file holds
+        import traceback
+
+        report.put(traceback.format_exc(), end="", err=True)
+        sys.exit(1)
 
 
 def _usable_output() -> None:

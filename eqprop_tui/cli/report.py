@@ -29,7 +29,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="print as JSON")]
 
 GRADES = {"good": "green", "waiting": "yellow", "bad": "red"}
 COMMAND = re.compile(
-    r"""eqprop (?=runs |sweep |train |evaluate |gducheck |presets |data )(?:'[^']*'|"[^"]*"|[^'"`;,\n])+"""
+    r"eqprop (?=(?:runs|sweep|train|evaluate|gducheck|presets|data|--run) )"
+    r"""(?:'[^']*'|"[^"]*"|[^'"`;,\n])+"""
 )
 NO_BREAK = "\xa0"  # which no printable text has
 PLAIN_WIDTH = 120  # columns where the output is not a terminal

@@ -26,7 +26,7 @@ from small_runs import make_run
 from typer.testing import CliRunner
 
 from eqprop_core.problems import printable
-from eqprop_tui.cli import report
+from eqprop_tui.cli import main, report
 from eqprop_tui.cli.consoles import Screen
 from eqprop_tui.cli.follow import Bars, progress_on
 from eqprop_tui.cli.main import app
@@ -162,3 +162,16 @@ def test_words_are_no_markup(markup: str, capsys: pytest.CaptureFixture[str]) ->
     report.say(markup)
     said = capsys.readouterr()
     assert said.out.split() == [*markup.split()] * 3 and said.err.strip() == markup
+
+
+def test_a_fault_of_the_program_is_told_printable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(**_: Any) -> None:
+        raise ValueError(HOSTILE)
+
+    monkeypatch.setattr(main, "app", fails)
+    with pytest.raises(SystemExit) as ended:
+        main._run()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and "ValueError" in said and harmless(said)

@@ -16,10 +16,12 @@ from small_runs import epoch, make_run
 from typer.testing import CliRunner, Result
 
 from eqprop_core.problems import ConfigError
+from eqprop_core.shell import command
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.plan import Cell, SweepPlan
 from eqprop_tui import output
 from eqprop_tui.cli import report
+from eqprop_tui.cli.consoles import Screen
 from eqprop_tui.cli.main import app
 from eqprop_tui.screens.run_actions import judge_file
 
@@ -124,6 +126,16 @@ def test_lines_are_broken_between_words_on_a_terminal_alone() -> None:
         printed = file.getvalue()
         assert (max(map(len, printed.replace(path, "").splitlines())) <= 40) == terminal
         assert path in printed and printed.split() == text.split()
+
+
+def test_a_command_stays_on_one_line_also_on_a_terminal() -> None:
+    words = command("runs", "resume", "/a folder/with a name; of many, words", "--epochs", 10)
+    file = io.StringIO()
+    file.isatty = lambda: True  # type: ignore[method-assign]
+    screen = Screen(file=file, width=30, color_system=None)
+    report.put_words(screen, f"the run has been stopped; go on with: {words}; {'or leave it ' * 5}")
+    printed = file.getvalue()
+    assert words in printed and "\n" in printed.split(words)[0] and "\n" in printed.split(words)[1].strip()
 
 
 def test_a_name_that_a_run_has_already_is_told(two: None, eqprop: Run) -> None:
