@@ -108,9 +108,8 @@ def test_a_sweep_is_marked_with_all_of_its_runs(world: World) -> None:
 
 def test_a_sweep_is_stopped_on_its_line_and_asks_its_runs_to_stop(world: World) -> None:
     sweep = make_sweep(world.results, cell("a"), seeds=[0, 1])
-    for seed in (0, 1):
-        mark = {**own_mark(), "heartbeat": world.heartbeat()}
-        make_run(sweep, "a", seed, 50.0, state="running", mark=mark)
+    mark = {**own_mark(), "heartbeat": world.heartbeat()}
+    runs = [make_run(sweep, "a", seed, 50.0, state="running", mark=mark) for seed in (0, 1)]
     world.run(epoch(1, 90.0))
 
     async def act() -> None:
@@ -123,7 +122,8 @@ def test_a_sweep_is_stopped_on_its_line_and_asks_its_runs_to_stop(world: World) 
             asked = [job.path / "control" for job in sweep.jobs()]
             await world.until(lambda: all(list(folder.glob("*.json")) for folder in asked))
 
-    play(act)
+    with runs[0].lock(), runs[1].lock():  # as their processes hold them
+        play(act)
 
 
 def test_the_cursor_stays_with_its_run_as_runs_of_the_sweep_come(world: World) -> None:
