@@ -201,7 +201,11 @@ class Angles(Event):
 
 
 class EpochFinished(Event):
-    """Accuracies after an epoch; `train_accuracy` is the running one, over batches as they were trained."""
+    """Accuracies after an epoch; `train_accuracy` is the running one, over batches as they were trained.
+
+    One that could not be written in its time is `written_later`, from a checkpoint, after epochs that came
+    later: without rates, test loss and seconds, which that does not know.
+    """
 
     kind = "epoch_finished"
     epoch: Count
@@ -213,6 +217,7 @@ class EpochFinished(Event):
     rates: Rates
     seconds: float
     best: bool
+    written_later: bool = False
 
 
 class Evaluated(Event):

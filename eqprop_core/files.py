@@ -12,7 +12,9 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -93,6 +95,21 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             unfinished.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def clear_unfinished(folder: Path, *, but: Collection[str] = (), seconds: float = 0.0) -> None:
+    """Remove what writers of files that have ended left behind, at least so old; nothing is raised.
+
+    But for the files of these names, which others may be writing just now.
+    """
+    with suppress(OSError):
+        for path in folder.glob(".*.tmp"):
+            with suppress(OSError):
+                written = path.lstat()
+                if path.name[1:-4] in but or not stat.S_ISREG(written.st_mode):
+                    continue
+                if time.time() - written.st_mtime >= seconds:
+                    path.unlink()
 
 
 def sync_folder(path: Path) -> None:
@@ -185,6 +202,46 @@ def deleted(path: Path, descriptor: int) -> bool:
         return os.fstat(descriptor).st_nlink == 0 and not path.exists()
     except OSError:
         return False
+
+
+class HeldFolder:
+    """A folder that is kept open, and so is found wherever it is moved to within its file system.
+
+    Raises `OSError` where there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @property
+    def path(self) -> Path:
+        """Where it is now; where it was last if that cannot be told, as of one that was deleted."""
+        if not self._is_at(self._path) and (found := _path_of(self._descriptor)) and self._is_at(found):
+            self._path = Path(found)
+        return self._path
+
+    def _is_at(self, path: Path | str) -> bool:
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(self._descriptor))  # noqa: PTH116  much quicker
+        except (OSError, ValueError):
+            return False
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):
+            os.close(self._descriptor)
+
+
+def _path_of(descriptor: int) -> str | None:
+    """The path of what is open, as the system has it now; None where it does not say."""
+    with suppress(OSError):
+        if sys.platform == "darwin":
+            import fcntl
+
+            path: bytes = fcntl.fcntl(descriptor, 50, bytes(1024))  # F_GETPATH
+            return os.fsdecode(path.rstrip(b"\0"))
+        return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+    return None
 
 
 def has_working_folder() -> bool:

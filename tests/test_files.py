@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from eqprop_core.files import USUAL, read_text
+from eqprop_core.files import USUAL, HeldFolder, clear_unfinished, read_text
 
 
 @pytest.mark.parametrize("size", [0, 1, USUAL - 1, USUAL, USUAL + 1, 3 * USUAL])
@@ -18,3 +20,49 @@ def test_a_file_is_read_whole_up_to_the_limit_and_refused_beyond_it(size: int, t
     if size:
         with pytest.raises(OSError, match="is too large"):
             read_text(str(path), size - 1)
+
+
+def test_a_folder_that_is_held_is_found_wherever_it_is_moved_to(tmp_path: Path) -> None:
+    place = tmp_path / "first"
+    place.mkdir()
+    (place / "file").write_text("of it")
+    held = HeldFolder(place)
+    assert held.path == place
+    place.rename(tmp_path / "second")
+    assert held.path == tmp_path / "second"
+    place.mkdir()  # another one takes its place
+    assert held.path == tmp_path / "second"
+    (tmp_path / "above").mkdir()
+    (tmp_path / "second").rename(tmp_path / "above/third")
+    (tmp_path / "above").rename(tmp_path / "moved, too")
+    assert (held.path / "file").read_text() == "of it"
+    shutil.rmtree(held.path)
+    assert held.path == tmp_path / "moved, too/third"
+    assert not held.path.exists()
+
+
+def test_a_folder_behind_a_link_that_is_changed_is_the_one_that_was_held(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "first")
+    held = HeldFolder(link)
+    assert held.path == link
+    link.unlink()
+    link.symlink_to(tmp_path / "second")
+    assert held.path == (tmp_path / "first").resolve()
+
+
+def test_what_writers_left_behind_is_removed_but_what_others_may_be_writing(tmp_path: Path) -> None:
+    for name in (".checkpoint.tar.tmp", ".meta.json.tmp", "mine.tmp", ".hidden", "checkpoint.tar"):
+        (tmp_path / name).touch()
+    (tmp_path / ".folder.tmp").mkdir()
+    (tmp_path / ".link.tmp").symlink_to(tmp_path / "mine.tmp")
+    clear_unfinished(tmp_path, but=("meta.json",), seconds=3600)
+    assert (tmp_path / ".checkpoint.tar.tmp").exists()
+    os.utime(tmp_path / ".checkpoint.tar.tmp", (0, 0))
+    clear_unfinished(tmp_path, but=("meta.json",), seconds=3600)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [".meta.json.tmp", "mine.tmp", ".hidden", "checkpoint.tar", ".folder.tmp", ".link.tmp"]
+    )
+    clear_unfinished(tmp_path / "nowhere")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from eqprop_core import __version__
 from eqprop_core.files import (
+    HeldFolder,
     expanded,
     make_folder,
     open_to_append,
@@ -77,8 +78,20 @@ class RunFolder:
     """One run's folder at `path`; `file` is the one of its files with weights that was named, if one was."""
 
     def __init__(self, path: Path, file: str | None = None) -> None:
-        self.path = path
+        self._path = path
+        self._held: HeldFolder | None = None
         self.file = file
+
+    @property
+    def path(self) -> Path:
+        """Where it is; one that is held is found where it was moved to."""
+        return self._path if self._held is None else self._held.path
+
+    def hold(self) -> None:
+        """Keep the folder open from now on, where that can be done: it is followed when it is moved."""
+        if self._held is None:
+            with suppress(OSError):
+                self._held = HeldFolder(self._path)
 
     @classmethod
     def create(

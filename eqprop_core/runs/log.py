@@ -31,13 +31,21 @@ class EventLog:
 
     def write(self, event: Event) -> Record:
         """Append an event; it has reached the operating system when this returns."""
+        record = self.record(event)
+        self.append(record)
+        return record
+
+    def record(self, event: Event) -> Record:
+        """The event with its place, which no other one gets; it is not written yet."""
         self.seq += 1
-        record = Record(self.seq, self.clock(), event)
+        return Record(self.seq, self.clock(), event)
+
+    def append(self, record: Record) -> None:
+        """Write a record at the end."""
         if os.fstat(self._descriptor).st_nlink == 0:
             self._open_again()
         line = encode(record).encode("utf-8") + b"\n"
         self._append(b"\n" + line if self._torn else line)
-        return record
 
     def _open_again(self) -> None:
         """The file was deleted: begin a new one, where its folder still is."""

@@ -35,7 +35,9 @@ def epoch_rows(run: RunFolder) -> Iterator[Row]:
     yield [*EPOCH_COLUMNS, *(f"lr_{index + 1}" for index in range(rates))]
     for epoch in epochs:
         missing = [None] * (rates - len(epoch.rates))
-        yield [*(_cell(getattr(epoch, name)) for name in EPOCH_COLUMNS), *epoch.rates, *missing]
+        unknown = ("seconds",) if epoch.written_later else ()
+        cells = (None if name in unknown else _cell(getattr(epoch, name)) for name in EPOCH_COLUMNS)
+        yield [*cells, *epoch.rates, *missing]
 
 
 def batch_rows(run: RunFolder) -> Iterator[Row]:

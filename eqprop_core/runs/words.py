@@ -53,9 +53,10 @@ def _in_words(event: Event) -> str:
                 else ""
             )
             loss = "n/a" if event.loss is None else f"{event.loss:.4f}"
+            took = "told later, from the checkpoint" if event.written_later else f"{event.seconds:.1f} s"
             return (
                 f"epoch {event.epoch}  train {event.train_accuracy:.2f} %{held_out}  "
-                f"test {event.test_accuracy:.2f} %  loss {loss}  {event.seconds:.1f} s"
+                f"test {event.test_accuracy:.2f} %  loss {loss}  {took}"
             )
         case Evaluated():
             loss = "n/a" if event.loss is None else f"{event.loss:.4f}"

@@ -21,6 +21,7 @@ from eqprop_core.locks import Lock, received
 from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
 from eqprop_core.private import use_own_folders
 from eqprop_core.problems import ConfigError, tell
+from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.names import LOCK, STATE
 from eqprop_core.runs.places import MOST_PROCESSES
 from eqprop_core.runs.queue import Ticket, given_ticket
@@ -116,12 +117,15 @@ def _wait_and_own(
     tickets: Sequence[Ticket],
     here: Rank | None,
 ) -> int:
-    state = words.run / STATE
     if lock is not None and here is None:
-        sign(state)
+        sign(words.run / STATE)
     try:
-        if tickets and not words.now and not wait_for_turn(words.run, state, tickets, wishes):
-            return 128 + wishes.stop if wishes.stop is not None else 0
+        if tickets and not words.now:
+            run = RunFolder(words.run)
+            its_turn = wait_for_turn(run, tickets, wishes)
+            words.run = run.path
+            if not its_turn:
+                return 128 + wishes.stop if wishes.stop is not None else 0
         if words.nproc is not None and words.nproc > 1:
             from eqprop_core.worker.engine import own_together
 
@@ -130,7 +134,7 @@ def _wait_and_own(
 
         return own(words, wishes, lock, here)
     except KeyboardInterrupt:  # asked twice to stop, before there was anything to save
-        mark_stopped(state)
+        mark_stopped(words.run / STATE)
         return 128 + (wishes.stop or 2)
 
 

@@ -12,6 +12,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -67,12 +68,16 @@ def write(path: Path, content: memoryview, *, before: Path | None = None) -> Non
 
 def _keep(path: Path, before: Path) -> None:
     """Give a file a second name in place of what had that; the only one where it can have but one."""
+    if before.exists() and before.samefile(path):  # kept by a try that failed later
+        return
     temporary = before.with_name("." + before.name)
     temporary.unlink(missing_ok=True)
     try:
         temporary.hardlink_to(path)
         temporary.replace(before)
     except OSError:  # a file system without hard links
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         path.replace(before)
 
 

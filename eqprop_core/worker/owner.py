@@ -33,6 +33,7 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: Lock | None, here: Rank
     if lock is None and not is_run(run.path):  # a lock and a state would be left in somebody else's folder
         tell(f"error: {run.path}: is no run: it has no {CONFIG}")
         return 2
+    run.hold()
     try:
         if lock is None:
             lock = run.lock()
@@ -47,6 +48,7 @@ def own(words: argparse.Namespace, wishes: Wishes, lock: Lock | None, here: Rank
             run.fail(f"{type(error).__name__}: {error}")
         raise
     finally:
+        words.run = run.path
         lock.close()
 
 

@@ -199,7 +199,7 @@ def _weights_in_words(ready: Prepared) -> str:
         events = (record.event for record in epochs)
         best = [event.epoch for event in events if isinstance(event, EpochFinished) and event.best]
         if best:
-            return f"of the best epoch, {best[-1]}"
+            return f"of the best epoch, {max(best)}"
     return f"of {ready.weights}"
 
 

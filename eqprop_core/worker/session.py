@@ -20,6 +20,7 @@ from typing import Any, Self, TextIO
 from eqprop_core.config import RunConfig
 from eqprop_core.events import (
     Activity,
+    Amended,
     BatchFinished,
     CheckpointSaved,
     ControlApplied,
@@ -30,9 +31,11 @@ from eqprop_core.events import (
     Record,
     RunFailed,
     RunFinished,
+    RunResumed,
+    RunStarted,
     Warned,
 )
-from eqprop_core.files import deleted, open_to_append
+from eqprop_core.files import clear_unfinished, deleted, open_to_append
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.locks import Lock
@@ -50,6 +53,11 @@ SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
 SECONDS_TO_LAST_TRY = 10.0  # after what the training came to could not be written, at its end
 WEIGHTS = (names.BEST_MODEL, names.FINAL_MODEL, names.CHECKPOINT, names.FINAL_CHECKPOINT)
 OF_CHECK = "the figures and arrays of the GDU check"
+
+
+# Events that tell what others mean, or what an epoch came to.
+NEEDED = (RunStarted, RunResumed, EpochFinished, Amended, RunFinished, RunFailed)
+MOST_OWED = 10_000
 
 
 def best_and_last(trainer: Trainer) -> dict[str, float | None]:
@@ -89,8 +97,10 @@ class Session:
         summary: Mapping[str, float | int | None] | None = None,
         activity: Activity | None = None,
     ) -> None:
-        self.path = path
+        self._path = path
         self.folder = folder
+        self._is_run = path is not None and folder is not None and path == folder.path
+        self._was_at = path
         self.config = config
         self.epochs = epochs
         self.numerics = dict(numerics or {})
@@ -111,6 +121,7 @@ class Session:
         self._missing: dict[str, str] = {}  # what could not be written, and why
         self._owed: dict[str, memoryview] = {}  # models that are to be written
         self._lost_events = 0
+        self._owed_events: deque[Record] = deque()  # without which what is read of the run has holes
         self._emitting = threading.RLock()  # the thread that takes requests emits too
         self._told_phase = 0.0
         self._untold: deque[Record] = deque()
@@ -122,15 +133,18 @@ class Session:
         self._ended = False  # whether `state.json` says that the run is finished
         self.gives_up: Callable[[float], bool] = lambda _: True
         self.given_up = False  # as its folder was deleted: ends after the batch
-        if path is not None and folder is not None and path == folder.path:
+        if self._is_run:
+            assert folder is not None and path is not None
             # An evaluation or a check inside a run leaves the run's own lock and state alone.
+            folder.hold()
             self._lock = lock or folder.lock()
+            self._clear_unfinished()
             self._heartbeat = Heartbeat(
                 folder,
                 folder.identity(),
                 warn=self._warn_later,
                 note=self._note,
-                deleted=self._is_deleted,
+                deleted=self._look_for_folder,
                 give_up=self._give_up,
                 took=lambda: self.took,
             )
@@ -145,6 +159,11 @@ class Session:
                 where = error.filename or path
                 raise RunError(f"{where}: cannot be written: {error.strerror or error}") from None
             self._console = unhindered(console, closefd=True)
+
+    @property
+    def path(self) -> Path | None:
+        """Where it writes: a run's folder is followed when it is moved."""
+        return self.folder.path if self._is_run and self.folder is not None else self._path
 
     @property
     def seconds(self) -> float:
@@ -169,6 +188,7 @@ class Session:
         elif issubclass(kind, (KeyboardInterrupt, GeneratorExit)):
             state = "stopped"
         else:
+            self._clear_unfinished()
             self.emit(RunFailed(message=str(error) or kind.__name__))
             state = "failed"
         if self._log is not None:
@@ -217,14 +237,22 @@ class Session:
             self._pictures.activity = event
         record = Record(self._seq + 1, time.time(), event)
         lost = 0
-        if self._log is not None:
+        if self._log is not None and self.path is not None:
+            self._log.path = self.path / names.EVENTS
+            record = self._log.record(event)
             try:
-                record = self._log.write(event)
+                while self._owed_events:  # in their places, before what comes after them
+                    self._log.append(self._owed_events[0])
+                    self._owed_events.popleft()
+                self._log.append(record)
                 lost, self._lost_events = self._lost_events, 0
             except OSError as error:
-                if self._lost_events == 0:
+                if not self._lost_events and not self._owed_events:
                     self._note(f"warning: events cannot be written: {error.strerror or error}")
-                self._lost_events += 1
+                if isinstance(event, NEEDED) and len(self._owed_events) < MOST_OWED:
+                    self._owed_events.append(record)
+                else:
+                    self._lost_events += 1
         self._seq = record.seq
         if line := in_words(event):
             self._note(line)
@@ -371,6 +399,7 @@ class Session:
     def _save(self, trainer: Trainer, name: str) -> Iterator[Record]:
         assert self.path is not None
         trainer.check_finite()  # before anything good is given up
+        self._look_for_folder()
         path = self.path / name
         self._saved = time.monotonic()
         content: dict[str, Any] = {
@@ -436,6 +465,8 @@ class Session:
 
     def _drawn(self, what: str, draw: Callable[[], None]) -> Iterator[Record]:
         """Draw something; that it could not be drawn is a warning."""
+        if self._pictures is not None and self.path is not None:
+            self._pictures.path = self.path
         try:
             draw()
         except DRAWING_ERRORS as error:
@@ -446,6 +477,13 @@ class Session:
     def _warn_later(self, message: str) -> None:
         """A warning from another thread than the one that trains."""
         self.later([self.emit(Warned(message=message))])
+
+    def _look_for_folder(self) -> bool:
+        """Whether the run's folder was deleted; says where it was moved to."""
+        if self.path != self._was_at:
+            self._warn_later(f"{self._was_at} was moved: the run goes on in {self.path}")
+            self._was_at = self.path
+        return self._is_deleted()
 
     def _is_deleted(self) -> bool:
         return (
@@ -466,7 +504,10 @@ class Session:
         if told:
             return
         if self.path is not None and not os.access(self.path, os.F_OK):
-            said = f"{self.path} is gone: nothing is saved from here on; the work goes on"
+            said = (
+                f"{self.path} is gone, deleted or moved to another file system: nothing is saved from here "
+                "on; the work goes on"
+            )
         else:
             said = f"{what} could not be written: {why}"
             if what == names.CHECKPOINT:
@@ -475,13 +516,29 @@ class Session:
 
     def _say_what_is_missing(self) -> Iterator[Record]:
         """Say at the end which states, models and events were not saved; a picture is not worth it."""
+        self._clear_unfinished()
         missing = self._unwritten_weights()
         reasons = {self._missing[name]: None for name in missing}
-        if self._lost_events:
-            missing.append(f"{self._lost_events} events")
+        if lost := self._lost_events + len(self._owed_events):
+            missing.append("1 event" if lost == 1 else f"{lost} events")
         if missing:
             why = f" ({', '.join(reasons)})" if reasons else ""
             yield self.emit(Warned(message=f"{NOT_SAVED}{', '.join(missing)}{why}"))
+
+    def _clear_unfinished(self) -> None:
+        """Remove what writing that failed left behind in the run's folder, here or in a process before.
+
+        But for what a person, or another thread, may be writing.
+        """
+        if not self._is_run or self.path is None:
+            return
+        written_by_others = (names.META,) if self._heartbeat is None else (names.META, names.STATE)
+        for folder in (self.path, self.path / names.GDU):
+            with suppress(OSError):
+                if not folder.is_symlink():
+                    clear_unfinished(folder, but=written_by_others)
+        with suppress(OSError):
+            (self.path / f".{names.CHECKPOINT_BEFORE}").unlink(missing_ok=True)
 
     def _unwritten_weights(self) -> list[str]:
         """The states and models that could not be written."""

@@ -39,6 +39,7 @@ from eqprop_core.worker.requests import Requests
 from eqprop_core.worker.session import Session, best_and_last
 from eqprop_core.worker.signals import Wishes
 from eqprop_core.worker.together import Together
+from eqprop_core.worker.untold import epochs_untold
 
 
 def begin_training(
@@ -332,7 +333,8 @@ def resume(
             raise RunError(f"{run.path}: is complete after {trainer.epoch} epochs; --epochs N trains N more")
         epoch, batch = trainer.epoch, trainer.batches_per_epoch  # its end is repeated
     said += _amended(trainer, plan, run, stored, planned)
-    return [RunResumed(from_seq=seq, epoch=epoch, batch=batch), *said]
+    resumed = RunResumed(from_seq=seq, epoch=epoch, batch=batch)
+    return [resumed, *epochs_untold(trainer.histories, run, seq), *said]
 
 
 def _checkpoints(run: RunFolder) -> list[str]:

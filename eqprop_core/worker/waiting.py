@@ -18,7 +18,8 @@ import psutil
 from eqprop_core.files import read_json, write_text
 from eqprop_core.marks import own_mark
 from eqprop_core.runs.control import take
-from eqprop_core.runs.names import META
+from eqprop_core.runs.folder import RunFolder
+from eqprop_core.runs.names import STATE
 from eqprop_core.runs.processes import SECONDS_BETWEEN_BEATS
 from eqprop_core.runs.queue import Ticket, before_all
 from eqprop_core.worker.signals import Wishes
@@ -26,31 +27,33 @@ from eqprop_core.worker.signals import Wishes
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def wait_for_turn(run: Path, state: Path, tickets: Sequence[Ticket], wishes: Wishes) -> bool:
-    """Wait until no run is ahead in any line, or until it is told to begin, keeping the run's `state` file.
+def wait_for_turn(run: RunFolder, tickets: Sequence[Ticket], wishes: Wishes) -> bool:
+    """Wait until no run is ahead in any line, or until it is told to begin, keeping the run's `state.json`.
 
     False if it was asked to stop before.
     """
     own = psutil.Process()
-    facts = {**read_json(state), "state": "queued", **own_mark()}
+    run.hold()
+    facts = {**read_json(run.path / STATE), "state": "queued", **own_mark()}
     said: tuple[int, float] | None = None
     while ahead := _ahead(tickets):
         now = time.monotonic()
         if said is None or said[0] != ahead or now - said[1] >= SECONDS_BETWEEN_BEATS:
             said = (ahead, now)
-            labels = read_json(run / META)  # a person may have given the run another name
+            labels = run.meta()  # a person may have given the run another name
             facts.update({name: labels[name] for name in ("name", "tags") if name in labels})
             _write(
-                state, {**facts, "ahead": ahead, "heartbeat": time.time(), "memory": own.memory_info().rss}
+                run.path / STATE,
+                {**facts, "ahead": ahead, "heartbeat": time.time(), "memory": own.memory_info().rss},
             )
-        asked = {asked.request for asked in take(run)}
+        asked = {asked.request for asked in take(run.path)}
         if wishes.stop is not None or "stop" in asked:
-            mark_stopped(state)
+            mark_stopped(run.path / STATE)
             return False
         if "resume" in asked:
             break
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    _write(state, {**facts, "state": "starting", "heartbeat": time.time()})
+    _write(run.path / STATE, {**facts, "state": "starting", "heartbeat": time.time()})
     return True
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eqprop_core.learning.finite import infinite
 from eqprop_core.networks.network import Network
 from eqprop_core.problems import shown
 from eqprop_core.runs.folder import RunError
@@ -31,7 +32,7 @@ NAME = re.compile(r"((?:[^.]+\.)*?)((?:synapses|B_syn)\..+)", re.DOTALL)  # what
 def load_weights(net: Network, content: Mapping[str, Any], path: Path) -> list[str]:
     """Put the weights of a file's content into a network; returns what there is to say of them.
 
-    Raises `RunError` that names what does not fit.
+    Raises `RunError` that names what does not fit, or is not finite: nothing can be said of such a network.
     """
     place, weights = _find(content, path)
     notes = [] if place == USUAL else [f"{path.name}: its weights are {place}"]
@@ -72,6 +73,9 @@ def load_weights(net: Network, content: Mapping[str, Any], path: Path) -> list[s
     if kinds != [computed]:
         notes.append(f"{path.name}: its weights are {', '.join(kinds)}; taken as {computed}")
     net.load_state_dict({name: named[name] for name in own})
+    if lost := infinite(dict(net.named_parameters())):
+        more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""
+        raise RunError(f"{path}: its weights are not finite numbers: {', '.join(lost[:4])}{more}")
     return notes
 
 

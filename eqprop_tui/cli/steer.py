@@ -46,6 +46,7 @@ def tail(
 ) -> None:
     """Print what happened in a run, a line for each event."""
     folder = find_run(run)
+    folder.hold()
     path = folder.path / EVENTS
     records = read_events(path, SPOKEN)
     if follow_on:

@@ -80,6 +80,7 @@ def watch(folder: RunFolder, *, old: int = 0, attached: bool = False, stands_for
     stopped or left, with 1 where it failed or its process has died. One who is `attached` to a run that
     others have started sees the last of what is old, and exits with 0 where others have stopped it.
     """
+    folder.hold()  # it may be moved meanwhile
     outcome = Outcome()
     shown_from = _last_epochs(folder) if attached and sys.stderr.isatty() else 0
     asked: int | None = None
@@ -218,8 +219,9 @@ def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bo
     message = folder.read_state().get("message")
     if summary.state == "failed" or message:
         raise RunError(str(message or outcome.failure or "failed"))
+    died = ", ".join(filter(None, (f"{called(folder)}: its process has died", summary.reason)))
     said = _last_words(folder)
-    raise RunError(_go_on(folder, f"{called(folder)}: its process has died{': ' + said if said else ''}"))
+    raise RunError(_go_on(folder, f"{died}{': ' + said if said else ''}"))
 
 
 def _go_on(folder: RunFolder, said: str) -> str:

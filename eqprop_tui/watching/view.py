@@ -116,6 +116,29 @@ def values_in(event: Event) -> int:
     return 1
 
 
+class Epochs(Latest[EpochFinished]):
+    """The epochs that are over, in their order; one that was written later takes its place among them."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self._mixed = False
+
+    def add(self, record: Record, event: EpochFinished) -> None:
+        """Add one."""
+        self._mixed |= event.written_later
+        super().add(record, event)
+
+    @property
+    def all(self) -> list[EpochFinished]:
+        """All that are kept."""
+        return sorted(super().all, key=lambda event: event.epoch) if self._mixed else super().all
+
+    @property
+    def last(self) -> EpochFinished | None:
+        """The latest."""
+        return max(super().all, key=lambda event: event.epoch, default=None) if self._mixed else super().last
+
+
 class RunView:
     """The state of a run as its events tell it. On x axes, batch 5 of 10 in epoch 1 is at 0.5.
 
@@ -126,7 +149,7 @@ class RunView:
         self.version = 0
         self.seq = 0
         self.accuracy, self.loss, self.speed = Points(), Points(), Points()
-        self.epochs: Latest[EpochFinished] = Latest(MOST_EPOCHS)
+        self.epochs = Epochs(MOST_EPOCHS)
         self.gdus: Latest[Gdu] = Latest(MOST_CHECKS)
         self.saved_check: Latest[Gdu] = Latest()  # of its weights, made apart from the training
         self.angles: Latest[Angles] = Latest(MOST_EPOCHS)

@@ -52,6 +52,14 @@ def test_a_run_that_has_failed_or_died_is_an_error(eqprop: Run, tmp_path: Path) 
     assert f"its process has died; go on with: eqprop runs resume {summarize(run.path).id}" in said
 
 
+def test_a_run_that_was_perhaps_killed_for_its_memory_is_told_so(eqprop: Run, tmp_path: Path) -> None:
+    used = {"memory": 95 * 2**20, "memory_limit": 100 * 2**20}
+    mine = {"state": "running", "heartbeat": time.time(), **own_mark(), "process_started": -1.0}  # is gone
+    run = make_run(tmp_path / "results", state={**mine, **used})
+    said = eqprop("runs", "attach", run.path, code=1).stderr
+    assert "its process has died, perhaps out of memory; go on with: eqprop runs resume" in said
+
+
 def test_the_last_words_are_whole_lines_that_the_process_printed(eqprop: Run, tmp_path: Path) -> None:
     run = make_run(tmp_path / "results", state={"state": "lost"})
     logged = [f"2026-11-27 18:33:43 epoch {number}  train 54.59 %" for number in range(200)]

@@ -58,7 +58,7 @@ def killed_at_the_end(
         run = RunFolder(tmp_path / "run")
         shutil.copytree(kept.path, run.path)
         struck = processes.work(run, Strike("call of the end", call)) < 0
-        status = processes.work(run) if struck else 0
+        status = processes.work(run) if struck and not run.is_complete() else 0
         found = end_of(run), values_of(run), warnings_of(run)
         if not (
             status == 0 and same(found, expected) and finished_events(run) == 1

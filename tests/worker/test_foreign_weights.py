@@ -267,3 +267,22 @@ def test_where_none_is_good_each_is_told(tmp_path: Path) -> None:
         RunError, match=r"model\.pt: is not a checkpoint.*checkpoint\.tar: is not a checkpoint"
     ):
         checkpoint.load_first(network(), tmp_path, BEST_FIRST)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
+@pytest.mark.parametrize("order", [BEST_FIRST, LATEST_FIRST])
+def test_weights_that_are_not_finite_are_named_and_not_used(
+    value: float, order: tuple[str, ...], tmp_path: Path
+) -> None:
+    bad, good = network().state_dict(), network(2).state_dict()
+    bad["synapses.1.weight"] = bad["synapses.1.weight"].double()  # of which float32 holds not all
+    bad["synapses.1.weight"][0, 0] = value
+    torch.save({"model_state_dict": bad}, tmp_path / order[0])
+    with pytest.raises(RunError, match=r"its weights are not finite numbers: synapses\.1\.weight"):
+        checkpoint.load_first(network(), tmp_path, order)
+    torch.save({"model_state_dict": good}, tmp_path / order[1])
+    net = network()
+    found, _, said = checkpoint.load_first(net, tmp_path, order)
+    assert found.name == order[1]
+    assert "not finite" in said[0] and said[0].endswith(f"; {order[1]} is used instead")
+    assert torch.equal(net.synapses[1].weight, good["synapses.1.weight"])

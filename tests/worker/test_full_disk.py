@@ -97,7 +97,9 @@ def test_a_folder_that_vanishes_is_one_warning_and_an_end_that_says_so(tmp_path:
     assert done.status == 1
     assert f"epoch {EPOCHS}" in done.said
     first, last = (said for said in found["warned"] if "saved" in said)  # not of few images and time steps
-    assert first.endswith("is gone: nothing is saved from here on; the work goes on")
+    assert first.endswith(
+        "is gone, deleted or moved to another file system: nothing is saved from here on; the work goes on"
+    )
     assert last.startswith("not everything was saved: ")
     assert "error: not everything was saved: " in done.said
     assert not found["exists"]
