@@ -51,8 +51,10 @@ def own_together(words: argparse.Namespace, wishes: Wishes, lock: Lock | None) -
     except RunError as error:
         tell(f"error: {error}")
         return 1
+    run.hold()
     with lock:
         status = _trained(words, wishes, run, lock.fileno())
+    words.run = run.path
     if run.read_state().get("state") == "stopped" and wishes.stop is not None:
         return 128 + wishes.stop
     return status
