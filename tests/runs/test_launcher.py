@@ -22,16 +22,13 @@ from typer.testing import Result
 from waiting import give_way
 from warm_worker import SPAWN
 
-from eqprop_core.devices import Device, Occupant
 from eqprop_core.events import Warned
 from eqprop_core.marks import own_mark
-from eqprop_core.problems import ConfigError
 from eqprop_core.runs import launcher, logout
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
 from eqprop_core.runs.log import read_events
-from eqprop_core.runs.places import Place, choose_place
 from eqprop_core.runs.queue import in_line, line_of, take_ticket
 from eqprop_core.worker.__main__ import main
 from eqprop_tui.cli import watch
@@ -41,11 +38,6 @@ pytestmark = pytest.mark.usefixtures("warm_workers")
 Run = Callable[..., Result]
 SMALL = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--T1", "4", "--T2", "2", "--betas", "0", "0.3", "--seed", "1", "--train-samples", "40", "--test-samples", "10"]  # fmt: skip
 LONG = [*SMALL[:-4], "--mbs", "1", "--epochs", "40000"]
-GPUS = [
-    Device("cpu", "CPU"),
-    Device("cuda:0", "A", memory_total=100, memory_used=80, uuid="GPU-aa"),
-    Device("cuda:1", "B", memory_total=100, memory_used=10, uuid="GPU-bb"),
-]
 
 
 @pytest.fixture(autouse=True)
@@ -475,42 +467,6 @@ def test_a_run_in_a_scope_is_still_given_its_lock_and_its_ticket(
         stand_in(tmp_path / "bin", name, script, monkeypatch)
     run = Path(eqprop("train", *SMALL, "--detach").stdout.strip())
     stands(run, "finished")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "lengths", "place"),
-    [
-        ("auto", {}, Place("cuda:1", "GPU-bb")),
-        ("auto", {"GPU-bb": 1}, Place("cuda:0", "GPU-aa")),
-        ("auto", {"GPU-bb": 1, "GPU-aa": 1}, Place("cuda:1", "GPU-bb")),
-        ("0", {"GPU-aa": 5}, Place("cuda:0", "GPU-aa")),
-        ("cuda:1", {}, Place("cuda:1", "GPU-bb")),
-        ("cpu", {}, Place("cpu")),
-    ],
-)
-def test_the_device_is_chosen_by_its_line_and_its_memory(
-    wanted: str, lengths: dict[str, int], place: Place
-) -> None:
-    assert choose_place(wanted, lambda there: lengths.get(there.line, 0), GPUS) == (place, None)
-
-
-def test_a_process_sees_its_device_alone() -> None:
-    assert Place("cuda:1", "GPU-bb").environment["CUDA_VISIBLE_DEVICES"] == "GPU-bb"
-    assert Place("cuda:1", "GPU-bb").torch_name == "cuda:0"
-    assert Place("cpu").environment["CUDA_VISIBLE_DEVICES"] == ""
-    with pytest.raises(ConfigError, match="no such GPU"):
-        choose_place("7", lambda _: 0, GPUS)
-    assert choose_place("3", lambda _: 0, GPUS[:1])[0] == Place("cpu")
-
-
-def test_processes_of_others_on_the_gpu_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [Occupant(1, "root2", 2**31), Occupant(2, logout.user(), 5), Occupant(3, None, None)]
-    monkeypatch.setattr(launcher, "occupants", lambda uuid: there if uuid == "GPU-bb" else [])
-    assert launcher._others_on(Place("cuda:1", "GPU-bb")) == [
-        "cuda:1 is in use by process 1 of root2, 2.0 GiB",
-        "cuda:1 is in use by process 3 of an unknown user",
-    ]
-    assert launcher._others_on(Place("cuda:0", "GPU-aa")) == launcher._others_on(Place("cpu")) == []
 
 
 def test_a_ticket_whose_worker_never_came_is_nobodys(tmp_path: Path) -> None:

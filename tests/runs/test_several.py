@@ -18,7 +18,8 @@ import psutil
 import pytest
 import torch
 from small_runs import make_run
-from test_launcher import GPUS, SMALL, stands
+from test_launcher import SMALL, stands
+from test_places import GPUS
 from typer.testing import Result
 from waiting import give_way
 
