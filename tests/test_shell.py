@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from small_runs import make_run
 from sweeps.made import cell, make_sweep
 from typer.testing import Result
 
+import eqprop_core
 from eqprop_core.names import can_be_shown
 from eqprop_core.runs.folder import RunFolder, id_of
 from eqprop_core.runs.listing import called, summarize
@@ -96,3 +100,21 @@ def test_a_run_is_called_by_its_id_where_that_finds_it(tmp_path: Path) -> None:
     run = make_run(tmp_path / "results")
     assert called(run) == run.meta()["id"] == id_of(run.meta()["id"])
     assert called(RunFolder(run.path.rename(tmp_path / "elsewhere"))) == str(tmp_path / "elsewhere")
+
+
+def test_no_command_is_put_together_otherwise() -> None:
+    """A text such as f"eqprop runs show {name}" would forget to quote the name."""
+    home = Path(eqprop_core.__file__).parents[1]
+    begun = re.compile(r"\beqprop (--)?[a-z]+[^;,.:`]*(?<!with status )$")
+    found = [
+        f"{path.relative_to(home)}:{text.lineno}"
+        for package in ("eqprop_core", "eqprop_tui")
+        for path in (home / package).rglob("*.py")
+        for text in ast.walk(ast.parse(path.read_text()))
+        if isinstance(text, ast.JoinedStr)
+        for one, after in pairwise(text.values)
+        if isinstance(after, ast.FormattedValue)
+        and isinstance(one, ast.Constant)
+        and begun.search(str(one.value))
+    ]
+    assert found == []

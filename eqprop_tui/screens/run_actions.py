@@ -81,7 +81,7 @@ def resume_sweep(commands: Commands, sweep: Path) -> str:
 def _of_sweep(commands: Commands, command: str, sweep: Path, *words: str) -> str:
     status, out, diagnostics = commands.carry_out(["sweep", command, str(sweep), *words])
     if status != 0:
-        *_, last = [f"eqprop sweep {command} ended with status {status}", *diagnostics.strip().splitlines()]
+        *_, last = [f"{command} of the sweep ended with status {status}", *diagnostics.strip().splitlines()]
         raise RunError(printable(last.removeprefix("error: ")))
     return f"{printable(sweep.name)}: {printable(out.strip())}"
 
