@@ -64,7 +64,7 @@ class Requests:
         self._ended.set()
         self._thread.join()
         for asked in self._waiting:
-            self._tell(Warned(message=f"{asked.request} came too late: the run was ending"))
+            self._tell_late(asked)
 
     def impatient(self) -> bool:
         """Whether a stop or a pause was asked for again before it took effect: the batch is dropped."""
@@ -128,7 +128,11 @@ class Requests:
         """
         deadline = time.monotonic() + seconds
         while True:
-            asked = {self._waiting.popleft().request for _ in range(len(self._waiting))}
+            asked: set[str] = set()
+            for _ in range(len(self._waiting)):
+                asked.add((one := self._waiting.popleft()).request)
+                if one.request not in ("stop", "checkpoint"):
+                    self._tell_late(one)
             if "stop" in asked or self._wishes.stop is not None or self._session.given_up:
                 return True
             left = deadline - time.monotonic()
@@ -137,6 +141,9 @@ class Requests:
                 return False
             self._arrived.wait(min(left, SECONDS_BETWEEN_LOOKS))
             self._arrived.clear()
+
+    def _tell_late(self, asked: Asked) -> None:
+        self._tell(Warned(message=f"{asked.request} came too late: the run was ending"))
 
     def verdict(self, ends: bool = False) -> dict[str, Any]:
         """What the other processes of a group go by."""

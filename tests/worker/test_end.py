@@ -26,6 +26,10 @@ from eqprop_core.runs.history import current_events
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.names import EVENTS, FINAL_CHECKPOINT, FINAL_MODEL, STATE
+from eqprop_core.sweeps.folder import SweepFolder
+from eqprop_core.sweeps.job import begin
+from eqprop_core.sweeps.making import Wanted, make_sweep
+from eqprop_core.sweeps.standing import stands, to_do
 from eqprop_core.worker import checkpoint, session
 from eqprop_core.worker.__main__ import main as worker
 from eqprop_core.worker.pictures import Pictures
@@ -253,3 +257,22 @@ def test_the_arrays_of_a_check_are_there_with_the_checkpoint_and_drawn_at_an_end
     assert files == sorted(path.name for path in (killed.path / "gdu").iterdir())
     for name in files:
         assert (run.path / "gdu" / name).read_bytes() == (killed.path / "gdu" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("left_as", ["running", "failed"])
+def test_a_run_of_a_sweep_that_died_at_its_end_counts_again(left_as: str, tmp_path: Path) -> None:
+    plan = make_sweep(Wanted(["digits-mlp-ep"], {"epochs": 1, "train_samples": 20, "test_samples": 10}))
+    sweep = SweepFolder.create(tmp_path, plan, command=("eqprop",), launcher={})
+    (job,) = sweep.jobs()
+    run, _ = begin(job.path)
+    assert worker([str(run.path)]) == 0
+    whole = stands(sweep, job)
+    run.write_state({**run.read_state(), "state": left_as, "pid": 2**22 + 1})
+    for name in (FINAL_MODEL, FINAL_CHECKPOINT):
+        (run.path / name).unlink()
+    assert to_do(stands(sweep, job), retry_failed=True)
+    assert worker([str(run.path)]) == 0
+    again = stands(sweep, job)
+    assert whole.summary is not None and again.summary is not None
+    assert (again.state, again.summary.scores) == (whole.state, whole.summary.scores)
+    assert again.state == "finished" and not to_do(again, retry_failed=True)
