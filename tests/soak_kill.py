@@ -5,7 +5,7 @@
 
 Small trainings by every algorithm, with accelerations, checks, images of one's own and pictures, are struck:
 
-- `end`: before each call by which a file, a name or a lock changes, from the last epoch's end to the process's,
+- `end`: before each call by which a file, a name or a lock changes, from the process's last to the last epoch's end,
 - `start`: before such a call of a process that goes on with a run,
 - `point`: in a batch, an update, half a checkpoint, a rename, or at such a call after some batch,
 - `moment`: at any moment, by SIGKILL mostly, SIGTERM, and requests to stop, to pause and to change settings,
@@ -211,9 +211,9 @@ class Soak:
     # --- ways ----------------------------------------------------------------------------------------
 
     def end(self, name: str) -> None:
-        """Kill a process at one of its last calls; each in turn, over all configurations."""
-        nth = self.done["end " + name] % self.calls[name, "end"] + 1
-        self.done["end " + name] += 1
+        """Kill a process at one of its last calls: the very last one first, and so on, over all configurations."""
+        calls = self.calls[name, "end"]
+        nth = calls - (self.done["end"] - 1) % calls
         self._at_calls(name, Blow("end", nth))
 
     def start(self, name: str) -> None:
@@ -227,6 +227,8 @@ class Soak:
             with tempfile.NamedTemporaryFile() as places:
                 if self.work(run, name, struck, Path(places.name)) < 0:
                     self.places[Path(places.name).read_text().splitlines()[-1]] += 1
+            if state_of(run) == "finished":
+                break
         self.finish(run, name)
         self.compare(run, self.whole[name])
 
