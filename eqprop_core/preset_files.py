@@ -14,7 +14,7 @@ import tomli_w
 
 from eqprop_core.catalogue import OWN
 from eqprop_core.config import RunConfig, combine, facts
-from eqprop_core.files import replacing
+from eqprop_core.files import clear_unfinished, replacing
 from eqprop_core.locks import changing
 from eqprop_core.preset_format import flowing
 from eqprop_core.presets import (
@@ -36,6 +36,7 @@ from eqprop_core.spelling import did_you_mean
 
 SETTABLE = tuple(name for name in RunConfig.model_fields if facts(name)["stored"] or name == "load_path")
 TRUE, FALSE = "true", "false"
+SECONDS_TO_WRITE = 3600.0  # a file that is unfinished for longer was left behind
 
 
 # --- where they are -----------------------------------------------------------------------------------
@@ -96,6 +97,7 @@ def write_preset(path: Path, text: str, *, before: str | None = None) -> Preset:
     place = path.resolve()  # a link stays one
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        clear_unfinished(place.parent, seconds=SECONDS_TO_WRITE)
         with changing(place), replacing(place) as file:
             if place.exists() if before is None else read_text(place) != before:
                 raise RunError(f"{path}: was written by another program meanwhile, and stays as that left it")

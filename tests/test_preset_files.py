@@ -115,6 +115,15 @@ def test_a_disk_that_is_full_leaves_the_preset_that_was_there(monkeypatch: pytes
     assert everything(path.parent) == ["quick.toml"]
 
 
+def test_what_a_writer_that_was_killed_left_behind_is_removed() -> None:
+    folder = made("quick").path.parent
+    for name in (".old.toml.tmp", ".new.toml.tmp"):
+        (folder / name).touch()
+    os.utime(folder / ".old.toml.tmp", (0, 0))
+    made("other")
+    assert everything(folder) == [".new.toml.tmp", "other.toml", "quick.toml"]
+
+
 def test_what_another_program_has_written_meanwhile_is_not_replaced() -> None:
     path = made("quick").path
     before, other = path.read_text(), preset_files.preset_text({**TINY, "T1": 3})

@@ -22,6 +22,7 @@ from typing import IO
 from eqprop_core.catalogue import DATA_VARIABLE, OWN, DataError, describe, place_of, status
 from eqprop_core.data.downloading import PIECE, download
 from eqprop_core.data.reading import damaged_cifar10_pickles
+from eqprop_core.locks import is_held, take
 from eqprop_core.problems import tell
 from eqprop_core.published import DatasetInfo, FileSpec
 from eqprop_core.published_files import cifar10_layout, locate, own_inside, root_inside
@@ -31,7 +32,9 @@ from eqprop_core.spelling import mistaken_for
 
 SECONDS_BETWEEN_LINES = 5.0  # of those that tell how far a download is
 FORGOTTEN_SECONDS = 24 * 3600.0  # a download this old was killed
+SECONDS_TO_BEGIN = 60.0  # in which one has taken its lock
 _PREFIX = ".download-"
+_LOCK = "lock"
 Told = Callable[[str, int, int | None], object]  # what comes, its bytes so far, and of how many if known
 
 
@@ -104,7 +107,10 @@ def _attempt(info: DatasetInfo, root: Path, told: Told) -> str:
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_forgotten(root)
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root, ignore_cleanup_errors=True) as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root, ignore_cleanup_errors=True) as folder,
+            take(Path(folder) / _LOCK),
+        ):
             _download(info, Path(folder), told)
             _install(info, Path(folder), root)
     except failures as error:
@@ -155,9 +161,13 @@ def _install(info: DatasetInfo, folder: Path, root: Path) -> None:
 
 
 def _remove_forgotten(root: Path) -> None:
+    """Remove what downloads that were killed left behind: nobody holds their locks any more."""
     for folder in root.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > FORGOTTEN_SECONDS:
+            age = time.time() - folder.stat().st_mtime
+            locked = any(folder.glob(f"{_LOCK}*"))  # earlier versions' are not
+            let_go = age > SECONDS_TO_BEGIN and locked and not is_held(folder / _LOCK)
+            if let_go or age > FORGOTTEN_SECONDS:
                 shutil.rmtree(folder)
 
 

@@ -22,6 +22,7 @@ from eqprop_core import catalogue
 from eqprop_core.catalogue import DataError, status
 from eqprop_core.data import downloading, fetching
 from eqprop_core.data.datasets import fetch, load_dataset
+from eqprop_core.locks import take
 from eqprop_core.published import PUBLISHED, Download
 
 MNIST_FILES = {f"{name}.gz": gzip.compress(content) for name, content in idx_files(30, 10).items()}
@@ -414,6 +415,21 @@ def test_remains_of_a_download_killed_long_ago_are_removed_and_newer_ones_left(s
     os.utime(new, (moment, moment))
     fetch("MNIST", tmp_path, progress=False)
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_remains_of_a_download_that_was_killed_are_removed_and_those_of_one_that_goes_on_left(
+    server, tmp_path, monkeypatch
+):
+    killed, going_on, begun = (tmp_path / f".download-{name}" for name in ("killed", "going-on", "begun"))
+    for folder in (killed, going_on, begun):
+        folder.mkdir()
+        take(folder / "lock").close()
+    moment = killed.stat().st_mtime + 2 * fetching.SECONDS_TO_BEGIN
+    monkeypatch.setattr(fetching.time, "time", lambda: moment)
+    os.utime(begun, (moment, moment))  # has not come so far as to take it
+    with take(going_on / "lock"):
+        fetch("MNIST", tmp_path, progress=False)
+    assert [folder.exists() for folder in (killed, going_on, begun)] == [False, True, True]
 
 
 def test_nothing_is_fetched_for_digits_and_image_folders(tmp_path, image_folder):
