@@ -19,7 +19,7 @@ from eqprop_core.files import bounded_json
 
 FORMAT_VERSION = 1
 LARGEST_SEQ = 2**53  # a larger whole number is not the same in every reader of JSON
-LATEST = 253_402_000_000.0  # seconds since 1970: the year 9999, in every zone of time
+EARLIEST, LATEST = -62_135_000_000.0, 253_402_000_000.0  # seconds since 1970: the years 1 and 9999, anywhere
 MOST_CONNECTIONS = 2000  # of a network: a thousand convolutions and a thousand dense layers
 MOST_ROWS = 5 * MOST_CONNECTIONS  # weights forward and backward, biases, neurons
 MOST_CURVES = 10 * MOST_ROWS
@@ -346,4 +346,4 @@ UNREADABLE = (ValueError, OverflowError, KeyError, TypeError, AttributeError, Re
 
 def _at_its_place(fields: Mapping[str, Any], event: Event) -> Record | None:
     seq, time = int(fields["seq"]), float(fields["t"])
-    return Record(seq, time, event) if 0 <= seq <= LARGEST_SEQ and 0 <= time < LATEST else None
+    return Record(seq, time, event) if 0 <= seq <= LARGEST_SEQ and EARLIEST < time < LATEST else None

@@ -11,6 +11,7 @@ import errno
 import json
 import math
 import os
+import resource
 import stat
 import sys
 import time
@@ -21,6 +22,7 @@ from typing import IO, Any
 
 TEXT_LIMIT = 1_000_000  # bytes of a file of settings or facts
 MOST_DIGITS = 20  # of a whole number, which a seed below 2**63 does not reach
+LEAST_OPEN = 64  # files that a process has open at once, with some to spare
 USUAL = 8192  # bytes that ours do not reach; to make room for a million takes longer than to read them
 
 
@@ -242,6 +244,18 @@ def _path_of(descriptor: int) -> str | None:
             return os.fsdecode(path.rstrip(b"\0"))
         return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
     return None
+
+
+def too_few_files() -> str:
+    """Why this process cannot have enough files open; empty where it can, if only from now on."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if now == resource.RLIM_INFINITY or now >= LEAST_OPEN:
+        return ""
+    if most == resource.RLIM_INFINITY or most >= LEAST_OPEN:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST_OPEN, most))
+            return ""
+    return f"only {now} files may be open at once here (ulimit -n): {LEAST_OPEN} or more are needed"
 
 
 def has_working_folder() -> bool:

@@ -19,10 +19,19 @@ def main() -> None:
     try:
         with leaving_at_once():
             _forget_nonsense()
+            _leave_without_files()
             from eqprop_tui.cli.main import main as command
         command()
     except KeyboardInterrupt:  # while typer made its commands
         sys.exit(128 + signal.SIGINT)
+
+
+def _leave_without_files() -> None:
+    """End in words where hardly a file may be open, before anything fails for that."""
+    from eqprop_core.files import too_few_files
+
+    if said := too_few_files():
+        sys.exit(f"error: {said}")
 
 
 def _forget_nonsense() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from eqprop_core.files import has_working_folder
+from eqprop_core.files import has_working_folder, too_few_files
 from eqprop_core.locks import Lock, received
 from eqprop_core.printing import end_printing, open_standard_streams, print_unhindered
 from eqprop_core.private import use_own_folders
@@ -77,6 +77,9 @@ def main(arguments: list[str]) -> int:
         return 2
     if not has_working_folder():  # of the terminal where this was begun; torch does not start without one
         os.chdir("/")
+    if said := too_few_files():
+        tell(f"error: {said}")
+        return 1
     use_own_folders()
     wishes = Wishes(together=here is not None)
     if words.nproc is not None and (not 1 <= words.nproc <= MOST_PROCESSES or here is not None):

@@ -84,3 +84,29 @@ def test_what_cannot_be_said_on_standard_error_changes_no_status(into: str) -> N
     for opened in {writes, descriptor}:
         os.close(opened)
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, ({now}, {most}))
+from {module} import main
+sys.exit(main({words}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"), [("eqprop_tui.start", ""), ("eqprop_core.worker.__main__", "['run']")]
+)
+def test_where_hardly_a_file_may_be_open_that_is_said(module: str, words: str) -> None:
+    program = FEW_FILES.format(module=module, words=words, now=9, most=9)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: only 9 files may be open at once here (ulimit -n): 64 or more are needed\n"
+
+
+def test_a_limit_of_open_files_that_may_be_raised_is_raised() -> None:
+    program = FEW_FILES.format(module="eqprop_tui.start", words="", now=20, most=100)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
