@@ -24,6 +24,7 @@ from small_runs import batch, epoch, make_run
 from typer.testing import Result
 
 from eqprop_core.events import Amended, RunFailed, RunResumed
+from eqprop_core.marks import own_mark
 from eqprop_core.runs.listing import RunSummary
 from eqprop_tui.cli.listing import COLUMNS, coloured, lines
 from eqprop_tui.words import stands
@@ -219,3 +220,13 @@ def test_a_run_with_settings_that_cannot_be_read_is_shown(config: str, eqprop: R
 def test_a_typo_gives_near_names(command: str, eqprop: Run, tmp_path: Path) -> None:
     make_run(tmp_path / "results", name="digits-mlp")
     assert "did you mean digits-mlp?" in eqprop("runs", command, "digts-mlp", code=2).stderr
+
+
+def test_a_run_that_cannot_write_what_it_came_to_is_seen(tmp_path: Path, eqprop: Run) -> None:
+    files = "final_model.pt (No space left on device)"
+    run = make_run(tmp_path / "results", state={"state": "running", **own_mark(), "waits": files})
+    assert "running, waits to save" in eqprop("runs", "list").stdout
+    said = eqprop("runs", "show", run.path).stdout
+    assert f"waits     to write {files}" in said
+    run.write_state({**run.read_state(), "state": "finished"})
+    assert "waits" not in eqprop("runs", "list").stdout + eqprop("runs", "show", run.path).stdout
