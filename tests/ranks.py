@@ -13,7 +13,7 @@ from typing import Any
 
 from forked import CONTEXT
 
-from eqprop_core.worker.neighbours import Links, link
+from eqprop_core.worker.neighbours import Links, introduce, link
 from eqprop_core.worker.signals import Wishes
 
 SECONDS = 120.0  # after which processes that have not ended are held to hang
@@ -60,6 +60,8 @@ def start(size: int, work: Callable[..., Any], *words: Any, by_torch: bool = Fal
         process = CONTEXT.Process(target=_ranked, args=(environment, given, work, words), daemon=True)
         process.start()
         found.append(process)
+        if links:
+            introduce(links[rank], process.pid or 0)
     for descriptor in {number for one in links for number in one.descriptors}:
         os.close(descriptor)
     return found

@@ -26,7 +26,7 @@ from eqprop_core.runs.control import take, waiting
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.listing import ALIVE, is_run
 from eqprop_core.runs.names import CONFIG, STATE
-from eqprop_core.worker.neighbours import is_stopped, link, process_in_words
+from eqprop_core.worker.neighbours import introduce, is_stopped, link, process_in_words
 from eqprop_core.worker.patience import given_up
 from eqprop_core.worker.ranks import TOLD
 from eqprop_core.worker.signals import STOPPING, Wishes
@@ -102,14 +102,14 @@ def _start(words: argparse.Namespace, lock: int, started: list[subprocess.Popen[
     links = link(words.nproc, parent=os.getpid())
     try:
         for one in links:
-            started.append(
-                subprocess.Popen(
-                    [*_words(words, lock), "--together", one.document()],
-                    stdin=subprocess.DEVNULL,
-                    env=environment,
-                    pass_fds=(lock, *one.descriptors),
-                )
+            process = subprocess.Popen(
+                [*_words(words, lock), "--together", one.document()],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=(lock, *one.descriptors),
             )
+            started.append(process)
+            introduce(one, process.pid)
     finally:
         for descriptor in {number for one in links for number in one.descriptors}:
             os.close(descriptor)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEADER = struct.Struct("<cQ")  # what comes, and how many bytes of it
+PID = struct.Struct("<Q")
 NUMBERS, WORDS, BYTES = b"n", b"w", b"b"
 LARGEST_WORDS = 4 * 2**20  # bytes of JSON of one process
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -47,7 +48,8 @@ class Links:
     """What a process inherits: descriptors of its sockets, and of two files without a name.
 
     `sockets` are those to ranks 1, 2 … for rank 0, the one to rank 0 for the others. Into `notes` each writes
-    why it ends; through `meeting` GPUs meet. It ends with the process `parent`, if that is not 0.
+    why it ends, and who starts them which process each is; through `meeting` GPUs meet. It ends with the
+    process `parent`, if that is not 0.
     """
 
     rank: int
@@ -112,6 +114,21 @@ def end_with(parent: int) -> None:
             os._exit(1)
 
 
+def introduce(links: Links, pid: int) -> None:
+    """Write down which process was started with these links, for the others to look after it."""
+    os.pwrite(links.notes, PID.pack(pid), links.size * ROOM_OF_NOTE + links.rank * PID.size)
+
+
+def pid_of(links: Links, rank: int) -> int:
+    """The process of a rank; 0 where it is not known yet."""
+    with suppress(OSError, struct.error):
+        found: tuple[int] = PID.unpack(
+            os.pread(links.notes, PID.size, links.size * ROOM_OF_NOTE + rank * PID.size)
+        )
+        return found[0]
+    return 0
+
+
 def note(links: Links, words: str) -> None:
     """Write down why a process ends, for those that will miss it."""
     content = printable("; ".join(words.splitlines())).encode(errors="replace")[: ROOM_OF_NOTE - 1]
@@ -143,10 +160,7 @@ class Neighbours:
         self._room: Tensor | None = None
         self.patience = Patience(self._stopped, leaving, of_all=links.rank == 0)
         self._gpus: Gpus | None = None
-        for rank, pid in enumerate(self.gather(os.getpid())):
-            if rank in self._sockets:
-                with suppress(psutil.Error):
-                    self._processes[rank] = psutil.Process(pid)
+        self.gather(None)
         if has_nccl():
             self._gpus = Gpus(links.rank, links.size, links.meeting, self.check, self.patience)
 
@@ -293,11 +307,14 @@ class Neighbours:
         return ProcessLostError(f"{name} is gone: killed; resuming goes on from the last checkpoint")
 
     def _stopped(self) -> dict[int, str]:
-        return {
-            rank: process_in_words(rank, self._links.size, process.pid)
-            for rank, process in self._processes.items()
-            if is_stopped(process)
-        }
+        found: dict[int, str] = {}
+        for rank in self._sockets:
+            if rank not in self._processes and (pid := pid_of(self._links, rank)):
+                with suppress(psutil.Error):
+                    self._processes[rank] = psutil.Process(pid)
+            if rank in self._processes and is_stopped(self._processes[rank]):
+                found[rank] = process_in_words(rank, self._links.size, self._processes[rank].pid)
+        return found
 
 
 def _bytes_of(values: Tensor) -> memoryview:

@@ -25,6 +25,7 @@ from waiting import give_way
 
 from eqprop_core.problems import ConfigError
 from eqprop_core.runs import queue
+from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.launcher import Start, as_before
 from eqprop_core.runs.listing import ALIVE, list_runs, summarize
@@ -237,6 +238,28 @@ def wait_until(so: Callable[[], bool]) -> None:
             return
         give_way()
     raise AssertionError("is not so after a long time")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("apart")
+@pytest.mark.parametrize(("at", "ends"), [(0, "failed"), (1, "stopped")])
+def test_nothing_listens_and_a_stop_ends_a_run_one_of_whose_processes_is_stopped(
+    at: int, ends: str, eqprop: Run
+) -> None:
+    folder = Path(eqprop("train", *LONG, "--nproc", "2", "--detach").stdout.strip())
+    owner = psutil.Process(stands(folder, "running")["pid"])
+    wait_until(lambda: (folder / "checkpoint.tar").exists())
+    engine = owner.parent()
+    assert engine is not None
+    processes = sorted(engine.children(), key=lambda process: process.pid != owner.pid)
+    assert not any(process.net_connections("inet") for process in (engine, *processes))
+    processes[at].suspend()
+    ask(folder, "stop")
+    _, left = psutil.wait_procs([engine, *processes], timeout=120)
+    assert not left
+    assert stands_still(folder)[0] == ends
+    shown = " ".join(eqprop("runs", "show", folder).stdout.split())
+    assert f"process {at} of 2 (from 0), pid {processes[at].pid}, is stopped" in shown
 
 
 @pytest.mark.slow

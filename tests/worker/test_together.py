@@ -8,6 +8,7 @@ number but for the order of sums.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -202,6 +203,22 @@ def test_one_that_is_stopped_is_named_and_the_others_end(by_torch: bool, tmp_pat
     assert "is stopped (by SIGSTOP, or a debugger)" in str(failure(run))
     assert ranks.statuses([started[0]]) == [1]
     started[1].kill()
+
+
+def stopped_at_once(path: Path) -> int:
+    """What each process does where rank 1 is stopped before it has met the others."""
+    if ranks.rank() == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return hasty(path, None, 0, ())
+
+
+def test_one_that_is_stopped_before_it_has_come_is_named(tmp_path: Path) -> None:
+    run = new(tmp_path)
+    started = ranks.start(2, stopped_at_once, run.path)
+    started[0].join(60)
+    started[1].kill()
+    assert started[0].exitcode == 1, said(run)
+    assert str(failure(run)).startswith(f"process 1 of 2 (from 0), pid {started[1].pid}, is stopped")
 
 
 def test_where_one_is_stopped_a_stop_ends_the_run_without_it_and_loses_nothing(
