@@ -6,22 +6,22 @@ Whatever happens to it, runs go on.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 from textual import events
-from textual.app import App, SystemCommand
+from textual.actions import ActionParseResult
+from textual.app import SystemCommand
+from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input
 from textual.worker import Worker
 
@@ -36,7 +36,7 @@ from eqprop_core.runs.starting import start_new
 from eqprop_core.shell import command, joined
 from eqprop_tui import clipboard
 from eqprop_tui.characters import Characters
-from eqprop_tui.commands import Commands
+from eqprop_tui.ending import Ending
 from eqprop_tui.keys import TABLE, bindings
 from eqprop_tui.library import data_state
 from eqprop_tui.looks import TEXTUAL_NAMES, THEMES, Looks, glyphs_for
@@ -48,14 +48,13 @@ from eqprop_tui.screens.base import BaseScreen
 from eqprop_tui.screens.dialogs import Ask, Read
 from eqprop_tui.screens.library import LibraryScreen
 from eqprop_tui.screens.steering import Steering
-from eqprop_tui.signals import Ended
-from eqprop_tui.terminal import Terminal
+from eqprop_tui.widgets.palette import Palette
 from eqprop_tui.widgets.runs_table import Choice
 
 FRAME = 0.25  # seconds between two pictures of what is live
 SLOW_FRAME = 1.0  # with a low bandwidth
-SECONDS_TO_DRAW = 0.05  # a screen that is being made
-SECONDS_BETWEEN_LOOKS = 5.0  # at whether the terminal is still there
+MANY_WAITING = 100  # keys, from where on repetitions are left out
+MOST_TOLD = 5  # notifications at once
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Options:
     check_at_end: tuple[str, ...] | None = None
 
 
-class EqpropApp(App[None], inherit_bindings=False):
+class EqpropApp(Ending, inherit_bindings=False):
     """The application; `options` are those of the command line."""
 
     CSS_PATH = "app.tcss"
@@ -80,14 +79,14 @@ class EqpropApp(App[None], inherit_bindings=False):
     BINDINGS = bindings("everywhere")
 
     def __init__(self, options: Options = Options()) -> None:
-        super().__init__(driver_class=Terminal)
+        super().__init__()
         self.options = options
         self.preferences = load_preferences()
-        self.commands = Commands()
         self.first_start = not self.preferences.seen
         self.chosen_preset: str | None = None  # where the cursor of the library is
         self.watched: list[Path] = []  # runs that were opened, in that order
         self.once = Once()
+        self._key_before: str | None = None
         self.checking: dict[Path, float] = {}  # runs whose weights are checked here, and since when
         self.check_at_end = options.check_at_end
         self.stopping: set[Path] = set()  # of them, those that were asked to stop on leaving
@@ -122,30 +121,25 @@ class EqpropApp(App[None], inherit_bindings=False):
         if self.options.run is not None:
             self.open_run(self.options.run)
         self.remember(seen=True)
-        if not self.is_headless:
-            self.set_interval(SECONDS_BETWEEN_LOOKS, self._end_without_terminal)
 
-    def end(self, number: int) -> None:
-        """End as signal `number` asks, from its handler: the terminal is put back first, if it is there."""
-        self._end_without_terminal()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # nothing is drawn yet, or any more
-            raise Ended(number) from None
-        loop.call_soon_threadsafe(self._end_once_drawn, number)
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be worked off where keys go, as any thread may ask."""
+        with suppress(Exception):  # a screen comes or goes
+            pumps = [pump for pump in (self, self.screen, self.focused) if pump is not None]
+            return max(pump.message_queue_size for pump in pumps)
+        return 0
 
-    def _end_once_drawn(self, number: int) -> None:
-        """Leave, but not while a screen is being made, which would fail."""
-        if self.screen_stack and type(self.screen) is not Screen and self.screen.is_mounted:
-            self.exit(return_code=128 + number)
-        else:
-            asyncio.get_running_loop().call_later(SECONDS_TO_DRAW, self._end_once_drawn, number)
-
-    def _end_without_terminal(self) -> None:
-        """End where the terminal has gone, also where no signal has told, as with nohup."""
-        if not os.isatty(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0):
-            self.commands.end()
-            os._exit(128 + signal.SIGHUP)  # there is nowhere to draw, and nothing to put away
+    async def on_event(self, event: events.Event) -> None:
+        """Take no more keys once it ends, and of one that is held down no more than can be worked off."""
+        if isinstance(event, events.InputEvent) and not event.is_forwarded:
+            if self._exit:
+                return
+            key = event.key if isinstance(event, events.Key) else None
+            held, self._key_before = key is not None and key == self._key_before, key
+            if held and self.waiting > MANY_WAITING:
+                return
+        await super().on_event(event)
 
     def remember(self, **choices: object) -> None:
         """Keep a choice for the next time; where it cannot be written, for this time."""
@@ -193,6 +187,10 @@ class EqpropApp(App[None], inherit_bindings=False):
                 self.call_from_thread(self.open_configure, settings, run.name, preset)
 
         self.run_worker(read, thread=True)
+
+    def begin_anew(self) -> None:
+        """The library, in place of a screen that failed."""
+        self.open_library()
 
     def open_runs(self) -> None:
         """The table of runs, in place of the library."""
@@ -261,8 +259,9 @@ class EqpropApp(App[None], inherit_bindings=False):
                 status, _, diagnostics = self.commands.carry_out(words)
             except OSError as error:
                 status, diagnostics = 1, str(error)
-            del self.checking[run]
-            self.once.end(("check", run))
+            finally:
+                del self.checking[run]
+                self.once.end(("check", run))
             if self.is_running and status > 0:
                 self.call_from_thread(self.push_screen, Read("no GDU check", printable_lines(diagnostics)))
 
@@ -289,7 +288,8 @@ class EqpropApp(App[None], inherit_bindings=False):
                 self.call_from_thread(self.tell, error)
             else:
                 self.call_from_thread(self.tell, said, severity="information")
-            self.once.end(once)
+            finally:
+                self.once.end(once)
             after()
 
         self.run_worker(run, thread=True)
@@ -309,10 +309,6 @@ class EqpropApp(App[None], inherit_bindings=False):
             self.call_from_thread(
                 self.push_screen, Read(plan.config.todo, out if status == 0 else diagnostics)
             )
-
-    def on_unmount(self) -> None:
-        """What only shows something ends with the application; runs go on."""
-        self.commands.end()
 
     def _start(self, plan: Plan, wanted: Start | None, watch: bool) -> None:
         try:
@@ -337,8 +333,13 @@ class EqpropApp(App[None], inherit_bindings=False):
             self.call_from_thread(self.tell, f"started {run.path}", severity="information")
 
     def notify(self, message: str, *, title: str = "", markup: bool = False, **more: Any) -> None:
-        """Show a message for a while: words, not Textual's markup."""
-        super().notify(printable_lines(message), title=title, markup=markup, **more)
+        """Show a message for a while: words, not Textual's markup; none twice, and the last few only."""
+        said, shown = printable_lines(message), list(self._notifications)
+        if any(note.message == said for note in shown):
+            return
+        for note in shown[: 1 - MOST_TOLD]:
+            self._unnotify(note, refresh=False)
+        super().notify(said, title=title, markup=markup, **more)
 
     def tell(self, problem: Exception | str, *, severity: SeverityLevel = "error") -> None:
         """Say what went wrong, or what is worth knowing."""
@@ -366,6 +367,20 @@ class EqpropApp(App[None], inherit_bindings=False):
         else:
             by_terminal()
 
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key asks of a screen once that is made; not of one that is left already."""
+        screen = default_namespace.screen if isinstance(default_namespace, Widget) else None
+        if self._exit or (screen is not None and not screen.is_active):
+            return False
+        if screen is not None and not screen.is_mounted:
+            return screen.call_later(self.run_action, action, default_namespace, namespaces)
+        return await super().run_action(action, default_namespace, namespaces)
+
     # --- actions that hold everywhere -----------------------------------------------------------------
 
     def action_help(self) -> None:
@@ -379,6 +394,11 @@ class EqpropApp(App[None], inherit_bindings=False):
             self.screen.action_quit_run()
         else:
             self.exit()
+
+    def action_command_palette(self) -> None:
+        """Every command by its name."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
 
     def action_next_theme(self) -> None:
         """Dark, light, the terminal's 16 colours, and again."""

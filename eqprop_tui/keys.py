@@ -196,6 +196,10 @@ TABLE: dict[str, tuple[Key, ...]] = {
         Key("right,space", "choose(1)", "next", "the next of the values"),
         Key("left", "choose(-1)", "previous", "the value before"),
     ),
+    "broken": (
+        Key("escape,enter", "back", "back", "back to the screen before"),
+        Key("q", "leave", "quit", "leave the application; runs go on"),
+    ),
     "dialog": (Key("escape", "cancel", "cancel", "close the dialog without an answer"),),
     "chart": (
         Key("left", "cursor(-1)", "cursor", "read out the points to the left"),

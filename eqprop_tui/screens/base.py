@@ -45,6 +45,11 @@ class BaseScreen(Screen[None]):
         return cast("EqpropApp", self.app)
 
     @property
+    def is_made(self) -> bool:
+        """Whether what it shows is there: not before it is made, and not while it is closed."""
+        return self.is_mounted and self.is_attached and not self._pruning
+
+    @property
     def head(self) -> Head:
         """The first line."""
         return self.query_one(Head)
@@ -56,7 +61,7 @@ class BaseScreen(Screen[None]):
 
     def show_keys(self) -> None:
         """Draw the line of keys again, where what can be done has changed."""
-        if self.is_mounted:
+        if self.is_made:
             self.query_one(KeyBar).show()
 
     def on_resize(self) -> None:

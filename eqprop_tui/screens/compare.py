@@ -41,6 +41,7 @@ class CompareScreen(BaseScreen):
         self.marks = marks
         self.looked = Looked()
         self.sides: list[Side] = []
+        self.comparer = Comparer(lambda sides: self.post_message(self.Read(sides)))
 
     def body(self) -> ComposeResult:
         """The runs, the chart, the settings."""
@@ -51,7 +52,6 @@ class CompareScreen(BaseScreen):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self.comparer = Comparer(lambda sides: self.post_message(self.Read(sides)))
         self.comparer.compare(self.marks)
         self.comparer.start()
         self._show()

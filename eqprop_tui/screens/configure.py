@@ -134,22 +134,22 @@ class ConfigureScreen(Measuring):
             first = next(iter(form.problems.values()))
             said = Text(f"✗ {first}", bad)
         else:
-            words = wrap(f"$ {printable(form.command())}", self.app.size.width - 2, break_on_hyphens=False)
+            width = max(1, self.app.size.width - 2)
+            words = wrap(f"$ {printable(form.command())}", width, break_on_hyphens=False)
             if len(words) > COMMAND_LINES:
-                words[COMMAND_LINES - 1 :] = [
-                    cut(" ".join(words[COMMAND_LINES - 1 :]), self.app.size.width - 2)
-                ]
+                words[COMMAND_LINES - 1 :] = [cut(" ".join(words[COMMAND_LINES - 1 :]), width)]
             said = Text("\n".join(words))
         self.query_one("#command", Static).update(said)
 
     def theme_changed(self) -> None:
         """The marks of fields have colours of their own."""
-        self.judge()
+        if self.is_made:
+            self.judge()
 
     def on_resize(self) -> None:
         """Another width breaks lines elsewhere."""
         super().on_resize()
-        if self.is_mounted:
+        if self.is_made:
             self.call_after_refresh(self._show_result)
 
     # --- devices --------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class ConfigureScreen(Measuring):
         self.app.call_from_thread(self._with_devices, devices, others)
 
     def _with_devices(self, devices: Sequence[Device], others: dict[str, Sequence[Occupant]]) -> None:
-        if self.is_mounted:
+        if self.is_made:
             self.devices = devices
             for choice in self.query(DeviceChoice):
                 choice.know(devices, others)
@@ -238,7 +238,7 @@ class ConfigureScreen(Measuring):
         if section != self.section:
             await self.go_to_section(section, name)
         else:
-            self.set_focus(self.query_one(f"#field-{name}", Field).control)
+            self._point_at(self.query_one(f"#field-{name}", Field))
 
     async def go_to_section(self, place: int, name: str | None = None) -> None:
         """Show a section, with the cursor in the field of this setting, or else in the first one.
@@ -255,9 +255,14 @@ class ConfigureScreen(Measuring):
         self.judge()
         fields = [field for field in inside.query(Field) if field.display]
         chosen = [field for field in fields if field.setting == name] or fields
-        self.set_focus(chosen[0].control)
+        if chosen:  # none where the screen is left already
+            self._point_at(chosen[0])
         if shown == "run":
             self.look_around()
+
+    def _point_at(self, field: Field) -> None:
+        if field.made:  # its section may have been gone to by another key, and still be made
+            self.set_focus(field.control)
 
     async def action_next_section(self) -> None:
         """The section after this one."""
@@ -280,9 +285,9 @@ class ConfigureScreen(Measuring):
         if action in ("start", "detach", "now") and self.starting is not None:
             return not self.starting.is_running
         if action == "time":
-            return self.is_mounted and self.can_measure
+            return self.is_made and self.can_measure
         if action == "undo":
-            return self.is_mounted and self.field is not None and self.field.setting in self.form.changed
+            return self.is_made and self.field is not None and self.field.setting in self.form.changed
         return True
 
     async def go_to_problem(self) -> bool:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from eqprop_tui.keys import bindings
+from eqprop_tui.widgets.answers import Answers
 from eqprop_tui.widgets.line import Line
 
 
@@ -45,6 +47,10 @@ class Dialog(ModalScreen[str | None]):
         """What is under the title."""
         raise NotImplementedError
 
+    def dismiss(self, result: str | None = None) -> AwaitComplete:
+        """Close it with an answer; of two that come together the first one counts."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
     def action_cancel(self) -> None:
         """Close it without an answer."""
         self.dismiss(None)
@@ -65,7 +71,7 @@ class Choose(Dialog):
             Option(Text.assemble((f"{answer.key} ", "bold"), answer.words), id=str(place))
             for place, answer in enumerate(self.answers)
         ]
-        yield OptionList(*lines, id="answers")
+        yield Answers(*lines, id="answers")
 
     def on_mount(self) -> None:
         """The first answer is the default."""

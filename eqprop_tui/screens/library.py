@@ -90,7 +90,7 @@ class LibraryScreen(BaseScreen):
     @property
     def chosen(self) -> Preset | None:
         """The preset under the cursor; `None` on a group."""
-        return self.shelf.chosen if self.is_mounted else None
+        return self.shelf.chosen if self.is_made else None
 
     # --- showing --------------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class LibraryScreen(BaseScreen):
         self.app.call_from_thread(self._with_devices, devices)
 
     def _with_devices(self, devices: Sequence[Device]) -> None:
-        if not self.is_mounted:
+        if not self.is_made:
             return
         self.devices = devices
         first = next((device for device in devices if device.key != "cpu"), devices[0])
@@ -197,7 +197,7 @@ class LibraryScreen(BaseScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What can be done with the chosen preset."""
-        if not self.is_mounted:
+        if not self.is_made:
             return True
         if action in ("run", "configure", "copy", "copy_command", "scroll"):
             return self.chosen is not None

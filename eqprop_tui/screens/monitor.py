@@ -36,6 +36,7 @@ from eqprop_tui.words import duration, memory_size, times
 PANES = ("activity", "settling", "gdu", "angles", "rates", "device", "events", "log")
 PANE_NAMES = {"gdu": "gdu check"}
 SECONDS_BETWEEN_DEVICES = 2.0
+MOST_WAITING = 50  # messages that the terminal keeps from being worked off, until no more is read
 COMMON = 80  # columns; where there are fewer, what can be seen elsewhere is left out
 WAITS = ", received, waits for the end of the batch"
 TAKES_EFFECT = ("control_applied", "amended", "warning")  # a warning: what was asked cannot be had
@@ -79,6 +80,8 @@ class MonitorScreen(ChartKeys, Steering):
         self.shape = SHAPES[0]
         self.curve = "accuracy"
         self.device: Device | None = None
+        self.watcher = Watcher(path, lambda news: self.post_message(Fresh(news)))
+        self.watcher.waits = lambda: self.message_queue_size > MOST_WAITING
         self._counted = False  # whether a count of seconds was shown a moment ago
         self._opened = time.time()
         self._drawn = 0.0  # when, by a clock that never goes back
@@ -105,7 +108,7 @@ class MonitorScreen(ChartKeys, Steering):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self.watcher = Watcher(self.path, lambda news: self.post_message(Fresh(news)), self.eqprop.frame)
+        self.watcher.pause = self.eqprop.frame
         self.watcher.start()
         self.set_interval(SECONDS_BETWEEN_DEVICES, self._look_at_device)
         self.set_interval(max(1.0, self.eqprop.frame), self._tick)
@@ -183,7 +186,7 @@ class MonitorScreen(ChartKeys, Steering):
     # --- drawing --------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
-        if not self.is_mounted or self.app.screen is not self:
+        if not self.is_made or self.app.screen is not self:
             return
         self._say_head()
         self._say_progress()
@@ -313,7 +316,7 @@ class MonitorScreen(ChartKeys, Steering):
 
     def _wrapped(self, text: str) -> list[str]:
         """Lines of a message as wide as the screen, as many as leave room for the rest."""
-        width, most = self.app.size.width - 2, max(3, self.app.size.height // 3)
+        width, most = max(1, self.app.size.width - 2), max(3, self.app.size.height // 3)
         lines = [f" {piece}" for line in text.splitlines() for piece in wrap(printable(line), width) or [""]]
         return lines if len(lines) <= most else [*lines[: most - 1], " … 8 shows all of it"]
 

@@ -48,6 +48,11 @@ class RunsScreen(BaseScreen):
             super().__init__()
             self.found = found
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Found | None = None
+        self.lister = Lister(None, lambda found: self.post_message(self.Listed(found)))
+
     def body(self) -> ComposeResult:
         """The filter and the table."""
         with Horizontal(id="filter-bar"):
@@ -58,12 +63,9 @@ class RunsScreen(BaseScreen):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        self.found: Found | None = None
         self.table.empty = LOOKING
-        results = self.eqprop.options.results
-        self.lister = Lister(
-            None if results is None else [results], lambda found: self.post_message(self.Listed(found))
-        )
+        if self.eqprop.options.results is not None:
+            self.lister.roots = [self.eqprop.options.results]
         self._filter(self.choice.filter)
         self.lister.start()
         self._say()
@@ -78,7 +80,7 @@ class RunsScreen(BaseScreen):
 
     def on_screen_resume(self) -> None:
         """Much may have changed meanwhile."""
-        if self.is_mounted:
+        if self.is_made:
             self.lister.look()
 
     @property
@@ -113,7 +115,7 @@ class RunsScreen(BaseScreen):
     @property
     def key_labels(self) -> dict[str, str]:
         """On the line of a sweep, its keys do what they do to all of its runs."""
-        return {"watch": "its table"} if self.is_mounted and isinstance(self.table.line, Group) else {}
+        return {"watch": "its table"} if self.is_made and isinstance(self.table.line, Group) else {}
 
     # --- the filter -------------------------------------------------------------------------------------
 
@@ -209,7 +211,7 @@ class RunsScreen(BaseScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave out what cannot be done with the run that is pointed at, or the marked ones."""
-        if not self.is_mounted:
+        if not self.is_made:
             return True
         run = self.table.run
         states = [chosen.state for chosen in self.targets()]

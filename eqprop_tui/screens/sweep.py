@@ -45,6 +45,7 @@ class SweepScreen(BaseScreen):
         super().__init__()
         self.path = path
         self.known: Outcomes | None = None
+        self.tabler = Tabler(path, lambda known: self.post_message(self.Read(known)))
         self.measure: Measure | None = None  # until it is known what kind of sweep it is
 
     def body(self) -> ComposeResult:
@@ -56,7 +57,6 @@ class SweepScreen(BaseScreen):
     def on_mount(self) -> None:
         """Begin to read."""
         self.head.say(Text("sweep", "bold"), "reading …")
-        self.tabler = Tabler(self.path, lambda known: self.post_message(self.Read(known)))
         self.tabler.start()
 
     def on_unmount(self) -> None:
@@ -69,7 +69,7 @@ class SweepScreen(BaseScreen):
 
     def on_screen_resume(self) -> None:
         """Much may have changed meanwhile."""
-        if self.is_mounted:
+        if self.is_made:
             self.tabler.look()
 
     @property
@@ -134,7 +134,7 @@ class SweepScreen(BaseScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave out what needs a run where there is none."""
-        if not self.is_mounted:
+        if not self.is_made:
             return True
         if action == "compare":
             return bool(self._there())
@@ -144,7 +144,7 @@ class SweepScreen(BaseScreen):
     def key_labels(self) -> dict[str, str]:
         """Enter opens a cell, and watches a run; what is shown is an error, or an accuracy."""
         labels = {"error": "error" if self.measure is not None and not self.measure.error else "accuracy"}
-        if self.is_mounted and self.table.row is not None and self.table.run is None:
+        if self.is_made and self.table.row is not None and self.table.run is None:
             labels["choose"] = "fold" if self.table.row.number in self.table.opened else "its runs"
         return labels
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
+LOG = logging.getLogger("eqprop.application")
 PAUSE = 2.0  # seconds between two looks
 SHARE = 0.03  # of one core that looking may take; what takes longer to read is looked at less often
 
@@ -15,6 +18,7 @@ class Looking(ABC):
 
     def __init__(self, name: str, pause: float = PAUSE, share: float = SHARE) -> None:
         self.pause, self.share = pause, share
+        self.waits: Callable[[], bool] = lambda: False  # whether what was handed on is still to be taken in
         self.stopped = False  # for `once`, where it takes long
         self._anew, self._asked, self._held = True, False, False
         self._condition = threading.Condition()
@@ -55,7 +59,11 @@ class Looking(ABC):
                     return
                 anew, self._anew, self._asked = self._anew, False, False
             begun = time.thread_time()
-            more = self.once(anew=anew)
+            try:
+                more = not self.waits() and self.once(anew=anew)
+            except Exception:
+                LOG.exception("in the thread that looks: %s", self._thread.name)
+                more = False
             pause = max(self.pause, (time.thread_time() - begun) / self.share)
             with self._condition:
                 asked = self.stopped or self._asked or more

@@ -12,7 +12,7 @@ from eqprop_core.runs.names import CONSOLE, EVENTS
 from eqprop_tui.watching.checks import SavedChecks
 from eqprop_tui.watching.console import Console
 from eqprop_tui.watching.feed import Feed
-from eqprop_tui.watching.looking import Looking
+from eqprop_tui.watching.looking import PAUSE, Looking
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class News:
 class Watcher(Looking):
     """Calls `hand_on` from a thread with what is new, `pause` seconds apart, until it is stopped."""
 
-    def __init__(self, run: Path, hand_on: Callable[[News], object], pause: float) -> None:
+    def __init__(self, run: Path, hand_on: Callable[[News], object], pause: float = PAUSE) -> None:
         super().__init__(f"watch {run.name}", pause, share=1.0)  # what is new is little
         self.run, self.hand_on = run, hand_on
         self._feed, self._console = Feed(run / EVENTS), Console(run / CONSOLE)

@@ -43,6 +43,11 @@ class Field(Vertical):
         """Where it is typed or chosen."""
         return self.query_one("#control")
 
+    @property
+    def made(self) -> bool:
+        """Whether all of it is there: not while it is made, or closed."""
+        return len(self.query("#mark, #wrong, #control")) == 3
+
     def put(self, text: str) -> None:
         """Show another text in it."""
         control = self.control
@@ -55,7 +60,7 @@ class Field(Vertical):
         """What is wrong, whether it was changed, and the value that it takes when nothing is given."""
         looks = Looks.of(self.app)
         state = (wrong, changed, completed, looks)
-        if state == self._shown:
+        if state == self._shown or not self.made:
             return
         self._shown = state
         name = self.setting.replace("_", "-")

@@ -10,6 +10,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from eqprop_tui.faults import CANNOT_BE_DRAWN, LOG
+
 Rows = list[list[Segment]]
 
 
@@ -34,7 +36,12 @@ class PictureView(Widget):
         width, height = self.size
         if width < 1 or height < 1 or not self.is_mounted or not self.is_attached:
             return
-        before, self._rows = self._rows, self.rows(width, height)
+        before = self._rows
+        try:
+            self._rows = self.rows(width, height)
+        except Exception:  # what else there is on the screen can still be drawn
+            LOG.exception("drawing %s", type(self).__name__)
+            self._rows = wrapped(CANNOT_BE_DRAWN, width, height)
         changed = [
             Region(span[0], row, span[1] - span[0], 1)
             for row in range(max(len(before), len(self._rows)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -75,7 +76,7 @@ class SidesTable(PictureView):
         self._top = max(0, min(self._top, place, len(self.sides) - height), place - height + 1)
         called = names([side.compared for side in self.sides])
         cells = [self._cells(side) for side in self.sides]
-        widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+        widths = [max(map(cell_len, column)) for column in zip_longest(*cells, fillvalue="")]
         room = max(12, width - 8 - sum(widths) - GAP * len(widths))
         longest = min(max(map(cell_len, called)), room)
         drawn: Rows = []

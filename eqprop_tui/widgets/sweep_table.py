@@ -163,7 +163,9 @@ class SweepTable(PictureView, can_focus=True):
             if place.seed is None:
                 line = self._cell(self._cells[place.number], columns, widths, name, looks)
             else:
-                line = self._run(self._cells[place.number], place.seed, widths[0], name, looks)
+                line = self._run(
+                    self._cells[place.number], place.seed, widths[0] if widths else 0, name, looks
+                )
             if place == self.place:
                 chosen = Style.parse(f"{looks.colour('selected')} reverse")
                 text = "".join(segment.text for segment in line)

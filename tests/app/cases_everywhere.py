@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.world import World, case
+from eqprop_tui.faults import Broken
 from eqprop_tui.preferences import load_preferences
 
 
@@ -60,6 +61,23 @@ async def _(world: World, press: str) -> None:
         world.monkeypatch.setattr(app.screen, "refresh", lambda *_, **__: drawn.append("again"))
         await world.press(press)
         assert drawn
+
+
+@case("broken", "back")
+async def _(world: World, press: str) -> None:
+    async with world.open(world.run()) as app:
+        await app.push_screen(Broken("it has failed"))
+        await world.sees("it has failed")
+        await world.press(press)
+        assert type(app.screen).__name__ == "MonitorScreen"
+
+
+@case("broken", "leave")
+async def _(world: World, press: str) -> None:
+    async with world.open() as app:
+        await app.push_screen(Broken("it has failed"))
+        await world.press(press)
+        assert not app.is_running or app._exit
 
 
 @case("dialog", "cancel")

@@ -77,6 +77,10 @@ class Terminal:
         self._read(0.0)
         return self.process.returncode
 
+    def pass_time(self, seconds: float) -> None:
+        """Read what there is, or wait that long for something."""
+        self._read(seconds)
+
     @property
     def attributes(self) -> list[object]:
         """How the terminal treats what is typed and written."""

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import termios
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from app.terminal import PATIENCE, Terminal, installed
 from eqprop_core.runs.listing import ALIVE, find_run, list_runs, summarize
 
+ODD = b"\xff\xfe\x00\x80\x1b[97:65;2u\x1b[999999999999u\x1b[48;9999999;9999999;1;1t\x10\x1b[6~\x10\x1b[5~"
 pytestmark = pytest.mark.usefixtures("hang_up_heard")
 
 
@@ -137,8 +139,35 @@ def test_a_terminal_may_be_too_small_and_is_put_right_at_the_end(
     terminal.until("This terminal has 50 × 12 cells")
     terminal.resize(100, 30)
     terminal.until("ctrl+p palette")
+    os.write(terminal.master, ODD)
+    terminal.until("Search for commands")
+    terminal.press("escape")
+    terminal.until(lambda screen: "Search for commands" not in screen)
+    assert "fault" not in terminal.screen
     terminal.process.send_signal(signal.SIGTERM)
     assert terminal.exit_status() == 143
+
+
+@pytest.mark.parametrize(
+    "signals", [2, pytest.param(1, marks=pytest.mark.slow)], ids=lambda count: f"{count} signals"
+)
+def test_it_ends_also_where_nobody_reads_the_terminal(
+    signals: int, environment: dict[str, str], terminals: list[Terminal]
+) -> None:
+    terminals.append(Terminal(installed(), environment=environment))
+    terminal = terminals[0]
+    found = terminal.attributes
+    terminal.until("ctrl+p palette")
+    for width in range(100, 150):  # each draws a screen anew, and together they have no room
+        termios.tcsetwinsize(terminal.master, (40, width))
+        with suppress(subprocess.TimeoutExpired):
+            terminal.process.wait(0.02)
+    for _ in range(signals):
+        terminal.process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            terminal.process.wait(0.2)
+    assert terminal.process.wait(PATIENCE) == 128 + signal.SIGTERM
+    assert terminal.attributes == found
 
 
 @pytest.mark.parametrize(
