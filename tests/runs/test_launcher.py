@@ -357,13 +357,15 @@ def test_a_process_that_hangs_before_it_says_anything_can_be_killed(
 
 
 def test_a_run_whose_folder_was_deleted_can_be_found_and_ended(
-    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    eqprop: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Path(eqprop("train", *LONG, "--detach").stdout.strip())
     process = psutil.Process(stands(run, "running")["pid"])
 
     def deleted(*_: Any, **__: Any) -> None:
-        shutil.rmtree(run.rename(tmp_path / "away"))  # its process writes meanwhile
+        process.suspend()  # it writes all the time, also where a folder is moved to
+        shutil.rmtree(run)
+        process.resume()
 
     monkeypatch.setattr(watch, "follow", deleted)
     with pytest.raises(RunError, match=f"its folder is gone; process {process.pid} still trains"):
