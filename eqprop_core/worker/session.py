@@ -51,6 +51,7 @@ from eqprop_core.worker.pictures import DRAWING_ERRORS, Pictures
 
 SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
 SECONDS_TO_LAST_TRY = 10.0  # after what the training came to could not be written, at its end
+IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)  # does not pass
 WEIGHTS = (names.BEST_MODEL, names.FINAL_MODEL, names.CHECKPOINT, names.FINAL_CHECKPOINT)
 OF_CHECK = "the figures and arrays of the GDU check"
 
@@ -119,6 +120,7 @@ class Session:
         self._next_try: float | None = None
         self._whole: bool | None = None  # whether the checkpoint on disk can be loaded, once that is known
         self._missing: dict[str, str] = {}  # what could not be written, and why
+        self._in_the_way: set[str] = set()  # of that, where something else stands in its place
         self._owed: dict[str, memoryview] = {}  # models that are to be written
         self._lost_events = 0
         self._owed_events: deque[Record] = deque()  # without which what is read of the run has holes
@@ -349,7 +351,7 @@ class Session:
     def _wait_to_write(self, trainer: Trainer) -> Generator[Record, None, bool]:
         """Try again until all that the training came to is written; False where that was given up."""
         told = False
-        while missing := self._unwritten_weights():
+        while missing := [name for name in self._unwritten_weights() if name not in self._in_the_way]:
             if self._is_deleted():
                 return True  # there is nobody to keep it for
             files, why = ", ".join(missing), ", ".join({self._missing[name]: None for name in missing})
@@ -385,7 +387,7 @@ class Session:
             if self._is_deleted():
                 return
             yield from self.unwritten(names.STATE, error)
-            if self.gives_up(SECONDS_TO_LAST_TRY):
+            if names.STATE in self._in_the_way or self.gives_up(SECONDS_TO_LAST_TRY):
                 yield self.emit(Warned(message=f"{NOT_SAVED}{names.STATE} ({error.strerror or error})"))
                 return
         self._ended = True
@@ -501,6 +503,10 @@ class Session:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         told = why in self._missing.values()
         self._missing[what] = why
+        if getattr(error, "errno", None) in IN_THE_WAY:
+            self._in_the_way.add(what)
+        else:
+            self._in_the_way.discard(what)
         if told:
             return
         if self.path is not None and not os.access(self.path, os.F_OK):
