@@ -293,9 +293,12 @@ def draw_gdu(folder: Path) -> list[Path]:
     """Draw what `save_gdu` wrote: `<row>.png` for each row and `distances.png`; returns the pictures.
 
     Raises `OSError`, or `ValueError` where arrays are damaged; those of before they said what to draw are
-    left out.
+    left out, with their pictures as they are.
     """
-    rows = sorted(row for path in folder.glob("*.npz") for row in _rows_in(path))
+    paths = list(folder.glob("*.npz"))
+    rows = sorted(row for path in paths for row in _rows_in(path))
+    if paths and not rows:
+        return []
     for row in rows:
         draw_gdu_row(
             folder / f"{row.name}.png",

@@ -255,6 +255,16 @@ def test_a_check_leaves_arrays_and_a_picture_for_each_row(tmp_path: Path, symmet
             }  # fmt: skip
 
 
+def test_pictures_of_arrays_that_do_not_say_what_to_draw_are_left_as_they_are(tmp_path: Path) -> None:
+    save_gdu(tmp_path, arrays(), seed=7)
+    for path in tmp_path.glob("*.npz"):  # as they were written before that
+        with np.load(path, allow_pickle=False) as saved:
+            np.savez(path, **{key: saved[key] for key in saved if key not in ("row", "drawn", "readout")})
+    (tmp_path / "distances.png").write_bytes(b"drawn before")
+    assert draw_gdu(tmp_path) == []
+    assert (tmp_path / "distances.png").read_bytes() == b"drawn before"
+
+
 def test_large_rows_are_sampled_and_the_sample_is_what_came_in(tmp_path: Path) -> None:
     result = arrays()
     save_gdu(tmp_path, result, seed=7, limit=100)
