@@ -351,7 +351,7 @@ class Session:
     def _wait_to_write(self, trainer: Trainer) -> Generator[Record, None, bool]:
         """Try again until all that the training came to is written; False where that was given up."""
         told = False
-        while missing := [name for name in self._unwritten_weights() if name not in self._in_the_way]:
+        while missing := [name for name in self._unwritten_weights() if self._is_to_come(name)]:
             if self._is_deleted():
                 return True  # there is nobody to keep it for
             files, why = ", ".join(missing), ", ".join({self._missing[name]: None for name in missing})
@@ -549,6 +549,11 @@ class Session:
     def _unwritten_weights(self) -> list[str]:
         """The states and models that could not be written."""
         return [name for name in WEIGHTS if name in self._missing]
+
+    def _is_to_come(self, name: str) -> bool:
+        """Whether an unwritten state or model can still be written: the best weights may be gone."""
+        kept = name != names.BEST_MODEL or name in self._owed
+        return kept and name not in self._in_the_way
 
     def _note(self, line: str) -> None:
         if self._console is not None:  # nothing is lost that the events do not have

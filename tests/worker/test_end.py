@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from interruptions import Processes, Strike, end_of, said, same, values_of, warn
 from test_bit_exact import TABLE
 
 from eqprop_core.config import RunConfig
-from eqprop_core.events import Activity, RunFinished, Warned
+from eqprop_core.events import Activity, Record, RunFinished, Warned
+from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.history import current_events
 from eqprop_core.runs.listing import summarize
 from eqprop_core.runs.log import read_events
-from eqprop_core.runs.names import EVENTS, FINAL_CHECKPOINT, FINAL_MODEL, STATE
+from eqprop_core.runs.names import BEST_MODEL, EVENTS, FINAL_CHECKPOINT, FINAL_MODEL, STATE
 from eqprop_core.sweeps.folder import SweepFolder
 from eqprop_core.sweeps.job import begin
 from eqprop_core.sweeps.making import Wanted, make_sweep
@@ -154,6 +155,27 @@ def test_what_cannot_be_written_at_the_end_is_waited_for(
     assert (summary.state, summary.waits) == ("finished", None)
     assert run.is_complete() and finished_events(run) == 1
     assert checkpoint.is_whole(run.path / FINAL_MODEL) and checkpoint.is_whole(run.path / FINAL_CHECKPOINT)
+
+
+def test_the_best_weights_are_not_waited_for_where_there_was_no_memory_to_keep_them(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = session.Session._save_model
+
+    def no_room(*_: Any) -> None:
+        raise MemoryError
+
+    def saved(self: session.Session, trainer: Trainer, name: str) -> Iterator[Record]:
+        with monkeypatch.context() as patch:
+            if name == BEST_MODEL:
+                patch.setattr(checkpoint, "packed_model", no_room)
+            yield from save(self, trainer, name)
+
+    monkeypatch.setattr(session.Session, "_save_model", saved)
+    at_each_try(monkeypatch, lambda tries: ask(run.path, "stop"))
+    assert worker([str(run.path)]) == 1
+    assert warned(run)[-1] == f"not everything was saved: {BEST_MODEL} (MemoryError)"
+    assert (summarize(run.path).state, finished_events(run)) == ("finished", 1)
 
 
 def test_what_is_given_up_is_written_when_the_run_is_resumed(
