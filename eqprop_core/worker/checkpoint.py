@@ -148,15 +148,14 @@ def _verified(path: Path) -> io.BytesIO:
             begin = file.read(2)
             if begin not in BEGINNINGS:
                 raise RunError(f"{path}: is not a checkpoint, or is damaged")
-            content = begin + file.read()
+            file.seek(0)
+            content = file.read()
+        # Very old checkpoints of the reference have no checksums.
+        return unsealed(content) if begin == ZIP else io.BytesIO(content)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
         raise RunError(f"{path}: is larger than the memory that there is") from None
-    if begin != ZIP:  # very old checkpoints of the reference have no checksums
-        return io.BytesIO(content)
-    try:
-        return unsealed(content)
     except DamagedError as error:
         raise RunError(f"{path}: {printable(str(error))}") from None
 

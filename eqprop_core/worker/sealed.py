@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def unsealed(content: bytes) -> io.BytesIO:
     """A new archive of the parts of another, all of which are as they were written.
 
     Who reads it takes what was verified here: torch itself believes a directory in which a bit has changed,
-    and then has whatever was in memory for numbers. Raises `DamagedError`.
+    and then has whatever was in memory for numbers. Raises `DamagedError` or `MemoryError`.
     """
     end = len(content) - END_SIZE
     if content[-DIGITS - len(MARK) : -DIGITS] == MARK:
@@ -54,8 +55,11 @@ def unsealed(content: bytes) -> io.BytesIO:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(copy, "w") as target:
             _check(archive.infolist(), len(content))
             for part in archive.infolist():
-                target.writestr(zipfile.ZipInfo(part.filename), archive.read(part))
-    except DamagedError:
+                new = zipfile.ZipInfo(part.filename)
+                new.file_size = part.file_size  # zipfile has to know of large ones
+                with archive.open(part) as source, target.open(new, "w") as place:
+                    shutil.copyfileobj(source, place)  # in pieces: most of an archive may be one part
+    except (DamagedError, MemoryError):
         raise
     except Exception as error:  # a zip file can be wrong in as many ways as there are bytes
         raise DamagedError(f"is damaged ({str(error)[:120]})") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import random
+import tracemalloc
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -198,6 +199,32 @@ def test_the_arrays_of_a_check_have_a_digest(tmp_path: Path) -> None:
     for _, damaged in flips(whole, at_random(300, 0)(whole)):
         with pytest.raises(DamagedError):
             unsealed(damaged)
+
+
+def test_a_file_is_in_memory_twice_at_most_while_it_is_verified() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("weights", random.Random(0).randbytes(8_000_000))
+    content = bytes(sealed(buffer))
+    tracemalloc.start()
+    try:
+        unsealed(content)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(content) < most < 1.5 * len(content)
+
+
+def test_a_file_that_does_not_fit_into_memory_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: Any) -> None:
+        raise MemoryError
+
+    checkpoint.save(tmp_path / "model.pt", content_of("MLP"))
+    monkeypatch.setattr(zipfile.ZipFile, "open", no_room)
+    with pytest.raises(RunError, match="is larger than the memory that there is"):
+        checkpoint.load(tmp_path / "model.pt")
 
 
 def test_an_empty_archive_can_be_sealed() -> None:
