@@ -131,13 +131,17 @@ class EqpropApp(Ending, inherit_bindings=False):
         return 0
 
     async def on_event(self, event: events.Event) -> None:
-        """Take no more keys once it ends, and of one that is held down no more than can be worked off."""
+        """Take no more keys once it ends, and of one that is held down no more than can be worked off.
+
+        But all letters of a text: a terminal may paste it as keys.
+        """
         if isinstance(event, events.InputEvent) and not event.is_forwarded:
             if self._exit:
                 return
             key = event.key if isinstance(event, events.Key) else None
             held, self._key_before = key is not None and key == self._key_before, key
-            if held and self.waiting > MANY_WAITING:
+            is_text = isinstance(event, events.Key) and event.is_printable and isinstance(self.focused, Input)
+            if held and not is_text and self.waiting > MANY_WAITING:
                 return
         await super().on_event(event)
 

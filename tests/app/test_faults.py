@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from app.made import ACTIVITY, STARTED, epoch
 from app.world import World
@@ -17,6 +17,7 @@ from eqprop_tui import faults
 from eqprop_tui.app import EqpropApp
 from eqprop_tui.faults import CANNOT_BE_DRAWN, LARGEST, MANY, Broken, Faults, log_file
 from eqprop_tui.keyboard import Keyboard
+from eqprop_tui.screens.dialogs import Ask
 from eqprop_tui.screens.library import LibraryScreen
 from eqprop_tui.watching.looking import Looking
 from eqprop_tui.widgets.text_lines import Head
@@ -245,6 +246,22 @@ def test_keys_that_arrive_together(world: World, keys: str) -> None:
             assert app.is_running and len(app.screen_stack) >= 2
             app.begin_anew()
             await world.sees("tab runs", "? help")
+
+    asyncio.run(act())
+
+
+def test_a_text_that_a_terminal_pastes_as_keys_is_whole(world: World) -> None:
+    path = "/data/hello/aabbcc" * 20
+
+    async def act() -> None:
+        async with world.open() as app:
+            await app.push_screen(Ask("folder", ""))
+            await world.pilot.pause()
+            for message in Keyboard().take(path.encode()):
+                assert app._driver is not None
+                app._driver.process_message(message)
+            await world.until(lambda: len(app.screen.query_one(Input).value) >= len(path))
+            assert app.screen.query_one(Input).value == path
 
     asyncio.run(act())
 
