@@ -11,15 +11,20 @@ import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from unicodedata import category
 
 from textual import events
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.geometry import Size
 from textual.message import Message
 
+from eqprop_core.names import JOINERS
+
 LOG = logging.getLogger(__name__)
 LARGEST = Size(600, 250)  # cells of a terminal that are drawn on
 LONGEST_PASTE = 10_000  # characters of a paste that are taken
+STEERING = ("Cc", "Cf", "Cs")  # kinds of characters that are left out of a paste, but for some
+KEPT = JOINERS + "\r\n\t"
 SILENCE = 5.0  # seconds without a character after which a paste is over, though its end has not come
 
 
@@ -65,7 +70,7 @@ class Keyboard:
     def _paste(self) -> events.Paste:
         text = "".join(self._pasted or ()).removesuffix(BRACKETED_PASTE_END)[:LONGEST_PASTE]
         self._pasted = None
-        return events.Paste("".join(c for c in text if c.isprintable() or c in "\r\n\t"))
+        return events.Paste("".join(c for c in text if category(c) not in STEERING or c in KEPT))
 
     def _sound(self, read: Callable[[], Iterable[Message]]) -> Iterator[Message]:
         """The messages of a piece that make sense; one that cannot be read is dropped."""

@@ -67,6 +67,12 @@ def test_a_paste_is_one_message_of_bounded_length_and_never_keys(piece: int) -> 
     assert isinstance(key, events.Key) and key.key == "q"
 
 
+def test_a_paste_keeps_the_spaces_and_joiners_that_names_of_files_have() -> None:
+    name = "/Screenshot 1.00\u202fPM/a\u00a0b/\u5199\u771f\u3000x/\u0645\u06cc\u200c\u062e/e\u0301\ue000"
+    [paste] = heard(Keyboard(), f"\x1b[200~{name}\u202e\u200b\x9b\x07\x1b[201~".encode())
+    assert isinstance(paste, events.Paste) and paste.text == name
+
+
 def test_a_paste_whose_end_is_lost_is_over_after_a_silence() -> None:
     clock = Clock()
     keyboard = Keyboard(clock)
