@@ -196,12 +196,14 @@ def open_to_lock(path: Path, *, make: bool = True, anew: bool = False) -> int:
 
 
 def deleted(path: Path, descriptor: int) -> bool:
-    """Whether the file behind `descriptor`, once at `path`, was deleted, and not moved or put back.
+    """Whether the file behind `descriptor`, once at `path`, was deleted, and not moved.
 
-    A file system that does not answer, or that comes and goes, has deleted nothing.
+    Another file that took its place does not count; a file system that does not answer, or that comes and
+    goes, has deleted nothing.
     """
     try:
-        return os.fstat(descriptor).st_nlink == 0 and not path.exists()
+        found = os.fstat(descriptor)
+        return found.st_nlink == 0 and not (path.exists() and os.path.samestat(found, path.stat()))
     except OSError:
         return False
 
@@ -218,9 +220,17 @@ class HeldFolder:
 
     @property
     def path(self) -> Path:
-        """Where it is now; where it was last if that cannot be told, as of one that was deleted."""
-        if not self._is_at(self._path) and (found := _path_of(self._descriptor)) and self._is_at(found):
+        """Where it is now; where it was last if that cannot be told, as of one that was deleted.
+
+        Where another folder has taken that place, it is a name that nothing has: what is written there
+        fails, and does not end in what is somebody else's.
+        """
+        if self._is_at(self._path):
+            return self._path
+        if (found := _path_of(self._descriptor)) and self._is_at(found):
             self._path = Path(found)
+        elif os.path.lexists(self._path):
+            return self._path.with_name(f"{self._path.name} (deleted)")
         return self._path
 
     def _is_at(self, path: Path | str) -> bool:

@@ -39,6 +39,9 @@ def test_a_folder_that_is_held_is_found_wherever_it_is_moved_to(tmp_path: Path) 
     shutil.rmtree(held.path)
     assert held.path == tmp_path / "moved, too/third"
     assert not held.path.exists()
+    (tmp_path / "moved, too/third").mkdir()  # another one, where it was last
+    assert not held.path.exists()
+    assert not held.path.parent.samefile(tmp_path / "moved, too/third")
 
 
 def test_a_folder_behind_a_link_that_is_changed_is_the_one_that_was_held(tmp_path: Path) -> None:

@@ -482,10 +482,12 @@ class Session:
 
     def _look_for_folder(self) -> bool:
         """Whether the run's folder was deleted; says where it was moved to."""
+        if self._is_deleted():
+            return True
         if self.path != self._was_at:
             self._warn_later(f"{self._was_at} was moved: the run goes on in {self.path}")
             self._was_at = self.path
-        return self._is_deleted()
+        return False
 
     def _is_deleted(self) -> bool:
         return (
@@ -496,7 +498,9 @@ class Session:
 
     def _give_up(self) -> None:
         self.given_up = True
-        self._warn_later(f"{self.path} was deleted: the training ends after this batch")
+        assert self.path is not None
+        what = f"the lock of {self.path}" if self.path.exists() else self._was_at
+        self._warn_later(f"{what} was deleted: the training ends after this batch")
 
     def unwritten(self, what: str, error: Exception) -> Iterator[Record]:
         """Warn that something could not be written: once for each reason, until it can be written again."""

@@ -88,15 +88,23 @@ def test_other_errors_are_not_taken_for_it(eqprop: Run, monkeypatch: pytest.Monk
         eqprop("train", *SMALL)
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["gone", "another took its place"])
 def test_a_training_whose_folder_was_deleted_ends_by_itself(
-    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taken: bool, eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    after = Session.after
+    after, others = Session.after, list[Path]()
 
     def delete(session: Session, event: Any, trained: Any) -> Any:
         if isinstance(event, EpochFinished) and event.epoch == 2:
             assert session.path is not None
-            shutil.rmtree(session.path.rename(tmp_path / "away"))  # signs of life are written meanwhile
+            was = session.path
+            away = was.rename(tmp_path / "away")
+            while away.exists():  # signs of life are written meanwhile
+                shutil.rmtree(away, ignore_errors=True)
+            for other in (was, away) if taken else ():
+                other.mkdir()
+                (other / "lock").touch()
+                others.append(other)
         return after(session, event, trained)
 
     monkeypatch.setattr(Session, "after", delete)
@@ -104,9 +112,10 @@ def test_a_training_whose_folder_was_deleted_ends_by_itself(
     said = eqprop("train", *SMALL, "--epochs", "1000000", code=1).stderr
     assert "was deleted: the training ends after this batch" in said
     assert "not everything was saved" in said
+    assert [[path.name for path in other.iterdir()] for other in others] == [["lock"]] * len(others)
 
 
-def test_a_folder_that_was_deleted_is_told_from_one_that_was_moved_or_put_back(tmp_path: Path) -> None:
+def test_a_folder_that_was_deleted_is_told_from_one_that_was_moved(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     descriptor = open_to_lock(run / "lock")
@@ -116,8 +125,8 @@ def test_a_folder_that_was_deleted_is_told_from_one_that_was_moved_or_put_back(t
     shutil.rmtree(tmp_path / "moved")
     assert deleted(run / "lock", descriptor)
     run.mkdir()
-    (run / "lock").touch()
-    assert not deleted(run / "lock", descriptor)
+    (run / "lock").touch()  # of another run
+    assert deleted(run / "lock", descriptor)
     os.close(descriptor)
 
 
