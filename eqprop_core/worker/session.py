@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from eqprop_core.config import RunConfig
 from eqprop_core.events import (
     Activity,
-    Amended,
     BatchFinished,
     CheckpointSaved,
     ControlApplied,
@@ -31,22 +28,19 @@ from eqprop_core.events import (
     Record,
     RunFailed,
     RunFinished,
-    RunResumed,
-    RunStarted,
     Warned,
 )
-from eqprop_core.files import clear_unfinished, deleted, open_to_append
+from eqprop_core.files import clear_unfinished, deleted
 from eqprop_core.learning.gdu import GduResult
 from eqprop_core.learning.trainer import Trainer
 from eqprop_core.locks import Lock
-from eqprop_core.printing import unhindered
 from eqprop_core.runs import names
 from eqprop_core.runs.folder import DATA, RunError, RunFolder
-from eqprop_core.runs.log import EventLog
 from eqprop_core.runs.scores import scores_of_histories
-from eqprop_core.runs.words import NOT_SAVED, in_words
+from eqprop_core.runs.words import NOT_SAVED
 from eqprop_core.worker import checkpoint
 from eqprop_core.worker.heartbeat import Heartbeat
+from eqprop_core.worker.journal import Journal
 from eqprop_core.worker.pictures import DRAWING_ERRORS, Pictures
 
 SECONDS_TO_NEXT_TRY = 60.0  # after a checkpoint that could not be written
@@ -54,11 +48,6 @@ SECONDS_TO_LAST_TRY = 10.0  # after what the training came to could not be writt
 IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP)  # does not pass
 WEIGHTS = (names.BEST_MODEL, names.FINAL_MODEL, names.CHECKPOINT, names.FINAL_CHECKPOINT)
 OF_CHECK = "the figures and arrays of the GDU check"
-
-
-# Events that tell what others mean, or what an epoch came to.
-NEEDED = (RunStarted, RunResumed, EpochFinished, Amended, RunFinished, RunFailed)
-MOST_OWED = 10_000
 
 
 def best_and_last(trainer: Trainer) -> dict[str, float | None]:
@@ -114,7 +103,6 @@ class Session:
         self._pictures = None if path is None else Pictures(path, config, expected=expected_accuracy)
         if self._pictures is not None:
             self._pictures.activity = activity
-        self._seq = 0
         self.checkpoint_every = config.checkpoint_every
         self._saved = time.monotonic()
         self._next_try: float | None = None
@@ -122,45 +110,35 @@ class Session:
         self._missing: dict[str, str] = {}  # what could not be written, and why
         self._in_the_way: set[str] = set()  # of that, where something else stands in its place
         self._owed: dict[str, memoryview] = {}  # models that are to be written
-        self._lost_events = 0
-        self._owed_events: deque[Record] = deque()  # without which what is read of the run has holes
-        self._emitting = threading.RLock()  # the thread that takes requests emits too
         self._told_phase = 0.0
-        self._untold: deque[Record] = deque()
-        self._log: EventLog | None = None
-        self._console: TextIO | None = None
         self._lock: Lock | None = None
         self._heartbeat: Heartbeat | None = None
         self.stopped = False
         self._ended = False  # whether `state.json` says that the run is finished
         self.gives_up: Callable[[float], bool] = lambda _: True
         self.given_up = False  # as its folder was deleted: ends after the batch
-        if self._is_run:
-            assert folder is not None and path is not None
+        if self._is_run and folder is not None:
             # An evaluation or a check inside a run leaves the run's own lock and state alone.
             folder.hold()
             self._lock = lock or folder.lock()
             self._clear_unfinished()
+        try:
+            self._journal = Journal(lambda: self.path)
+        except OSError as error:
+            if self._lock is not None:
+                self._lock.close()
+            where = error.filename or path
+            raise RunError(f"{where}: cannot be written: {error.strerror or error}") from None
+        if self._is_run and folder is not None:
             self._heartbeat = Heartbeat(
                 folder,
                 folder.identity(),
                 warn=self._warn_later,
-                note=self._note,
+                note=self._journal.note,
                 deleted=self._look_for_folder,
                 give_up=self._give_up,
                 took=lambda: self.took,
             )
-        if path is not None:
-            try:
-                self._log = EventLog(path / names.EVENTS)
-                console = open_to_append(path / names.CONSOLE)
-            except OSError as error:
-                for file in (self._lock, self._log):
-                    if file is not None:
-                        file.close()
-                where = error.filename or path
-                raise RunError(f"{where}: cannot be written: {error.strerror or error}") from None
-            self._console = unhindered(console, closefd=True)
 
     @property
     def path(self) -> Path | None:
@@ -193,32 +171,27 @@ class Session:
             self._clear_unfinished()
             self.emit(RunFailed(message=str(error) or kind.__name__))
             state = "failed"
-        if self._log is not None:
-            with suppress(OSError):  # what takes its time: who reads how it ended may go on with it at once
-                self._log.sync()
+        with suppress(OSError):  # what takes its time: who reads how it ended may go on with it at once
+            self._journal.sync()
         if self._heartbeat is not None and not self._ended:
             self._heartbeat.stop(state=state)
-        if self._log is not None:
-            with suppress(OSError):  # what could be written has been; the disk is full or gone
-                self._log.close()
-        if self._console is not None:
-            self._console.close()
+        self._journal.close()
         if self._lock is not None:
             self._lock.close()
 
     def emit(self, event: Event) -> Record:
         """Write an event down and return it with its place in the run."""
-        with self._emitting:
-            return self._emit(event)
+        if isinstance(event, Activity) and self._pictures is not None:
+            self._pictures.activity = event
+        return self._journal.write(event)
 
     def later(self, records: Iterable[Record]) -> None:
         """Keep records that were written outside the flow of events until `untold` is asked for them."""
-        self._untold.extend(records)
+        self._journal.later(records)
 
     def untold(self) -> Iterator[Record]:
         """Records that were kept, once each."""
-        while self._untold:
-            yield self._untold.popleft()
+        yield from self._journal.untold()
 
     def progress(self, event: PhaseProgress) -> None:
         """Where a long batch is: into `state.json`, and among the events, ever more rarely."""
@@ -234,35 +207,6 @@ class Session:
         if self._heartbeat is not None:
             self._heartbeat.update(**changes)
 
-    def _emit(self, event: Event) -> Record:
-        if isinstance(event, Activity) and self._pictures is not None:
-            self._pictures.activity = event
-        record = Record(self._seq + 1, time.time(), event)
-        lost = 0
-        if self._log is not None and self.path is not None:
-            self._log.path = self.path / names.EVENTS
-            record = self._log.record(event)
-            try:
-                while self._owed_events:  # in their places, before what comes after them
-                    self._log.append(self._owed_events[0])
-                    self._owed_events.popleft()
-                self._log.append(record)
-                lost, self._lost_events = self._lost_events, 0
-            except OSError as error:
-                if not self._lost_events and not self._owed_events:
-                    self._note(f"warning: events cannot be written: {error.strerror or error}")
-                if isinstance(event, NEEDED) and len(self._owed_events) < MOST_OWED:
-                    self._owed_events.append(record)
-                else:
-                    self._lost_events += 1
-        self._seq = record.seq
-        if line := in_words(event):
-            self._note(line)
-        if lost:
-            what = "1 event" if lost == 1 else f"{lost} events"
-            self.later([self._emit(Warned(message=f"{what} before this could not be written and are lost"))])
-        return record
-
     def after(self, event: Event, trainer: Trainer) -> Iterator[Record]:
         """Save and draw what an event of training asks for."""
         if self._pictures is None:
@@ -275,13 +219,12 @@ class Session:
             )
         if isinstance(event, EpochFinished):
             self.trained += event.seconds
-            if self._log is not None:
-                try:
-                    self._log.sync()
-                except OSError as error:
-                    yield from self.unwritten(names.EVENTS, error)
-                else:
-                    self._missing.pop(names.EVENTS, None)
+            try:
+                self._journal.sync()
+            except OSError as error:
+                yield from self.unwritten(names.EVENTS, error)
+            else:
+                self._missing.pop(names.EVENTS, None)
             if event.best:  # before the checkpoint: what it says of the best is then already kept
                 yield from self._save_model(trainer, names.BEST_MODEL)
             yield from self._save(trainer, names.CHECKPOINT)
@@ -360,10 +303,8 @@ class Session:
                 told = True
                 until = "there is room" if why == os.strerror(errno.ENOSPC) else "that can be done"
                 said = f"all epochs are over; what is to be written yet ({files}) is kept in memory and tried"
-                said += (
-                    f" again every {SECONDS_TO_LAST_TRY:.0f} s until {until}; stopping the run gives it up"
-                )
-                yield self.emit(Warned(message=said))
+                again = f"every {SECONDS_TO_LAST_TRY:.0f} s until {until}; stopping the run gives it up"
+                yield self.emit(Warned(message=f"{said} again {again}"))
             if self.gives_up(SECONDS_TO_LAST_TRY):
                 return False
             if names.FINAL_MODEL in missing and names.FINAL_MODEL not in self._owed:
@@ -380,9 +321,8 @@ class Session:
         """Write into `state.json` that the run is finished, however long it takes until that can be done."""
         if self._heartbeat is None:
             return
-        if self._log is not None:
-            with suppress(OSError):  # what takes its time: who reads how it ended may go on with it at once
-                self._log.sync()
+        with suppress(OSError):  # what takes its time: who reads how it ended may go on with it at once
+            self._journal.sync()
         while (error := self._heartbeat.stop(state="finished")) is not None:
             if self._is_deleted():
                 return
@@ -408,7 +348,7 @@ class Session:
             **trainer.state(),
             "model": trainer.net.config.model_dump(mode="json"),
             "config": {**self.config.stored(), "checkpoint_every": self.checkpoint_every},
-            "seq": self._seq,
+            "seq": self._journal.seq,
             "numerics": self.numerics,
             **self.data,
         }
@@ -418,9 +358,8 @@ class Session:
                 yield from self._drawn(OF_CHECK, self._pictures.save_gdu)
             if self._whole is None:
                 self._whole = checkpoint.is_whole(path)
-            before = (
-                self.path / names.CHECKPOINT_BEFORE if self._whole else None
-            )  # a good one is not given up
+            if self._whole:  # a good one is not given up
+                before = self.path / names.CHECKPOINT_BEFORE
         try:
             checkpoint.save(path, content, before=before)
         except (OSError, MemoryError) as error:
@@ -529,7 +468,7 @@ class Session:
         self._clear_unfinished()
         missing = self._unwritten_weights()
         reasons = {self._missing[name]: None for name in missing}
-        if lost := self._lost_events + len(self._owed_events):
+        if lost := self._journal.missing:
             missing.append("1 event" if lost == 1 else f"{lost} events")
         if missing:
             why = f" ({', '.join(reasons)})" if reasons else ""
@@ -558,7 +497,3 @@ class Session:
         """Whether an unwritten state or model can still be written: the best weights may be gone."""
         kept = name != names.BEST_MODEL or name in self._owed
         return kept and name not in self._in_the_way
-
-    def _note(self, line: str) -> None:
-        if self._console is not None:  # nothing is lost that the events do not have
-            self._console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
