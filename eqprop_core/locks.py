@@ -198,14 +198,17 @@ def changing(path: Path, *, seconds: float | None = None) -> Iterator[None]:
                     beside.unlink()
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process owns what a lock stands for; True where that cannot be told."""
+def is_held(path: Path, *, untold: bool = True) -> bool:
+    """Whether a process owns what a lock stands for; `untold` where that cannot be told.
+
+    So it may be where the lock is another user's, or the folder is on a medium that is only read.
+    """
     try:
         descriptor = open_to_lock(path, make=False)
     except FileNotFoundError:
         return _last_owner(path)[1]
     except OSError:
-        return True
+        return untold or bool(_holding(path)) or _last_owner(path)[1]
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

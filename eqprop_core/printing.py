@@ -54,12 +54,12 @@ class Unhindered(io.RawIOBase):
         """Take all of it; raises nothing."""
         content = bytes(content)
         with self._changed:
+            if not self._has_thread():
+                self._put(content)
+                return len(content)
             if content and self._size + len(content) <= MOST_WAITING:
                 self._waiting.append(content)
                 self._size += len(content)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_out, name="printing", daemon=True)
-                self._thread.start()
             self._changed.notify_all()
             if not self._stands_still:
                 self._stands_still = not self._changed.wait_for(self._is_done, SECONDS_TO_WRITE)
@@ -85,6 +85,17 @@ class Unhindered(io.RawIOBase):
             self._changed.notify_all()
             if self._thread is None and self._closefd:
                 os.close(self._descriptor)
+
+    def _has_thread(self) -> bool:
+        """Whether there is a thread to write, which is started where that can be done."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._write_out, name="printing", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no more are allowed, or the program is at its end
+                return False
+            self._thread = thread
+        return True
 
     def _is_done(self) -> bool:
         return not self._waiting

@@ -40,7 +40,8 @@ def private_folder(path: Path) -> Path:
     folder in its place.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (*reversed(path.parents), path):  # those of `parents=True` are as the umask says
+            folder.mkdir(mode=0o700, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(path)) from None
     found = path.lstat()
@@ -69,11 +70,12 @@ def use_own_folders() -> None:
         for variable, name in LIBRARIES.items():
             chosen = os.environ.get(variable)
             if chosen:
+                path = Path(os.path.realpath(chosen))  # `resolve` raises what is no `OSError`
                 try:
-                    private_folder(Path(chosen).resolve())
+                    private_folder(path)
                     continue
                 except OSError as error:
-                    said = f"warning: {variable}: {chosen}: {reason(error, Path(chosen).resolve())}"
+                    said = f"warning: {variable}: {chosen}: {reason(error, path)}"
                     print(f"{said}; not used", file=sys.stderr)  # noqa: T201
             os.environ[variable] = str(private_folder(_caches() / name))
     except OSError:

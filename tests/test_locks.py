@@ -404,3 +404,18 @@ def test_locks_that_other_machines_do_not_see_are_not_relied_on(
     monkeypatch.setattr(locks, "MOUNTS", mounts)
     with take(tmp_path / "lock") as lock:
         assert (lock.number is not None) == local
+
+
+def test_a_lock_that_cannot_be_opened_is_held_as_far_as_the_system_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: Path, **how: bool) -> int:
+        raise PermissionError(errno.EACCES, "another user's", str(path))
+
+    with take(tmp_path / "lock"), monkeypatch.context() as patch:
+        patch.setattr(locks, "open_to_lock", refuses)
+        assert is_held(tmp_path / "lock")
+        assert is_held(tmp_path / "lock", untold=False) == locks.LOCKS.exists()
+    monkeypatch.setattr(locks, "open_to_lock", refuses)
+    assert is_held(tmp_path / "lock")
+    assert not is_held(tmp_path / "lock", untold=False)

@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -131,3 +132,19 @@ def test_closed_standard_streams_are_no_room_for_other_files(closed: tuple[int, 
         b"" if 1 in closed else b"out\n",
         b"" if 2 in closed else b"error\n",
     )
+
+
+def test_where_no_thread_can_be_started_it_is_written_nevertheless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with (tmp_path / "log").open("wb") as file:
+        stream = unhindered(file.fileno())
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            print("first", file=stream)
+        print("second", file=stream)
+        stream.close()
+    assert (tmp_path / "log").read_text() == "first\nsecond\n"

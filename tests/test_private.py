@@ -48,10 +48,10 @@ def shared(tmp_path: Path) -> Path:
 def test_a_folder_is_made_that_only_its_user_can_change(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        made = private_folder(tmp_path / "own")
+        made = private_folder(tmp_path / "in" / "its" / "own")
     finally:
         os.umask(before)
-    assert made.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o700 for path in (made, *made.parents[:2]))
     assert private_folder(made) == made
 
 
@@ -226,3 +226,13 @@ def test_a_file_where_torch_would_keep_what_it_compiled_keeps_nobody_from_traini
     assert [path.name for path in as_a_person.iterdir() if path.name.startswith("torchinductor")] == [
         f"torchinductor_{getpass.getuser()}"
     ]
+
+
+def test_a_chosen_folder_that_is_a_link_to_itself_is_not_used(
+    as_a_person: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("TRITON_HOME", str(tmp_path / "loop"))
+    use_own_folders()
+    assert in_use()["TRITON_HOME"] == tmp_path / "cache" / "eqprop" / "triton"
+    assert "TRITON_HOME" in capsys.readouterr().err

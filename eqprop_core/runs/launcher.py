@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from eqprop_core.runs.processes import uninterrupted
 from eqprop_core.runs.queue import Ticket, before_all, in_line, line_of, take_tickets
 
 SECONDS_TO_GIVE_BACK = 5.0
+_SPAWNING = threading.Lock()
 STARTED_WITH = "started_with"  # in meta.json: the processes that were asked for
 STARTING = ("starting", "queued")
 # Of a run that goes on, until it says so itself.
@@ -227,21 +229,33 @@ def spawn(words: list[str], console: Path, environment: Mapping[str, str], kept:
 
     It prints to `console` and keeps the descriptors `kept`; returns its number. Raises `OSError`.
     """
-    for descriptor in kept:
-        os.set_inheritable(descriptor, True)
     printed = open_to_append(console)
     try:
-        return os.posix_spawn(
-            words[0],
-            words,
-            {**os.environ, **environment},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, printed, 1),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-            setsigmask=(),  # whatever this process does not want to hear just now
-        )
+        with _inherited(kept):
+            return os.posix_spawn(
+                words[0],
+                words,
+                {**os.environ, **environment},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, printed, 1),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+                setsigmask=(),  # whatever this process does not want to hear just now
+            )
     finally:
         os.close(printed)
+
+
+@contextmanager
+def _inherited(descriptors: Sequence[int]) -> Iterator[None]:
+    """Let the one process that is started meanwhile inherit these, and none that another thread starts."""
+    with _SPAWNING:
+        try:
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, True)
+            yield
+        finally:
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)

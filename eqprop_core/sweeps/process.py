@@ -64,8 +64,8 @@ def own(sweep: SweepFolder, lock: Lock | None) -> Iterator[None]:
 
 
 def is_launched(sweep: SweepFolder) -> bool:
-    """Whether a process starts the runs of a sweep just now."""
-    return (sweep.path / LOCK).exists() and is_held(sweep.path / LOCK)
+    """Whether a process starts the runs of a sweep just now, as far as that can be told from here."""
+    return (sweep.path / LOCK).exists() and is_held(sweep.path / LOCK, untold=False)
 
 
 def end_launcher(sweep: SweepFolder) -> None:

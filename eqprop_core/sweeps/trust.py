@@ -30,7 +30,7 @@ def unknown(sweep: SweepFolder, given: Mapping[str, object] = {}) -> list[str]:
     """
     foreign = _foreign(sweep.path)
     runs = {name: sweep.launcher[name] for name in RUN if sweep.launcher.get(name) and name not in given}
-    if not (foreign or runs) or _noted(sweep).exists():
+    if not (foreign or runs) or os.path.exists(_noted(sweep)):  # noqa: PTH110  `exists` may raise
         return []
     lines = [f"{name}: {line}" for name, value in runs.items() for line in _lines(value)]
     return [*foreign, *map(printable, lines)]

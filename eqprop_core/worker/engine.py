@@ -69,7 +69,7 @@ def _trained(words: argparse.Namespace, wishes: Wishes, run: RunFolder, lock: in
                 mark_stopped(run.path / STATE)
                 return 128 + wishes.stop
             try:
-                _start(words, lock, started)
+                _start(words, lock, started, wishes)
             except OSError as error:
                 reason = f"the processes of the run could not be started: {error.strerror or error}"
                 return _failed(run, reason)
@@ -88,13 +88,15 @@ def _trained(words: argparse.Namespace, wishes: Wishes, run: RunFolder, lock: in
         mark_stopped(run.path / STATE)
         return 128 + wishes.stop
     if status < 0:
-        name = signal.Signals(-status).name
+        name = {one.value: one.name for one in signal.Signals}.get(-status, f"signal {-status}")
         return _failed(run, f"process {rank} of {words.nproc} (from 0) was ended by {name}")
     _failed(run, f"process {rank} of {words.nproc} (from 0) ended with status {status}")
     return int(status)
 
 
-def _start(words: argparse.Namespace, lock: int, started: list[subprocess.Popen[bytes]]) -> None:
+def _start(
+    words: argparse.Namespace, lock: int, started: list[subprocess.Popen[bytes]], wishes: Wishes
+) -> None:
     """Start a process for each rank. Raises `OSError`."""
     environment = {name: value for name, value in os.environ.items() if name not in TOLD}
     if threads_wished() is None:
@@ -109,6 +111,8 @@ def _start(words: argparse.Namespace, lock: int, started: list[subprocess.Popen[
                 pass_fds=(lock, *one.descriptors),
             )
             started.append(process)
+            if wishes.stop is not None:  # that came before this one could be told
+                process.send_signal(wishes.stop)
             introduce(one, process.pid)
     finally:
         for descriptor in {number for one in links for number in one.descriptors}:

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -475,3 +476,31 @@ def test_a_ticket_whose_worker_never_came_is_nobodys(tmp_path: Path) -> None:
     ticket = take_ticket(line_of("cpu"), tmp_path)
     os.close(ticket.descriptor)
     assert in_line(line_of("cpu")) == []
+
+
+def test_of_processes_that_are_started_at_once_each_inherits_its_own_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = [os.pipe() for _ in range(4)]
+    numbers = [number for end in ends for number in end]
+    seen: list[list[int]] = []
+    gone_on = threading.Barrier(len(ends))
+
+    def started(*words: Any, **how: Any) -> int:
+        give_way()
+        seen.append([number for number in numbers if os.get_inheritable(number)])
+        return 0
+
+    def begin(end: tuple[int, int]) -> None:
+        gone_on.wait()
+        launcher.spawn(["true"], tmp_path / "log", {}, end)
+
+    monkeypatch.setattr(os, "posix_spawn", started)
+    threads = [threading.Thread(target=begin, args=(end,)) for end in ends]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(seen) == sorted(map(list, ends))
+    for number in numbers:
+        os.close(number)

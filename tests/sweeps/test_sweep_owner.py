@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import psutil
 import pytest
 from made import cell, job_of, make_sweep
 
+from eqprop_core import locks
 from eqprop_core.marks import own_mark, seconds_after_boot
 from eqprop_core.runs.folder import RunError
 from eqprop_core.sweeps import process, slurm
@@ -76,3 +78,15 @@ def test_a_number_of_a_job_is_of_slurm_only_if_its_script_is_the_sweeps(
     assert slurm.queued(sweep) == {jobs[1].path: ("101", "PENDING")}
     monkeypatch.setattr(slurm, "_asked", lambda _: "100 RUNNING\n")  # where it does not tell
     assert slurm.queued(sweep) == {jobs[0].path: ("100", "RUNNING")}
+
+
+def test_a_sweep_of_another_user_is_not_launched_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(path: Path, **how: bool) -> int:
+        raise PermissionError(errno.EACCES, "another user's", str(path))
+
+    sweep = make_sweep(tmp_path, cell("a"))
+    process.take(sweep.path / "lock").close()
+    monkeypatch.setattr(locks, "open_to_lock", refuses)
+    assert not process.is_launched(sweep)

@@ -200,3 +200,12 @@ def test_each_job_has_a_folder_that_was_not_there(tmp_path: Path) -> None:
 def test_the_help_says_what_trust_is() -> None:
     said = CliRunner().invoke(app, ["sweep", "resume", "--help"], prog_name="eqprop").output
     assert "--trust" in said
+
+
+def test_where_nothing_can_be_noted_it_is_shown_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = foreign(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("x" * 300)))  # which no file system has
+    trust.note(sweep)
+    assert trust.unknown(sweep)

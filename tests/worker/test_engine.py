@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -55,6 +56,11 @@ def words_for(run: RunFolder, scripts: list[str], monkeypatch: pytest.MonkeyPatc
         (
             [SLEEP, "import os; os.kill(os.getpid(), 11)"],
             1, "failed", "process 1 of 2 (from 0) was ended by SIGSEGV",
+        ),
+        pytest.param(
+            [SLEEP, "import os; os.kill(os.getpid(), 41)"],
+            1, "failed", "process 1 of 2 (from 0) was ended by signal 41",
+            marks=pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="has no signals without a name"),
         ),
         ([FREEZE, "raise SystemExit(1)"], 1, "failed", "process 0 of 2 (from 0), pid {}, is stopped"),
     ],
@@ -119,3 +125,19 @@ def test_none_outlives_the_one_that_started_them_even_one_that_is_stopped(run: R
     _, left = psutil.wait_procs(there, timeout=60)
     assert not left
     assert not run.is_owned()
+
+
+def test_a_signal_that_comes_while_they_are_started_reaches_all_of_them(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = engine.subprocess.Popen
+    told = iter([True, False])
+
+    def begin(*words: Any, **how: Any) -> Any:
+        process = started(*words, **how)
+        if next(told):  # before anybody can know of this process
+            signal.raise_signal(signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr(engine.subprocess, "Popen", begin)
+    assert trained(run, [SLEEP, SLEEP], monkeypatch) == 128 + signal.SIGTERM
