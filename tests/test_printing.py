@@ -49,7 +49,7 @@ def test_a_reader_that_stands_still_holds_up_nobody_and_later_reads_it_in_order(
     read = b""
     while len(read) < kept:
         read += os.read(pipe[0], 65536)
-    assert read == b"".join(lines)[: len(read)]
+    assert read[:kept] == b"".join(lines)[:kept]  # behind that some may have been dropped
     assert stream.end(60)
     stream.write(b"after\n")
     assert stream.end(60)
