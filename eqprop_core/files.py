@@ -34,6 +34,22 @@ def _ordinary(descriptor: int, path: Path | str) -> int:
     raise OSError(errno.EINVAL, "is not an ordinary file", str(path))
 
 
+def _kept_here(descriptor: int, path: Path) -> int:
+    """The descriptor, if what is written there changes no file of another folder; closed otherwise.
+
+    Where the system lets a user give a file of another one a second name, it could stand in a run's folder.
+    Raises `OSError`.
+    """
+    found = os.fstat(descriptor)
+    if found.st_nlink > 1:
+        with suppress(OSError):
+            if path.parent.stat().st_uid == found.st_uid:  # as in a backup that is made of links
+                return descriptor
+        os.close(descriptor)
+        raise OSError(errno.EMLINK, "has several names, and another owner than its folder", str(path))
+    return descriptor
+
+
 def open_to_read(path: Path | str) -> IO[bytes]:
     """Open an ordinary file. Raises `OSError`."""
     return os.fdopen(_ordinary(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path), "rb")
@@ -48,7 +64,7 @@ def open_to_append(path: Path) -> int:
         if path.is_symlink():
             raise OSError(errno.ELOOP, "is a link, which is not written through", str(path)) from None
         raise error
-    return _ordinary(descriptor, path)
+    return _kept_here(_ordinary(descriptor, path), path)
 
 
 def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
@@ -185,7 +201,7 @@ def open_to_lock(path: Path, *, make: bool = True, anew: bool = False) -> int:
     """
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     flags |= (os.O_CREAT if make else 0) | (os.O_EXCL if anew else 0)
-    descriptor = _ordinary(os.open(path, flags, 0o600), path)
+    descriptor = _kept_here(_ordinary(os.open(path, flags, 0o600), path), path)
     with suppress(OSError):
         found, folder = os.fstat(descriptor), path.parent.stat()
         writers = stat.S_IMODE(folder.st_mode) & 0o022

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from eqprop_core.files import USUAL, HeldFolder, clear_unfinished, read_text
+from eqprop_core.files import (
+    USUAL,
+    HeldFolder,
+    clear_unfinished,
+    open_to_append,
+    open_to_lock,
+    read_text,
+)
 
 
 @pytest.mark.parametrize("size", [0, 1, USUAL - 1, USUAL, USUAL + 1, 3 * USUAL])
@@ -69,3 +77,25 @@ def test_what_writers_left_behind_is_removed_but_what_others_may_be_writing(tmp_
         [".meta.json.tmp", "mine.tmp", ".hidden", "checkpoint.tar", ".folder.tmp", ".link.tmp"]
     )
     clear_unfinished(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user, too")
+@pytest.mark.parametrize("opened", [open_to_append, open_to_lock])
+def test_a_file_of_one_user_in_the_folder_of_another_is_not_written_by_a_second_name(
+    opened: Callable[[Path], int], tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    precious.chmod(0o644)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "file").hardlink_to(precious)
+    os.close(opened(theirs / "file"))  # a backup made of links: whose folder it is, that user's is the file
+    precious.chmod(0o644)
+    os.chown(theirs, 65534, 65534)
+    theirs.chmod(0o777)
+    with pytest.raises(OSError, match="has several names"):
+        opened(theirs / "file")
+    assert precious.stat().st_mode & 0o777 == 0o644
+    os.close(opened(theirs / "new"))  # what is there alone is
+    os.close(opened(theirs / "new"))

@@ -42,11 +42,18 @@ def process_of(run: Path, state: Mapping[str, Any]) -> psutil.Process | None:
         return worker_of(run) if state.get("pid") is None else None
     if process.pid == os.getpid() or is_about(process, WORKER, run):  # which reads what it wrote itself
         return process
-    holds = has_open(process, *files_of(run / LOCK))
+    holds = has_open(process, *filter(_has_one_name, files_of(run / LOCK)))
     if holds is None:
         with suppress(psutil.Error, OSError):
             holds = process.uids().real == (run / STATE).lstat().st_uid != os.getuid()
     return process if holds else None
+
+
+def _has_one_name(path: Path) -> bool:
+    """Whether a file is in no other folder too: a lock that is may be another run's."""
+    with suppress(OSError):
+        return path.lstat().st_nlink == 1
+    return False
 
 
 def process_to_signal(run: Path, state: Mapping[str, Any]) -> psutil.Process | None:

@@ -25,7 +25,7 @@ from eqprop_core.runs.launcher import Start
 from eqprop_core.runs.listing import ALIVE, called, find_run, summarize
 from eqprop_core.runs.log import follow_events, read_events, size_of_events
 from eqprop_core.runs.names import EVENTS
-from eqprop_core.runs.processes import process_of, worker_of
+from eqprop_core.runs.processes import process_of, process_to_signal, worker_of
 from eqprop_core.runs.settings import make_plan
 from eqprop_core.runs.starting import go_on
 from eqprop_core.runs.words import SPOKEN, in_words
@@ -270,7 +270,7 @@ def _ask(folder: RunFolder, wanted: str, request: Request, settings: dict[str, A
     try:
         ask(folder.path, request, settings)
     except OSError as error:
-        raise RunError(
-            f"{wanted}: cannot be asked: {error.strerror or error}; "
-            f"{command('runs', 'stop', called(folder), '--terminate')} stops it by a signal"
-        ) from None
+        said = f"{wanted}: cannot be asked: {error.strerror or error}"
+        if process_to_signal(folder.path, folder.read_state()) is not None:
+            said += f"; {command('runs', 'stop', called(folder), '--terminate')} stops it by a signal"
+        raise RunError(said) from None

@@ -18,6 +18,7 @@ import typer
 from eqprop_core.events import EpochFinished
 from eqprop_core.files import open_to_read
 from eqprop_core.marks import stopped
+from eqprop_core.problems import shown
 from eqprop_core.runs.control import ask
 from eqprop_core.runs.folder import RunError, RunFolder
 from eqprop_core.runs.history import current_events
@@ -219,6 +220,13 @@ def _tell_end(folder: RunFolder, outcome: Outcome, asked: int | None, killed: bo
     message = folder.read_state().get("message")
     if summary.state == "failed" or message:
         raise RunError(str(message or outcome.failure or "failed"))
+    if summary.state == "unreachable":
+        host = folder.read_state().get("host")
+        there = f" on {shown(host)}" if isinstance(host, str) else ""
+        raise RunError(
+            f"{called(folder)}: nothing is heard of its process{there}; whether it goes on cannot be told "
+            "from here"
+        )
     died = ", ".join(filter(None, (f"{called(folder)}: its process has died", summary.reason)))
     said = _last_words(folder)
     raise RunError(_go_on(folder, f"{died}{': ' + said if said else ''}"))

@@ -23,7 +23,7 @@ from eqprop_core.runs.listing import called, summarize
 from eqprop_core.runs.log import read_events
 from eqprop_core.runs.names import CHECKPOINT, CHECKPOINT_BEFORE, EVENTS
 from eqprop_core.runs.roots import forget_root
-from eqprop_tui.cli import follow, watch
+from eqprop_tui.cli import follow, steer, watch
 
 Run = Callable[..., Result]
 FINISHED = RunFinished(best_accuracy=55.0, last_accuracy=54.0, seconds=7.0)
@@ -50,6 +50,16 @@ def test_a_run_that_has_failed_or_died_is_an_error(eqprop: Run, tmp_path: Path) 
     run.write_state({**run.identity(), "state": "lost"})
     said = eqprop("runs", "attach", run.path, code=1).stderr
     assert f"its process has died; go on with: eqprop runs resume {summarize(run.path).id}" in said
+
+
+def test_a_run_of_another_machine_that_is_silent_is_not_said_to_have_died(
+    eqprop: Run, tmp_path: Path
+) -> None:
+    silent = {"state": "running", "host": "else\x1bwhere", "pid": 7, "heartbeat": time.time() - 3600}
+    run = make_run(tmp_path / "results", state=silent)
+    said = " ".join(eqprop("runs", "attach", run.path, code=1).stderr.split())
+    assert "nothing is heard of its process on else\\x1bwhere; whether it goes on cannot be told" in said
+    assert "died" not in said and "resume" not in said
 
 
 def test_a_run_that_was_perhaps_killed_for_its_memory_is_told_so(eqprop: Run, tmp_path: Path) -> None:
@@ -84,10 +94,15 @@ def test_a_run_that_cannot_be_asked_to_stop_is_told_by_a_signal_or_that_is_said(
     assert "it cannot be asked to stop: File exists" in capsys.readouterr().err
 
 
-def test_a_request_that_cannot_be_written_is_told_with_what_can_be_done(eqprop: Run, tmp_path: Path) -> None:
+def test_a_request_that_cannot_be_written_is_told_with_what_can_be_done(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = {"state": "running", "heartbeat": time.time(), **own_mark()}
     run = make_run(tmp_path / "results", state=mine)
     (run.path / "control").touch()
+    said = eqprop("runs", "checkpoint", run.path, code=1).stderr
+    assert said == f"error: {run.path}: cannot be asked: File exists\n"  # no signal reaches it, as another's
+    monkeypatch.setattr(steer, "process_to_signal", lambda *_: psutil.Process())
     said = eqprop("runs", "checkpoint", run.path, code=1).stderr
     assert f"{run.path}: cannot be asked: File exists; eqprop runs stop {called(run)} --terminate" in said
 

@@ -157,6 +157,18 @@ def test_a_process_that_holds_the_lock_is_ended_only_if_it_is_ours(
     assert end(RunFolder(moved), kill=True) == "lost"  # wherever its folder is
 
 
+def test_a_lock_with_a_second_name_makes_no_process_another_runs(tmp_path: Path, started: Started) -> None:
+    mine = make_run(tmp_path / "mine")
+    with mine.lock() as lock:
+        ours = started("-m", "eqprop_core.worker", str(mine.path), pass_fds=[lock.fileno()])
+    other = make_run(tmp_path / "other")
+    (other.path / "lock").hardlink_to(mine.path / "lock")
+    other.write_state(mark(ours.pid))
+    refused(other, ours)
+    mine.write_state(mark(ours.pid))
+    assert process_to_signal(mine.path, mine.read_state()) is not None  # by its command line
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user, too")
 def test_root_ends_no_process_of_another_user_than_the_runs(tmp_path: Path, started: Started) -> None:
     run = make_run(tmp_path)
