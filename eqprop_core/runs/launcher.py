@@ -122,7 +122,7 @@ def launch(run: RunFolder, config: RunConfig, wanted: Start, place: Place | None
             ticket.path.unlink(missing_ok=True)
         with suppress(OSError):
             run.write_state({**before, "state": before.get("state", "failed")})
-        raise RunError(f"{run.path}: its process cannot be started: {error.strerror or error}") from None
+        raise RunError(f"{run.path}: its process cannot be started: {reason(error)}") from None
     finally:  # the worker has its own copies
         if pid is None:
             lock.close()

@@ -26,7 +26,7 @@ from eqprop_core.networks.network import Network
 from eqprop_core.problems import printable, shown
 from eqprop_core.runs.folder import RunError
 from eqprop_core.runs.numbers import NUMPY
-from eqprop_core.worker.sealed import DamagedError, sealed, unsealed
+from eqprop_core.worker.sealed import LONGEST_END, DamagedError, check_end, sealed, unsealed
 from eqprop_core.worker.weights import is_plain, load_weights
 
 FORMAT = 1
@@ -148,6 +148,10 @@ def _verified(path: Path) -> io.BytesIO:
             begin = file.read(2)
             if begin not in BEGINNINGS:
                 raise RunError(f"{path}: is not a checkpoint, or is damaged")
+            if begin == ZIP:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - LONGEST_END))
+                check_end(file.read(LONGEST_END))
             file.seek(0)
             content = file.read()
         # Very old checkpoints of the reference have no checksums.

@@ -18,6 +18,7 @@ MARK = b"eqprop sha256 "
 DIGITS = 64
 END = b"PK\5\6"  # what the record begins with that ends a zip file
 END_SIZE = 22  # without the comment, whose length is its last number
+LONGEST_END = END_SIZE + len(MARK) + DIGITS
 
 
 class DamagedError(ValueError):
@@ -34,22 +35,31 @@ def sealed(archive: io.BytesIO) -> memoryview:
     return archive.getbuffer()
 
 
+def check_end(end: bytes) -> None:
+    """Raise `DamagedError` where the last `LONGEST_END` bytes of a file are not those of an archive.
+
+    To be asked before a file is read as a whole, which may be of any size.
+    """
+    size = END_SIZE
+    if end[-DIGITS - len(MARK) : -DIGITS] == MARK:
+        size = LONGEST_END
+    elif end[-2:] != bytes(2):  # the length of a comment
+        size = 0
+    if end[len(end) - size :][: len(END)] != END:
+        raise DamagedError("is damaged: its end is missing, or there is more than was written")
+
+
 def unsealed(content: bytes) -> io.BytesIO:
     """A new archive of the parts of another, all of which are as they were written.
 
     Who reads it takes what was verified here: torch itself believes a directory in which a bit has changed,
     and then has whatever was in memory for numbers. Raises `DamagedError` or `MemoryError`.
     """
-    end = len(content) - END_SIZE
+    check_end(content[-LONGEST_END:])
     if content[-DIGITS - len(MARK) : -DIGITS] == MARK:
-        end -= len(MARK) + DIGITS
         digest = hashlib.sha256(memoryview(content)[:-DIGITS]).hexdigest()
         if digest.encode("ascii") != content[-DIGITS:]:
             raise DamagedError("is damaged: its SHA-256 is not the one that it was written with")
-    elif content[-2:] != bytes(2):  # the length of a comment
-        end = 0
-    if content[end : end + len(END)] != END:
-        raise DamagedError("is damaged: its end is missing, or there is more than was written")
     copy = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(copy, "w") as target:

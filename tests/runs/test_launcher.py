@@ -327,6 +327,20 @@ def test_a_run_that_has_lost_its_id_gets_another_when_it_goes_on(
     assert summarize(folder).created is not None
 
 
+def test_what_keeps_a_process_from_being_started_is_named(
+    eqprop: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "spawn", SPAWN)
+    run = make_run(tmp_path / "results", state={"state": "stopped"})
+    (run.path / "console.log").symlink_to(tmp_path / "elsewhere")
+    said = " ".join(eqprop("runs", "resume", run.path, code=1).stderr.split())
+    assert (
+        f"its process cannot be started: is a link, which is not written through: {run.path}/console.log"
+        in said
+    )
+    assert summarize(run.path).state == "stopped"
+
+
 def until_epoch(run: Path, epoch: int) -> None:
     """Wait until a run has finished an epoch."""
     while summarize(run).epoch < epoch:
