@@ -149,7 +149,8 @@ def write_text(path: Path, text: str) -> None:
 def overwrite(path: Path, text: str) -> None:
     """Write a text over a file in one go, in the room that it has, as on a full disk. Raises `OSError`.
 
-    Blanks make it as long as it was, so that at no moment there is an end of the old text behind it.
+    Blanks make it as long as it was, so that at no moment there is an end of the old text behind it. Room for
+    a longer one is made first, by blanks as well: where there is none, the old text stays.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     _ordinary(descriptor, path)
@@ -158,6 +159,10 @@ def overwrite(path: Path, text: str) -> None:
         content = text.encode("utf-8").ljust(there.st_size)
         if there.st_nlink != 1:
             raise OSError(errno.EMLINK, "has several names, and is not written over", str(path))
+        more = len(content) - there.st_size
+        if more and os.pwrite(descriptor, b" " * more, there.st_size) < more:
+            os.ftruncate(descriptor, there.st_size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if os.pwrite(descriptor, content, 0) < len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:

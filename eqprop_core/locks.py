@@ -476,7 +476,8 @@ def _now(folder: Path) -> float:
     except OSError:  # a folder that is only read
         return time.time()
     try:
-        os.write(descriptor, b".")
+        with suppress(OSError):  # a full disk: it was made just now, too
+            os.write(descriptor, b".")
         return os.fstat(descriptor).st_mtime
     finally:
         os.close(descriptor)

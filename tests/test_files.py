@@ -15,6 +15,7 @@ from eqprop_core.files import (
     clear_unfinished,
     open_to_append,
     open_to_lock,
+    overwrite,
     read_text,
 )
 
@@ -99,3 +100,20 @@ def test_a_file_of_one_user_in_the_folder_of_another_is_not_written_by_a_second_
     assert precious.stat().st_mode & 0o777 == 0o644
     os.close(opened(theirs / "new"))  # what is there alone is
     os.close(opened(theirs / "new"))
+
+
+def test_a_text_that_a_full_disk_has_no_room_for_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, room, pwrite = tmp_path / "state.json", 12, os.pwrite
+    path.write_text("the old one")
+
+    def full(descriptor: int, content: bytes, at: int) -> int:
+        return pwrite(descriptor, content[: max(0, room - at)], at)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left"):
+        overwrite(path, "a new one that is longer")
+    assert path.read_text() == "the old one"
+    overwrite(path, "the new one!")
+    assert path.read_text() == "the new one!"
