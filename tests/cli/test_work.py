@@ -20,6 +20,7 @@ from eqprop_core.learning.trainer import Trainer
 from eqprop_core.runs.folder import RunFolder
 from eqprop_core.runs.log import read_events
 from eqprop_core.worker import checkpoint
+from eqprop_core.worker.requests import Requests
 
 Run = Callable[..., Result]
 TINY = ["--task", "digits", "--archi", "64", "8", "10", "--lrs", "0.1", "0.1", "--T1", "6", "--T2", "3", "--betas", "0", "0.3", "--train-samples", "60", "--test-samples", "20", "--seed", "1"]  # fmt: skip
@@ -209,6 +210,7 @@ def test_a_run_whose_model_could_not_be_saved_ends_with_1(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("eqprop_core.worker.session.checkpoint.write", full)
+    monkeypatch.setattr(Requests, "given_up", lambda *_: True)  # nobody waits for room
     done = eqprop("train", *TINY, code=1)
     said = " ".join(done.stderr.split())
     assert said.count("error: not everything was saved: model.pt, final_model.pt, checkpoint.tar, final") == 1
@@ -371,10 +373,14 @@ def test_a_disk_that_is_full_is_a_warning_and_training_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr("eqprop_core.worker.session.checkpoint.save", full)
         patch.setattr("eqprop_core.worker.pictures.draw_accuracy", full)
+        patch.setattr(Requests, "given_up", lambda *_: True)  # nobody waits for room
         said = eqprop("train", *TINY, "--epochs", "2", code=1).stderr
     assert "checkpoint.tar could not be written: No space left on device" in said
     (run,) = tmp_path.glob("results/EP/mse/*/*")
     assert state(run)["epoch"] == 2
+    assert "run_finished" not in kinds(run)
+    assert state(run)["state"] == "stopped"
+    eqprop("train", "--load-path", run)
     assert kinds(run)[-1] == "run_finished"
 
 
