@@ -371,7 +371,8 @@ class MonitorScreen(ChartKeys, Steering):
 
     def _pane_chosen(self) -> None:
         self._draw()
-        self._pane().focus_target().focus()
+        if self.is_current:  # and was not left meanwhile
+            self._pane().focus_target().focus()
 
     def action_enlarge(self) -> None:
         """Both, the chart alone, the pane alone."""
