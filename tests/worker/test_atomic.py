@@ -183,8 +183,9 @@ class Bench:
 
     def lay_out(self, *, damaged: bool = False) -> None:
         """Put the folder back to where checkpoint.tar is of epoch 2, checkpoint.prev.tar of epoch 1."""
-        shutil.rmtree(self.run.path)
-        shutil.copytree(self.kept, self.run.path)
+        for path in self.run.path.iterdir():  # the folder itself is held: another would not be it
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(self.kept, self.run.path, dirs_exist_ok=True)
         if damaged:
             path = self.run.path / "checkpoint.tar"
             path.write_bytes(path.read_bytes()[:-300])
