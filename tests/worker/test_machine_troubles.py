@@ -97,14 +97,14 @@ def test_a_training_whose_folder_was_deleted_ends_by_itself(
     def delete(session: Session, event: Any, trained: Any) -> Any:
         if isinstance(event, EpochFinished) and event.epoch == 2:
             assert session.path is not None
-            was = session.path
-            away = was.rename(tmp_path / "away")
-            while away.exists():  # signs of life are written meanwhile
-                shutil.rmtree(away, ignore_errors=True)
-            for other in (was, away) if taken else ():
-                other.mkdir()
-                (other / "lock").touch()
-                others.append(other)
+            assert session._heartbeat is not None
+            with session._heartbeat._lock:  # no sign of life is on its way meanwhile
+                was = session.path
+                shutil.rmtree(was.rename(tmp_path / "away"))
+                for other in (was, tmp_path / "away") if taken else ():
+                    other.mkdir()
+                    (other / "lock").touch()
+                    others.append(other)
         return after(session, event, trained)
 
     monkeypatch.setattr(Session, "after", delete)
