@@ -55,7 +55,7 @@ def test_the_library_and_a_form_show_hostile_presets(world: World) -> None:
             await pressed(world, "slash", *"markup", "enter")
             await world.sees("[/nope]")
             await pressed(world, "J", "K", "y", "c", "escape", "d", "escape", "escape", "u")
-            await world.sees("steers.toml")
+            await world.sees("that cannot be used", "must be text on one line")
             await pressed(world, "escape", "enter")
             await world.sees("configure   from markup")
             await pressed(world, "f2", "f2", "ctrl+d")

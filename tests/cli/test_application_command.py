@@ -1,32 +1,29 @@
-"""The application as a command: it ends by a signal, whatever its terminal does."""
+"""What ends the application where something keeps it from ending, as a terminal that nobody reads."""
 
 from __future__ import annotations
 
 import signal
 import threading
 
-import pytest
-
-from eqprop_tui.cli import application
+from eqprop_tui.ending import LastResort
 
 
-def test_an_application_that_cannot_draw_any_more_is_ended_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    left, asked = threading.Event(), []
-    statuses: list[int] = []
-    monkeypatch.setattr(application, "SECONDS_TO_END", 0.0)
-    monkeypatch.setattr(application.os, "_exit", lambda status: (statuses.append(status), left.set()))
-    application._Ending(asked.append).end(signal.SIGTERM)
-    assert left.wait(60)
-    assert (asked, statuses) == ([signal.SIGTERM], [143])
+def test_an_application_that_does_not_end_by_itself_is_ended() -> None:
+    ended, statuses = threading.Event(), list[int]()
+    last = LastResort(lambda status: (statuses.append(status), ended.set()), seconds=0.0)
+    last.start()
+    last.begin(128 + signal.SIGTERM)
+    assert ended.wait(60)
+    assert statuses == [143]
 
 
-def test_one_that_has_ended_in_time_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(application.os, "_exit", lambda status: pytest.fail("ended twice"))
-    ending = application._Ending(lambda _: None)
-    ending.end(signal.SIGTERM)
-    ending.cancel()
-    assert ending._timer is not None
-    ending._timer.join(60)
-    assert not ending._timer.is_alive()
+def test_one_that_has_ended_in_time_is_left_alone() -> None:
+    statuses = list[int]()
+    last = LastResort(statuses.append, seconds=0.0)
+    before = set(threading.enumerate())
+    last.start()
+    (waiting,) = set(threading.enumerate()) - before
+    last.give_up()
+    last.begin(0)
+    waiting.join(60)
+    assert not waiting.is_alive() and statuses == []
